@@ -1,0 +1,76 @@
+"""Layers with an equalised learning rate: the fully connected layer and the leaky ReLU of StyleGAN.
+
+Source: Karras et al., "Progressive Growing of GANs" (arXiv 1710.10196, section 4.1) and
+"A Style-Based Generator Architecture" (arXiv 1812.04948).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+LEAKY_SLOPE = 0.2
+
+
+def leaky_relu(
+    x: Float[Tensor, "..."], *, gain: float = math.sqrt(2), clamp: float | None = None
+) -> Float[Tensor, "..."]:
+    """Return leaky ReLU (slope 0.2) of `x` times `gain`, limited to plus or minus `clamp`.
+
+    The gain sqrt(2) keeps the variance of a normal input (He et al., arXiv 1502.01852).
+    """
+    y = F.leaky_relu(x, LEAKY_SLOPE)
+    if gain != 1:
+        y = y * gain
+    return y if clamp is None else y.clamp(-clamp, clamp)
+
+
+class EqualizedLinear(nn.Module):
+    """Fully connected layer y = x (g W)^T + m b with g = m / sqrt(inputs), m the rate multiplier.
+
+    Weights start as N(0, 1) / m, so that the effective weight starts at N(0, 1) / sqrt(inputs).
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        bias_init: float = 0.0,
+        rate_multiplier: float = 1.0,
+        activation: Literal["linear", "leaky_relu"] = "linear",
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(outputs, inputs))
+        self.bias = nn.Parameter(torch.empty(outputs))
+        self.bias_init = bias_init
+        self.rate_multiplier = rate_multiplier
+        self.activation = activation
+
+    def reset_parameters(self, generator: torch.Generator) -> None:
+        """Draw the initial weights from `generator`."""
+        self.weight.data.normal_(generator=generator).div_(self.rate_multiplier)
+        self.bias.data.fill_(self.bias_init)
+
+    def forward(self, x: Float[Tensor, "batch inputs"]) -> Float[Tensor, "batch outputs"]:
+        """Return the layer's output, activated when the layer was made so."""
+        weight = self.weight * (self.rate_multiplier / math.sqrt(self.weight.shape[1]))
+        y = F.linear(x, weight, self.bias * self.rate_multiplier)
+        return leaky_relu(y) if self.activation == "leaky_relu" else y
+
+
+def initialise(module: nn.Module, generator: torch.Generator) -> None:
+    """Give every layer of `module` its published initial weights, drawn from `generator`.
+
+    Layers are visited in the order of `module.modules()`; a module on the meta device is left alone.
+    """
+    for layer in module.modules():
+        reset = getattr(layer, "reset_parameters", None)
+        parameter = next(layer.parameters(recurse=False), None)
+        if reset is not None and parameter is not None and not parameter.is_meta:
+            reset(generator)

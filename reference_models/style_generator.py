@@ -1,0 +1,59 @@
+"""What every generator of the StyleGAN family shares: a mapping network, then a synthesis network.
+
+Source: Karras et al., "A Style-Based Generator Architecture" (arXiv 1812.04948, figure 1b).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from reference_models.mapping import MappingNetwork, broadcast_styles
+from reference_models.noise import Noise, draw_noise
+
+
+class StyleGenerator(nn.Module):
+    """Latents [batch, z_dim] (and labels [batch, c_dim]) -> images [batch, channels, R, R]."""
+
+    def __init__(
+        self,
+        *,
+        mapping: MappingNetwork,
+        synthesis: nn.Module,
+        num_ws: int,
+        noise_shapes: Sequence[tuple[int, ...]],
+    ) -> None:
+        super().__init__()
+        self.synthesis = synthesis
+        self.mapping = mapping
+        self.num_ws = num_ws
+        self.noise_shapes = tuple(noise_shapes)
+
+    def draw_noise(self, generators: Sequence[torch.Generator]) -> list[Tensor]:
+        """Return one noise tensor a layer; row i comes from `generators[i]` alone."""
+        return draw_noise(self.noise_shapes, generators)
+
+    def forward(
+        self,
+        z: Float[Tensor, "batch z_dim"],
+        c: Float[Tensor, "batch c_dim"] | None = None,
+        *,
+        noise: Noise | Sequence[Tensor] = "const",
+        truncation_psi: float = 1.0,
+        truncation_cutoff: int | None = None,
+    ) -> Float[Tensor, "batch image_channels side side"]:
+        """Return images in about [-1, 1] (not clamped to it).
+
+        `noise`: "const" (the stored maps), "none", or one tensor a layer from `draw_noise`.
+        """
+        ws = broadcast_styles(
+            self.mapping(z, c),
+            self.num_ws,
+            w_avg=self.mapping.w_avg,
+            truncation_psi=truncation_psi,
+            truncation_cutoff=truncation_cutoff,
+        )
+        return self.synthesis(ws, noise)  # type: ignore[no-any-return]  # nn.Module.__call__

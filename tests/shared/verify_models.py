@@ -1,0 +1,261 @@
+"""Check reference_models against files of reference numbers: `python verify_models.py FILE.npz...`.
+
+One line a file: its name, ok or FAILED, the worst relative error and where. Exits 1 when any file
+is beyond tolerance: images, style vectors and logits 5e-6 of the largest reference value; first
+order gradients 2e-5 a tensor; gradients of the R1 penalty 1e-4; a gradient's error may always be 1e-6
+of the network's largest gradient (gradients that are zero but for rounding). Intermediate
+activations, which no tolerance is set for, are held to 2e-5.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from reference_models import equalized, official, resampling
+from reference_models.discriminator import Discriminator
+from reference_models.mapping import broadcast_styles
+from reference_models.style_generator import StyleGenerator
+from reference_models.styleformer import Styleformer
+from reference_models.stylegan2 import StyleGAN2
+
+VALUE_TOLERANCE = 5e-6
+ACTIVATION_TOLERANCE = 2e-5
+GRADIENT_TOLERANCE = 2e-5
+PENALTY_GRADIENT_TOLERANCE = 1e-4
+GRADIENT_FLOOR = 1e-6
+
+Arrays = Mapping[str, np.ndarray]
+Check = tuple[str, float, float]
+"""What was compared, its relative error, the tolerance."""
+
+
+def relative_error(got: Tensor, expected: np.ndarray, floor: float = 0.0) -> float:
+    """Return the largest absolute difference over the largest expected value (at least `floor`)."""
+    reference = torch.from_numpy(np.asarray(expected))
+    if got.shape != reference.shape:
+        return float("inf")
+    scale = max(reference.abs().max().item(), floor, 1e-30)
+    error = ((got.detach() - reference).abs().max() / scale).item()
+    return float("inf") if np.isnan(error) else error
+
+
+def tensors(arrays: Arrays, prefix: str) -> dict[str, Tensor]:
+    """Return the arrays under `prefix`, by the rest of their names."""
+    return {
+        key.removeprefix(prefix): torch.from_numpy(arrays[key].copy())
+        for key in arrays
+        if key.startswith(prefix)
+    }
+
+
+def loaded(module: nn.Module, state: dict[str, Tensor]) -> nn.Module:
+    """Return the module with every one of its tensors taken from `state`."""
+    module.load_state_dict(official.official_state(state), strict=True)
+    return module
+
+
+def gradient_checks(
+    module: nn.Module, arrays: Arrays, prefix: str, tolerance: float
+) -> Iterator[Check]:
+    """Compare the gradients that `module` holds with the arrays under `prefix`."""
+    parameters = dict(module.named_parameters())
+    expected = {key: arrays[key] for key in arrays if key.startswith(prefix)}
+    largest = max((np.abs(g).max() for g in expected.values()), default=0.0)
+    floor = GRADIENT_FLOOR / tolerance * largest
+    for key, gradient in expected.items():
+        name = official.official_name(key.removeprefix(prefix))
+        if name is None:
+            continue
+        parameter = parameters[name]
+        got = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        yield key, relative_error(got, gradient, floor), tolerance
+
+
+def check_generator(arrays: Arrays, meta: Mapping[str, Any]) -> Iterator[Check]:
+    """Compare style vectors, images, activations and gradients of a generator."""
+    state = tensors(arrays, "sd/")
+    generator: StyleGenerator
+    if meta["kind"] == "styleformer_generator":
+        start = official.start_resolution(state)
+        generator = Styleformer(official.styleformer_config(meta["kwargs"], start_resolution=start))
+    else:
+        generator = StyleGAN2(official.stylegan2_config(meta["kwargs"]))
+    loaded(generator, state)
+    generator.train(bool(meta.get("train_mode")))
+    z = torch.from_numpy(arrays["in/z"]).requires_grad_()
+    c = torch.from_numpy(arrays["in/c"]) if "in/c" in arrays else None
+    if "in/ws" in arrays:
+        ws = torch.from_numpy(arrays["in/ws"])
+    else:
+        call = meta.get("mapping_call") or {}
+        ws = broadcast_styles(
+            generator.mapping(z, c),
+            generator.num_ws,
+            w_avg=generator.mapping.w_avg,
+            truncation_psi=call.get("truncation_psi", 1.0),
+            truncation_cutoff=call.get("truncation_cutoff"),
+        )
+        yield "out/ws", relative_error(ws, arrays["out/ws"]), VALUE_TOLERANCE
+    ws.retain_grad() if ws.requires_grad else None
+    seen: dict[str, Tensor] = {}
+    for name, block in generator.named_modules():
+        if f"act/{name}.x" in arrays:
+            block.register_forward_hook(remember(seen, name))
+    image = generator.synthesis(ws, meta.get("noise_mode", "const"))
+    yield "out/img", relative_error(image, arrays["out/img"]), VALUE_TOLERANCE
+    for key, value in seen.items():
+        if key in arrays and arrays[key].shape == tuple(value.shape):
+            yield key, relative_error(value, arrays[key]), ACTIVATION_TOLERANCE
+    if "out/w_avg_after" in arrays:
+        error = relative_error(generator.mapping.w_avg, arrays["out/w_avg_after"])
+        yield "out/w_avg_after", error, VALUE_TOLERANCE
+    if meta.get("loss"):
+        image.square().sum().backward()
+        for key, leaf in (("gradin/z", z), ("gradin/ws", ws)):
+            if key in arrays and leaf.grad is not None:
+                yield key, relative_error(leaf.grad, arrays[key]), GRADIENT_TOLERANCE
+        yield from gradient_checks(generator, arrays, "grad/", GRADIENT_TOLERANCE)
+
+
+def remember(seen: dict[str, Tensor], name: str) -> Any:
+    """Return a forward hook that keeps a block's features and image."""
+
+    def hook(_module: nn.Module, _inputs: object, output: object) -> None:
+        parts = output if isinstance(output, tuple) else (output,)
+        for suffix, value in zip(("x", "img"), parts, strict=False):
+            if isinstance(value, Tensor):
+                seen[f"act/{name}.{suffix}"] = value
+
+    return hook
+
+
+def check_discriminator(arrays: Arrays, meta: Mapping[str, Any]) -> Iterator[Check]:
+    """Compare logits, the gradients of softplus(-logits), the R1 penalty and its gradients."""
+    network = Discriminator(official.discriminator_config(meta["kwargs"]))
+    loaded(network, tensors(arrays, "sd/"))
+    image = torch.from_numpy(arrays["in/img"]).requires_grad_()
+    c = torch.from_numpy(arrays["in/c"]) if "in/c" in arrays else None
+    logits = network(image, c)
+    yield "out/logits", relative_error(logits, arrays["out/logits"]), VALUE_TOLERANCE
+    loss = F.softplus(-logits).mean()
+    yield "out/loss_dreal", relative_error(loss, arrays["out/loss_dreal"]), VALUE_TOLERANCE
+    loss.backward()
+    yield from gradient_checks(network, arrays, "grad_dreal/", GRADIENT_TOLERANCE)
+    network.zero_grad()
+    (slope,) = torch.autograd.grad(network(image, c).sum(), image, create_graph=True)
+    yield "out/r1_grads", relative_error(slope, arrays["out/r1_grads"]), GRADIENT_TOLERANCE
+    penalty = slope.square().sum(dim=(1, 2, 3))
+    yield "out/r1_penalty", relative_error(penalty, arrays["out/r1_penalty"]), GRADIENT_TOLERANCE
+    (penalty.mean() * meta["r1_gamma"] / 2).backward()
+    yield from gradient_checks(network, arrays, "grad_r1/", PENALTY_GRADIENT_TOLERANCE)
+
+
+def check_ops(arrays: Arrays, _meta: Mapping[str, Any]) -> Iterator[Check]:
+    """Compare filters, resampling, activations and resampling convolutions."""
+    x, taps = torch.from_numpy(arrays["in/x"]), torch.from_numpy(arrays["in/fa"])
+    binomial = resampling.filter_kernel(resampling.BINOMIAL)
+    got = {
+        "out/filter_1331": binomial,
+        "out/filter_1d12": resampling.filter_kernel([float(tap) for tap in range(1, 13)]),
+        "out/filter_asym2d": resampling.filter_kernel(torch.tensor([[1.0, 2.0], [3.0, 5.0]])),
+        "out/upsample2d": resampling.upsample2d(x),
+        "out/downsample2d": resampling.downsample2d(x),
+        "out/filter2d": resampling.blur2d(x),
+    }
+    for key, flip in (("out/upfirdn_asym", False), ("out/upfirdn_asym_flip", True)):
+        # The trailing padding is not recorded; any that gives the recorded size gives the values.
+        for right, bottom in itertools.product((-2, -1, 0), (3, 4)):
+            y = resampling.upfirdn2d(
+                x, taps, up=(2, 3), down=(3, 2), padding=(2, right, 1, bottom), flip=flip, gain=1.7
+            )
+            if y.shape == arrays[key].shape:
+                got[key] = y
+    w, w1 = torch.from_numpy(arrays["in/w"]), torch.from_numpy(arrays["in/w1"])
+    turned = w.flip((2, 3))
+    between = F.conv2d(resampling.upfirdn2d(x, binomial, up=(2, 2), padding=(4, 3, 4, 3), gain=4), w)
+    got |= {
+        "out/conv2d_resample_up1_down1_flip1": F.conv2d(x, w, padding=1),
+        "out/conv2d_resample_up1_down1_flip0": F.conv2d(x, turned, padding=1),
+        "out/conv2d_resample_up2_down1_flip0": resampling.conv2d_up(x, w),
+        "out/conv2d_resample_up2_down1_flip1": resampling.conv2d_up(x, turned),
+        "out/conv2d_resample_up1_down2_flip1": resampling.conv2d_down(x, w),
+        "out/conv2d_resample_up2_down2_flip1": resampling.upfirdn2d(between, binomial, down=(2, 2)),
+        "out/conv1x1_up2": resampling.conv2d_up(x, w1),
+        "out/conv1x1_down2": resampling.conv2d_down(x, w1),
+    }
+    biased = x + torch.from_numpy(arrays["in/b"])[:, None, None]
+    for key in (key for key in arrays if key.startswith("out/bias_act_")):
+        got[key] = activated(biased, key.removeprefix("out/bias_act_"))
+    for key in (key for key in arrays if key.startswith("out/")):
+        error = relative_error(got[key], arrays[key]) if key in got else float("inf")
+        yield key, error, VALUE_TOLERANCE
+
+
+def activated(x: Tensor, case: str) -> Tensor:
+    """Return the activation that a case such as `lrelu_a0.1_g2_c0.5` names: slope, gain, clamp."""
+    name, *settings = case.split("_")
+    values = {setting[0]: float(setting[1:]) for setting in settings}
+    slope = values.get("a", equalized.LEAKY_SLOPE)
+    function = {
+        "linear": lambda x: x,
+        "relu": F.relu,
+        "lrelu": lambda x: F.leaky_relu(x, slope),
+        "tanh": torch.tanh,
+        "sigmoid": torch.sigmoid,
+        "elu": F.elu,
+        "selu": F.selu,
+        "softplus": F.softplus,
+        "swish": F.silu,
+    }[name]
+    gain = values.get("g", math.sqrt(2) if name in {"relu", "lrelu", "swish"} else 1.0)
+    clamp = values.get("c")
+    if name == "lrelu" and slope == equalized.LEAKY_SLOPE:
+        return equalized.leaky_relu(x, gain=gain, clamp=clamp)
+    y = function(x) * gain
+    return y if clamp is None else y.clamp(-clamp, clamp)
+
+
+def main(paths: list[str]) -> int:
+    """Print a line a file; return 1 when any comparison is beyond its tolerance."""
+    failed = not paths
+    for path in paths:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {key: archive[key] for key in archive.files}
+        meta = json.loads(str(arrays.pop("meta")))
+        check = CHECKS.get(meta["kind"])
+        if check is None:
+            print(f"{Path(path).name}: skipped, no check for kind {meta['kind']!r}")
+            continue
+        results = list(check(arrays, meta))
+        key, error, tolerance = max(results, key=lambda item: item[1] / item[2])
+        bad = not results or error > tolerance
+        failed |= bad
+        print(
+            f"{Path(path).name}: {'FAILED' if bad else 'ok'}, {len(results)} comparisons, "
+            f"worst {error:.1e} of {tolerance:.0e} allowed at {key}"
+        )
+    return int(failed)
+
+
+CHECKS = {
+    "styleformer_generator": check_generator,
+    "stylegan2_generator": check_generator,
+    "discriminator": check_discriminator,
+    "ops": check_ops,
+}
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
