@@ -71,7 +71,8 @@ def minibatch_deviation(
     batch, features, height, width = x.shape
     size = batch if group is None else min(group, batch)
     grouped = x.reshape(size, -1, channels, features // channels, height, width)
-    deviation = (grouped.var(dim=0, unbiased=False) + 1e-8).sqrt().mean(dim=(2, 3, 4))
+    variance = (grouped - grouped.mean(dim=0)).square().mean(dim=0)
+    deviation = (variance + 1e-8).sqrt().mean(dim=(2, 3, 4))
     maps = deviation.repeat(size, 1)[:, :, None, None].expand(-1, -1, height, width)
     return torch.cat([x, maps], dim=1)
 

@@ -5,10 +5,16 @@ is beyond tolerance: images, style vectors and logits 5e-6 of the largest refere
 order gradients 2e-5 a tensor; gradients of the R1 penalty 1e-4; a gradient's error may always be 1e-6
 of the network's largest gradient (gradients that are zero but for rounding). Intermediate
 activations, which no tolerance is set for, are held to 2e-5.
+
+Minibatch deviation can amplify float32 rounding so much that a gradient of the R1 penalty is not
+reproducible to 1e-4 by any program: the reference itself then stands further than that from the
+float64 value. Such a tensor may err by 3 times its own rounding noise, at most 1e-3: the largest
+distance from float64 over runs whose weights are moved by half a unit in the last place.
 """
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 import math
@@ -36,6 +42,9 @@ ACTIVATION_TOLERANCE = 2e-5
 GRADIENT_TOLERANCE = 2e-5
 PENALTY_GRADIENT_TOLERANCE = 1e-4
 GRADIENT_FLOOR = 1e-6
+NOISE_MARGIN = 3
+NOISE_RUNS = 6
+WORST_ROUNDING = 1e-3
 
 Arrays = Mapping[str, np.ndarray]
 Check = tuple[str, float, float]
@@ -68,9 +77,16 @@ def loaded(module: nn.Module, state: dict[str, Tensor]) -> nn.Module:
 
 
 def gradient_checks(
-    module: nn.Module, arrays: Arrays, prefix: str, tolerance: float
+    module: nn.Module,
+    arrays: Arrays,
+    prefix: str,
+    tolerance: float,
+    noise: Mapping[str, float] | None = None,
 ) -> Iterator[Check]:
-    """Compare the gradients that `module` holds with the arrays under `prefix`."""
+    """Compare the gradients that `module` holds with the arrays under `prefix`.
+
+    `noise` holds the rounding noise of each gradient, by the name of its parameter.
+    """
     parameters = dict(module.named_parameters())
     expected = {key: arrays[key] for key in arrays if key.startswith(prefix)}
     largest = max((np.abs(g).max() for g in expected.values()), default=0.0)
@@ -81,7 +97,9 @@ def gradient_checks(
             continue
         parameter = parameters[name]
         got = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-        yield key, relative_error(got, gradient, floor), tolerance
+        relative_noise = NOISE_MARGIN * (noise or {}).get(name, 0.0) / max(np.abs(gradient).max(), floor, 1e-30)
+        allowed = max(tolerance, min(relative_noise, WORST_ROUNDING))
+        yield key, relative_error(got, gradient, floor), allowed
 
 
 def check_generator(arrays: Arrays, meta: Mapping[str, Any]) -> Iterator[Check]:
@@ -155,12 +173,50 @@ def check_discriminator(arrays: Arrays, meta: Mapping[str, Any]) -> Iterator[Che
     loss.backward()
     yield from gradient_checks(network, arrays, "grad_dreal/", GRADIENT_TOLERANCE)
     network.zero_grad()
-    (slope,) = torch.autograd.grad(network(image, c).sum(), image, create_graph=True)
+    slope, penalty = r1_penalty(network, image, c)
     yield "out/r1_grads", relative_error(slope, arrays["out/r1_grads"]), GRADIENT_TOLERANCE
-    penalty = slope.square().sum(dim=(1, 2, 3))
     yield "out/r1_penalty", relative_error(penalty, arrays["out/r1_penalty"]), GRADIENT_TOLERANCE
     (penalty.mean() * meta["r1_gamma"] / 2).backward()
-    yield from gradient_checks(network, arrays, "grad_r1/", PENALTY_GRADIENT_TOLERANCE)
+    noise = r1_rounding_noise(network, image, c, meta["r1_gamma"])
+    yield from gradient_checks(network, arrays, "grad_r1/", PENALTY_GRADIENT_TOLERANCE, noise)
+
+
+def r1_penalty(network: nn.Module, image: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return the gradient of the summed logits by the image, and its squared norm a sample."""
+    (slope,) = torch.autograd.grad(network(image, c).sum(), image, create_graph=True)
+    return slope, slope.square().sum(dim=(1, 2, 3))
+
+
+def r1_rounding_noise(
+    network: nn.Module, image: Tensor, c: Tensor | None, gamma: float
+) -> dict[str, float]:
+    """Return how far float32 rounding moves each gradient of the R1 loss from its float64 value."""
+
+    def gradients(module: nn.Module) -> dict[str, Tensor]:
+        dtype = next(module.parameters()).dtype
+        label = None if c is None else c.to(dtype)
+        real = image.detach().to(dtype).requires_grad_()
+        _, penalty = r1_penalty(module, real, label)
+        named = dict(module.named_parameters())
+        values = torch.autograd.grad(
+            penalty.mean() * gamma / 2, list(named.values()), allow_unused=True
+        )
+        return {
+            name: torch.zeros_like(parameter) if value is None else value
+            for (name, parameter), value in zip(named.items(), values, strict=True)
+        }
+
+    exact = gradients(copy.deepcopy(network).double())
+    noise = dict.fromkeys(exact, 0.0)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(NOISE_RUNS):
+        moved = copy.deepcopy(network)
+        for parameter in moved.parameters():
+            sign = torch.randint(0, 2, parameter.shape, generator=generator) * 2 - 1
+            parameter.data.mul_(1 + sign * 2.0**-24)
+        for name, value in gradients(moved).items():
+            noise[name] = max(noise[name], (value - exact[name]).abs().max().item())
+    return noise
 
 
 def check_ops(arrays: Arrays, _meta: Mapping[str, Any]) -> Iterator[Check]:

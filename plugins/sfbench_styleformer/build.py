@@ -1,0 +1,113 @@
+"""Builds the Styleformer family from a request: sizes from options, weights from a file."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from reference_models.checkpoints import load_generator
+from reference_models.presets import StyleformerPreset, by_resolution, preset
+from reference_models.style_generator import StyleGenerator
+from reference_models.styleformer import StyleformerConfig
+from reference_models.styleformer_c import StyleformerCConfig
+from sfbench.api import BuildRequest, ModuleGenerator, UsageError, WeightsError
+
+SWITCHES = (
+    "c_dim",
+    "mapping_layers",
+    "minimum_heads",
+    "head_width",
+    "style_injection",
+    "pre_norm",
+    "feed_forward",
+    "residual",
+    "position_encoding",
+)
+
+
+def styleformer(request: BuildRequest, *, linformer: bool) -> ModuleGenerator:
+    """Return Styleformer with full or Linformer attention."""
+    sizes = chosen_sizes(request, linformer=linformer)
+    config = config_of(request, sizes, linformer=linformer)
+    module = load(request, config)
+    if module.config.linformer != linformer:
+        name = "styleformer-linformer" if module.config.linformer else "styleformer"
+        msg = f"{request.weights}: it holds a {name} model; run it with --model {name}"
+        raise WeightsError(msg)
+    return adapt(module, request)
+
+
+def styleformer_c(request: BuildRequest) -> ModuleGenerator:
+    """Return Styleformer up to the split resolution (at most half the image's), StyleGAN2 above."""
+    options: Any = request.options
+    split = min(options["split"], request.resolution // 2)
+    sizes = by_resolution(split, linformer=False)
+    config = StyleformerCConfig(
+        low=config_of(request, sizes, linformer=False),
+        resolution=request.resolution,
+        channel_base=options["channel_base"],
+    )
+    return adapt(load(request, config), request)
+
+
+def chosen_sizes(request: BuildRequest, *, linformer: bool) -> StyleformerPreset:
+    """Return the sizes that the option `preset` names; raises UsageError for another resolution."""
+    name = str(request.options["preset"])
+    if name == "by-resolution":
+        return by_resolution(request.resolution, linformer=linformer)
+    sizes = preset(name)
+    if sizes.resolution != request.resolution:
+        msg = (
+            f"preset {name} is made for {sizes.resolution} px, not {request.resolution}; "
+            f"use --res {sizes.resolution} or leave the preset out"
+        )
+        raise UsageError(msg)
+    return sizes
+
+
+def config_of(
+    request: BuildRequest, sizes: StyleformerPreset, *, linformer: bool
+) -> StyleformerConfig:
+    """Return the architecture: sizes of the preset unless the options give them."""
+    options: Any = request.options
+    try:
+        return StyleformerConfig(
+            widths=options["widths"] or sizes.widths,
+            layers=options["layers"] or sizes.layers,
+            start_resolution=sizes.start_resolution,
+            linformer=linformer,
+            **{name: options[name] for name in SWITCHES},
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def load(request: BuildRequest, config: StyleformerConfig | StyleformerCConfig) -> StyleGenerator:
+    """Return the module with its weights; raises WeightsError when the file does not fit."""
+    try:
+        module = load_generator(config, request.weights, request.seed)
+    except ValueError as error:
+        msg = f"{request.weights}: {error}"
+        raise WeightsError(msg) from None
+    if module.config.resolution != request.resolution:
+        msg = (
+            f"{request.weights or 'the options'}: a model of {module.config.resolution} px; "
+            f"run it with --res {module.config.resolution}"
+        )
+        raise WeightsError(msg)
+    return module
+
+
+def adapt(module: StyleGenerator, request: BuildRequest) -> ModuleGenerator:
+    """Return the module as an ImageGenerator with the requested noise and truncation."""
+    options: Any = request.options
+    random_noise = options["noise"] == "random"
+    fixed = {} if random_noise else {"noise": options["noise"]}
+    return ModuleGenerator(
+        module,
+        request,
+        latent_shape=(module.mapping.z_dim,),
+        classes=module.mapping.c_dim,
+        noise_shapes=module.noise_shapes if random_noise else (),
+        forward=functools.partial(module, truncation_psi=options["truncation_psi"], **fixed),
+    )

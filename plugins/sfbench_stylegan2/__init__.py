@@ -1,0 +1,72 @@
+"""StyleGAN2, the convolution baseline, as an sfbench plugin (arXiv 1912.04958)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sfbench.api import (
+    BuildRequest,
+    GeneratorSpec,
+    ImageGenerator,
+    Option,
+    WeightsError,
+    hookimpl,
+)
+
+OPTIONS = (
+    Option(name="c_dim", kind="int", default=0, help="number of classes (0: unconditional)"),
+    Option(name="mapping_layers", kind="int", default=2, help="layers of the mapping network"),
+    Option(name="channel_base", kind="int", default=32768, help="channels = base / resolution"),
+    Option(name="channel_max", kind="int", default=512, help="most channels at any resolution"),
+    Option(
+        name="image_path",
+        kind="str",
+        default="skip",
+        choices=("skip", "resnet", "orig"),
+        help="how the image grows over resolutions",
+    ),
+    Option(
+        name="noise",
+        kind="str",
+        default="random",
+        choices=("random", "const", "none"),
+        help="per-pixel noise",
+    ),
+    Option(name="truncation_psi", kind="float", default=1.0, help="truncation towards the mean w"),
+)
+
+
+def build(request: BuildRequest) -> ImageGenerator:
+    """Build StyleGAN2 (torch is imported here, not when plugins are listed)."""
+    from sfbench_stylegan2.build import stylegan2  # noqa: PLC0415  # torch comes with it
+
+    return stylegan2(request)
+
+
+@hookimpl
+def sfbench_generators() -> list[GeneratorSpec]:
+    """Return the model."""
+    return [
+        GeneratorSpec(
+            name="stylegan2",
+            summary="modulated convolutions with skip images: the convolution baseline",
+            resolutions=(8, 16, 32, 64, 128, 256, 512, 1024),
+            options=OPTIONS,
+            build=build,
+            licence="Apache-2.0",
+            citation="Karras et al., StyleGAN2, CVPR 2020, arXiv 1912.04958",
+            code=("reference_models",),
+        )
+    ]
+
+
+@hookimpl
+def sfbench_convert(source: Path, target: Path) -> str | None:
+    """Convert a checkpoint of this family to safetensors."""
+    from reference_models.checkpoints import convert  # noqa: PLC0415  # torch comes with it
+
+    try:
+        return convert(source, target, ("stylegan2",))
+    except ValueError as error:
+        msg = f"{source}: {error}"
+        raise WeightsError(msg) from None

@@ -1,0 +1,198 @@
+"""Generator weights as files: safetensors with the architecture inside, state dicts, snapshots."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pickle
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from reference_models import official
+from reference_models.equalized import initialise
+from reference_models.snapshots import read_snapshot
+from reference_models.style_generator import StyleGenerator
+from reference_models.styleformer import Styleformer, StyleformerConfig
+from reference_models.styleformer_c import StyleformerC, StyleformerCConfig
+from reference_models.stylegan2 import StyleGAN2, StyleGAN2Config
+
+Config = StyleformerConfig | StyleformerCConfig | StyleGAN2Config
+KINDS: Mapping[str, tuple[type[Any], type[Any]]] = {
+    "styleformer": (StyleformerConfig, Styleformer),
+    "styleformer-c": (StyleformerCConfig, StyleformerC),
+    "stylegan2": (StyleGAN2Config, StyleGAN2),
+}
+METADATA_KEY = "sfbench.architecture"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """Tensors under our names; `config` is None where the file does not say the architecture."""
+
+    config: Config | None
+    tensors: Mapping[str, Tensor]
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Return the generator weights of a .safetensors, torch state dict or official .pkl file.
+
+    The kind is read off the content, not the name. Nothing in the file is executed.
+    Raises ValueError (UnsafeSnapshotError for a pickle that asks for more) saying what is wrong.
+    """
+    with path.open("rb") as file:
+        head = file.read(9)
+    if head[8:9] == b"{":
+        return read_safetensors(path)
+    if zipfile.is_zipfile(path):
+        return read_state_dict(path)
+    if head[:1] == b"\x80":
+        snapshot = read_snapshot(path)
+        tensors = official.official_state(snapshot.tensors)
+        return Checkpoint(config=snapshot_config(snapshot.arguments, tensors), tensors=tensors)
+    msg = "expected a .safetensors file, a torch state dict or an official .pkl snapshot"
+    raise ValueError(msg)
+
+
+def read_safetensors(path: Path) -> Checkpoint:
+    """Return the tensors and architecture of a file that `write_checkpoint` made."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no dict
+    except safetensors.SafetensorError as error:
+        msg = f"it is not a readable safetensors file ({error})"
+        raise ValueError(msg) from None
+    text = metadata.get(METADATA_KEY)
+    return Checkpoint(config=None if text is None else config_from_json(text), tensors=tensors)
+
+
+def read_state_dict(path: Path) -> Checkpoint:
+    """Return the tensors of a torch state dict, read with weights_only."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        reason = str(error).strip().splitlines()[0]
+        msg = f"it is not a torch state dict that weights_only can read ({reason})"
+        raise ValueError(msg) from None
+    if not isinstance(content, dict) or not all(isinstance(t, Tensor) for t in content.values()):
+        msg = "it is a torch file, but not a state dict (names to tensors)"
+        raise ValueError(msg)
+    return Checkpoint(config=None, tensors=official.official_state(content))
+
+
+def snapshot_config(arguments: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Config:
+    """Return the architecture that an official snapshot was made with."""
+    try:
+        if any(name.endswith(".enc.q_weight") for name in tensors):
+            start = official.start_resolution(tensors)
+            return official.styleformer_config(arguments, start_resolution=start)
+        return official.stylegan2_config(arguments)
+    except (KeyError, TypeError, AttributeError) as error:
+        msg = f"its architecture cannot be read ({type(error).__name__}: {error})"
+        raise ValueError(msg) from None
+
+
+def write_checkpoint(path: Path, module: StyleGenerator, config: Config) -> None:
+    """Write the module's tensors and its architecture as a safetensors file."""
+    state = {name: tensor.contiguous() for name, tensor in module.state_dict().items()}
+    metadata = {METADATA_KEY: config_to_json(config)}
+    safetensors.torch.save_file(state, path, metadata)
+
+
+def build(config: Config) -> StyleGenerator:
+    """Return an uninitialised generator of that architecture."""
+    module: StyleGenerator = KINDS[kind_of(config)][1](config)
+    return module
+
+
+def load_generator(default: Config, weights: Path | None, seed: int) -> StyleGenerator:
+    """Return a generator with the file's weights, or with initial weights drawn from `seed`.
+
+    A file that says its architecture decides it; `default` serves for one that does not.
+    Raises ValueError when the file is of another family or its tensors do not fit.
+    """
+    if weights is None:
+        module = build(default)
+        initialise(module, torch.Generator().manual_seed(seed))
+        return module
+    checkpoint = read_checkpoint(weights)
+    config = checkpoint.config or default
+    if kind_of(config) != kind_of(default):
+        msg = f"it holds a {kind_of(config)} model, this is {kind_of(default)}"
+        raise ValueError(msg)
+    module = build(config)
+    load_tensors(module, checkpoint.tensors)
+    return module
+
+
+def convert(source: Path, target: Path, kinds: Sequence[str]) -> str | None:
+    """Write the generator in `source` as safetensors; return what it is, or None for other kinds.
+
+    Raises ValueError for a file that cannot be read or does not say its architecture.
+    """
+    checkpoint = read_checkpoint(source)
+    if checkpoint.config is None:
+        msg = "it does not say its architecture: only snapshots and our own files do"
+        raise ValueError(msg)
+    if kind_of(checkpoint.config) not in kinds:
+        return None
+    module = build(checkpoint.config)
+    load_tensors(module, checkpoint.tensors)
+    write_checkpoint(target, module, checkpoint.config)
+    side = checkpoint.config.resolution
+    return f"{kind_of(checkpoint.config)}, {side} px, {len(module.state_dict())} tensors"
+
+
+def kind_of(config: Config) -> str:
+    """Return the name of the architecture's family."""
+    return next(kind for kind, (config_type, _) in KINDS.items() if type(config) is config_type)
+
+
+def config_to_json(config: Config) -> str:
+    """Return the architecture as JSON text."""
+    return json.dumps({"kind": kind_of(config)} | dataclasses.asdict(config), sort_keys=True)
+
+
+def config_from_json(text: str) -> Config:
+    """Return the architecture that `config_to_json` wrote; raises ValueError for anything else."""
+    try:
+        fields = json.loads(text)
+        config_type = KINDS[fields.pop("kind")][0]
+        if "low" in fields:
+            fields["low"] = StyleformerConfig(**tuples(fields["low"]))
+        config: Config = config_type(**tuples(fields))
+    except (TypeError, KeyError, AttributeError, json.JSONDecodeError) as error:
+        msg = f"its architecture cannot be read ({type(error).__name__}: {error})"
+        raise ValueError(msg) from None
+    return config
+
+
+def tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields with lists as tuples, as frozen configurations hold them."""
+    return {
+        name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
+    }
+
+
+def load_tensors(module: StyleGenerator, tensors: Mapping[str, Tensor]) -> None:
+    """Copy the tensors into the module; raises ValueError naming the first that does not fit."""
+    expected = module.state_dict()
+    problems = [f"{name} is missing" for name in expected if name not in tensors]
+    problems += [f"{name} is unknown" for name in tensors if name not in expected]
+    problems += [
+        f"{name} is {tuple(tensors[name].shape)}, the model's is {tuple(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in tensors and tensors[name].shape != tensor.shape
+    ]
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        msg = f"its tensors are not this model's: {problems[0]}{more}"
+        raise ValueError(msg)
+    module.load_state_dict(tensors)

@@ -1,0 +1,88 @@
+"""All that a plugin may import. Importing this package imports neither torch nor pandas."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sfbench.api.errors import (
+        ContractError,
+        DataError,
+        PluginError,
+        SfbenchError,
+        UnsupportedError,
+        UsageError,
+        WeightsError,
+    )
+    from sfbench.api.hooks import Hooks, hookimpl
+    from sfbench.api.images import ImageCollection
+    from sfbench.api.module_generator import Latents, ModuleGenerator
+    from sfbench.api.protocols import (
+        Dataset,
+        FeatureExtractor,
+        Features,
+        ImageGenerator,
+        Learner,
+    )
+    from sfbench.api.spec import BuildRequest, CheckpointCard, GeneratorSpec, Option, OptionValue
+
+HOMES = {
+    "ContractError": "errors",
+    "DataError": "errors",
+    "PluginError": "errors",
+    "SfbenchError": "errors",
+    "UnsupportedError": "errors",
+    "UsageError": "errors",
+    "WeightsError": "errors",
+    "Hooks": "hooks",
+    "hookimpl": "hooks",
+    "ImageCollection": "images",
+    "Latents": "module_generator",
+    "ModuleGenerator": "module_generator",
+    "Dataset": "protocols",
+    "FeatureExtractor": "protocols",
+    "Features": "protocols",
+    "ImageGenerator": "protocols",
+    "Learner": "protocols",
+    "BuildRequest": "spec",
+    "CheckpointCard": "spec",
+    "GeneratorSpec": "spec",
+    "Option": "spec",
+    "OptionValue": "spec",
+}
+
+__all__ = [
+    "BuildRequest",
+    "CheckpointCard",
+    "ContractError",
+    "DataError",
+    "Dataset",
+    "FeatureExtractor",
+    "Features",
+    "GeneratorSpec",
+    "Hooks",
+    "ImageCollection",
+    "ImageGenerator",
+    "Latents",
+    "Learner",
+    "ModuleGenerator",
+    "Option",
+    "OptionValue",
+    "PluginError",
+    "SfbenchError",
+    "UnsupportedError",
+    "UsageError",
+    "WeightsError",
+    "hookimpl",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Return a public name, importing its module on first use (pluggy alone costs 50 ms)."""
+    if name not in HOMES:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    value = getattr(import_module(f"{__name__}.{HOMES[name]}"), name)
+    globals()[name] = value
+    return value

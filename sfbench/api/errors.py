@@ -1,0 +1,43 @@
+"""The one family of errors.
+
+    SfbenchError
+    ├── UsageError        a flag, name or value that cannot be meant
+    ├── PluginError       a requested plugin is broken or claims a taken name
+    ├── WeightsError      a weights file that cannot be used (unsafe, wrong shape, missing)
+    ├── DataError         images that cannot be used
+    ├── UnsupportedError  the model or machine cannot do what the case asks
+    └── ContractError     a plugin broke the contract of sfbench.api
+
+Messages are one line: what was found, what was expected or exists, what helps. The command line
+catches the family once; anything else is a bug and shows its traceback.
+"""
+
+from __future__ import annotations
+
+
+class SfbenchError(Exception):
+    """Base of all errors that sfbench raises on purpose."""
+
+
+class UsageError(SfbenchError):
+    """A flag, name or value that cannot be meant."""
+
+
+class PluginError(SfbenchError):
+    """A requested plugin is broken or claims a taken name."""
+
+
+class WeightsError(SfbenchError):
+    """A weights file that cannot be used."""
+
+
+class DataError(SfbenchError):
+    """Images that cannot be used."""
+
+
+class UnsupportedError(SfbenchError):
+    """The model or the machine cannot do what the case asks."""
+
+
+class ContractError(SfbenchError):
+    """A plugin broke the contract of sfbench.api."""

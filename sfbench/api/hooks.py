@@ -1,0 +1,37 @@
+"""The whole extension surface: what a plugin may implement, on one screen.
+
+A plugin is a module (an entry point in the group "sfbench", or a file given with --plugin) with
+functions marked `@hookimpl`. It must not import torch at import time: import it inside `build`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pluggy
+
+from sfbench.api.spec import CheckpointCard, GeneratorSpec
+
+PROJECT = "sfbench"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+class Hooks:
+    """Every hook; all are optional and are called once, when plugins are listed."""
+
+    @hookspec
+    def sfbench_generators(self) -> Iterable[GeneratorSpec]:  # type: ignore[empty-body]  # a hook
+        """Return the models this plugin offers."""
+
+    @hookspec
+    def sfbench_checkpoints(self) -> Iterable[CheckpointCard]:  # type: ignore[empty-body]  # a hook
+        """Return cards of published or shipped checkpoints of this plugin's models."""
+
+    @hookspec(firstresult=True)
+    def sfbench_convert(self, source: Path, target: Path) -> str | None:
+        """Write the weights in `source` as safetensors to `target` and say what they are.
+
+        None for a file of another plugin's models; raises WeightsError for an unusable one.
+        """

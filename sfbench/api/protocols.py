@@ -1,0 +1,97 @@
+"""The small contracts between the harness and everything that plugs into it.
+
+torch appears in annotations only; importing this module does not import it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@runtime_checkable
+class ImageGenerator(Protocol):
+    """Makes images from seeds, in two steps of which only the second is timed.
+
+    Image i depends on seed i alone: the batch it is drawn in changes nothing beyond kernel
+    rounding. Labels and per-image noise are part of the latents.
+    """
+
+    resolution: int
+
+    def draw_latents(self, seeds: Sequence[int]) -> Any:
+        """Return the inputs of the images with these seeds, on the generator's device."""
+        ...
+
+    def synthesize(self, latents: Any) -> Tensor:
+        """Return images [batch, channels, side, side], floating point, in [-1, 1]."""
+        ...
+
+
+class Learner(Protocol):
+    """A model that can be trained: losses by name, and the generator it has become."""
+
+    def losses(self, images: Tensor, step: int) -> Mapping[str, Tensor]:
+        """Return the losses of one step on real images [batch, channels, side, side] in [-1, 1]."""
+        ...
+
+    def generator(self) -> ImageGenerator:
+        """Return the generator in its present state."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything a later `load_state_dict` needs."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up the state that `state_dict` returned."""
+        ...
+
+
+class Features(NamedTuple):
+    """What an extractor sees: features [batch, D] and class logits [batch, K] or None."""
+
+    pooled: Tensor
+    logits: Tensor | None
+
+
+class FeatureExtractor(Protocol):
+    """uint8 images [batch, 3, side, side] -> features.
+
+    `name` enters every metric's name (`fd[name]`). `identity` says how features are made: at
+    least `weights_sha256` and `resize`. `standard` is True only for Inception-v3 (2015) with its
+    published weights: then distances may be called FID, KID and IS.
+    """
+
+    name: str
+    identity: Mapping[str, Any]
+    standard: bool
+
+    def __call__(self, images: Tensor) -> Features:
+        """Return the features of a batch."""
+        ...
+
+
+class Dataset(Protocol):
+    """Real images as uint8 batches [batch, 3, side, side] with optional labels.
+
+    `identity` holds `name`, `sha256` (of content, or of the definition where images are drawn)
+    and `resize`.
+    """
+
+    identity: Mapping[str, Any]
+
+    def __len__(self) -> int:
+        """Return how many images there are."""
+        ...
+
+    def batches(self, indices: Sequence[int], batch_size: int) -> Iterator[Tensor]:
+        """Yield the images with these indices, in order."""
+        ...
+
+    def labels(self, indices: Sequence[int]) -> list[int] | None:
+        """Return class numbers, or None where the images have none."""
+        ...

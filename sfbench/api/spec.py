@@ -1,0 +1,126 @@
+"""What a plugin offers: a `GeneratorSpec` a model, a `CheckpointCard` a published checkpoint.
+
+Values only: creating them is free, and importing this module never imports torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from sfbench.api.errors import UsageError
+
+if TYPE_CHECKING:
+    from sfbench.api.protocols import ImageGenerator, Learner
+
+OptionValue = int | float | str | bool | tuple[int, ...] | None
+OptionKind = Literal["int", "float", "str", "bool", "ints", "path"]
+TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
+FALSE_WORDS = frozenset({"0", "false", "no", "off"})
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One option of a model: `--option NAME=VALUE`; default `None` means "decided by the model".
+
+    A "path" names a file or folder whose content decides what is measured.
+    """
+
+    name: str
+    kind: OptionKind
+    help: str
+    default: OptionValue = None
+    choices: tuple[str, ...] = ()
+
+    def parse(self, text: str) -> OptionValue:
+        """Return the value that `text` stands for; raises UsageError when it stands for none."""
+        try:
+            return self._parse(text)
+        except ValueError:
+            expected = {"ints": "whole numbers with commas", "bool": "true or false"}
+            msg = f"option {self.name}={text}: expected {expected.get(self.kind, self.kind)}"
+            raise UsageError(msg) from None
+
+    def _parse(self, text: str) -> OptionValue:
+        match self.kind:
+            case "int":
+                return int(text)
+            case "float":
+                return float(text)
+            case "ints":
+                return tuple(int(part) for part in text.split(","))
+            case "bool":
+                word = text.lower()
+                if word not in TRUE_WORDS | FALSE_WORDS:
+                    raise ValueError
+                return word in TRUE_WORDS
+            case "path":
+                return text
+            case "str":
+                if self.choices and text not in self.choices:
+                    msg = f"option {self.name}={text}: expected one of {', '.join(self.choices)}"
+                    raise UsageError(msg)
+                return text
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class BuildRequest:
+    """What the harness asks a plugin to build.
+
+    `device` and `dtype` are torch names ("cpu", "cuda", "meta"; "float32", "bfloat16", "float16"):
+    a plugin never chooses a device itself. `seed` fixes random initial weights. `options` holds
+    every option of the spec, defaults filled in. `weights` is a local file or None.
+    """
+
+    resolution: int
+    options: Mapping[str, OptionValue] = dataclasses.field(default_factory=dict)
+    weights: Path | None = None
+    seed: int = 0
+    device: str = "cpu"
+    dtype: str = "float32"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class GeneratorSpec:
+    """One model a plugin offers.
+
+    `resolutions`: sides in pixels that `build` accepts (empty: any). `synthesizes` is False where
+    images exist already and are only read: speed and memory are then not measured. `code` names
+    the packages whose source is the model, so that a change of it is noticed; the plugin's own
+    module is always included.
+    """
+
+    name: str
+    summary: str
+    resolutions: tuple[int, ...]
+    build: Callable[[BuildRequest], ImageGenerator]
+    options: tuple[Option, ...] = ()
+    licence: str = ""
+    citation: str = ""
+    build_learner: Callable[[BuildRequest], Learner] | None = None
+    synthesizes: bool = True
+    code: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointCard:
+    """Where weights of a model live and what was published about them.
+
+    `file`: a local path when the weights are shipped or already there, else None; `location` says
+    where to get them. `published` maps metric names to values as printed in `source`.
+    """
+
+    name: str
+    model: str
+    resolution: int
+    dataset: str
+    location: str
+    source: str
+    file: Path | None = None
+    size: int | None = None
+    sha256: str | None = None
+    published: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    options: Mapping[str, OptionValue] = dataclasses.field(default_factory=dict)
+    details: Mapping[str, Any] = dataclasses.field(default_factory=dict)

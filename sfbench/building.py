@@ -1,0 +1,31 @@
+"""Builds a case's generator from its plugin's spec."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sfbench import device
+from sfbench.api.protocols import ImageGenerator
+from sfbench.api.spec import BuildRequest, GeneratorSpec
+from sfbench.plan import Case
+
+
+def build(spec: GeneratorSpec, case: Case, where: str) -> ImageGenerator:
+    """Return the case's generator on a device ("meta" too).
+
+    Constructors of torch modules draw from torch's global source; it is seeded for the build and
+    put back, so that plain modules, too, start from the same weights each time.
+    """
+    import torch  # noqa: PLC0415  # slow
+
+    request = BuildRequest(
+        resolution=case.resolution,
+        options=case.options,
+        weights=None if case.weights.path is None else Path(case.weights.path),
+        seed=case.seed,
+        device=where,
+        dtype=device.TORCH_DTYPES[case.dtype],
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(case.seed)
+        return spec.build(request)

@@ -1,0 +1,1 @@
+"""The command line: reads arguments, chooses the real parts, calls them, prints."""

@@ -1,0 +1,74 @@
+"""Behind `sfbench check`: the contract suite for one model or for every model of a file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from sfbench.api.errors import PluginError, UsageError
+from sfbench.api.spec import GeneratorSpec
+from sfbench.cli.exits import Exit
+from sfbench.registry import Plugin, find_generator, load_plugin, plugin_sources
+
+
+def check(
+    target: str,
+    resolution: int | None,
+    options: Sequence[str],
+    given: Sequence[str],
+    *,
+    as_json: bool,
+) -> Exit:
+    """Print the results; 0 when every point holds, 1 otherwise."""
+    from sfbench.testing import check_generator
+
+    specs = find(target, given)
+    results = {}
+    for spec in specs:
+        values = parsed(spec, options)
+        results[spec.name] = check_generator(spec, resolution=resolution, options=values)
+    if as_json:
+        document = {n: [dataclasses.asdict(r) for r in found] for n, found in results.items()}
+        print(json.dumps(document, indent=1))
+    else:
+        for name, found in results.items():
+            print(name)
+            for result in found:
+                mark = "ok    " if result.passed else "FAILED"
+                print(f"  {mark} {result.name:<24} {result.detail} ({result.seconds:.1f} s)")
+    passed = all(result.passed for found in results.values() for result in found)
+    return Exit.OK if passed else Exit.SOME_FAILED
+
+
+def parsed(spec: GeneratorSpec, options: Sequence[str]) -> dict[str, object]:
+    """Return the options given as NAME=VALUE; raises UsageError for one the model has not."""
+    known = {option.name: option for option in spec.options}
+    values: dict[str, object] = {}
+    for text in options:
+        name, _, value = text.partition("=")
+        if name not in known:
+            msg = f"model {spec.name} has no option {name}; it has {', '.join(known) or 'none'}"
+            raise UsageError(msg)
+        values[name] = known[name].parse(value)
+    return values
+
+
+def find(target: str, given: Sequence[str]) -> list[GeneratorSpec]:
+    """Return the specs of a plugin file, or of the model with that name."""
+    if target.endswith(".py"):
+        return list(from_file(target).generators)
+    plugins = [load_plugin(source) for source in plugin_sources(given, [])]
+    return [find_generator(plugins, target)[1]]
+
+
+def from_file(target: str) -> Plugin:
+    """Return the plugin in a file; raises PluginError when it is broken."""
+    path = str(Path(target))
+    source = next(s for s in plugin_sources([path], []) if s.target == path)
+    plugin = load_plugin(source)
+    if plugin.problem:
+        msg = f"plugin {target} is broken: {plugin.problem}"
+        raise PluginError(msg)
+    return plugin

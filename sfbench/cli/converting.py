@@ -1,0 +1,28 @@
+"""Behind `sfbench convert`: the plugin that knows the file rewrites it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sfbench.api.errors import WeightsError
+from sfbench.registry import load_plugin, plugin_sources
+
+
+def convert(source: Path, target: Path, given: Sequence[str]) -> str:
+    """Return what was written; raises WeightsError when no plugin knows the file."""
+    if not source.is_file():
+        msg = f"{source}: no such file"
+        raise WeightsError(msg)
+    if target.suffix != ".safetensors":
+        msg = f"{target}: the target is a .safetensors file; give it that ending"
+        raise WeightsError(msg)
+    if target.exists():
+        msg = f"{target} exists already; delete it or choose another name"
+        raise WeightsError(msg)
+    for plugin in map(load_plugin, plugin_sources(given, [])):
+        found = plugin.convert(source=source, target=target) if plugin.convert else None
+        if found:
+            return f"{target}: {found}, {target.stat().st_size:,} bytes"
+    msg = f"{source}: no plugin knows this kind of file"
+    raise WeightsError(msg)

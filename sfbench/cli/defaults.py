@@ -1,0 +1,30 @@
+"""What the environment decides: folders of caches. No other room reads environment variables."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sfbench.catalogue import Catalogue
+
+STORE = Path("results")
+
+
+def user_cache() -> Path:
+    """Return the user's cache folder."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+def torch_home() -> Path:
+    """Return the folder in which torch keeps downloaded weights."""
+    return Path(os.environ.get("TORCH_HOME") or user_cache() / "torch")
+
+
+def catalogue(given: Sequence[str] | None, disabled: Sequence[str] | None) -> Catalogue:
+    """Return what is installed and given."""
+    from sfbench.catalogue import read_catalogue
+
+    return read_catalogue(given or [], disabled or [], user_cache() / "sfbench")

@@ -1,0 +1,89 @@
+"""Text of `sfbench list` and `sfbench plugins`. Neither torch nor pandas nor rich is needed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from sfbench.api.errors import UsageError
+from sfbench.catalogue import Catalogue
+
+DATA = (
+    {"name": "shapes", "summary": "shaded coloured shapes drawn from a seed, 5 classes, any size"},
+    {"name": "FILE.zip", "summary": "StyleGAN-format or plain zip of images"},
+    {"name": "FOLDER", "summary": "images in a folder and its sub-folders"},
+)
+
+
+def listed(catalogue: Catalogue, what: str, *, as_json: bool) -> str:
+    """Return the list that was asked for; raises UsageError for an unknown one."""
+    lists = {"models": models, "weights": weights, "data": lambda _: list(DATA)}
+    if what not in lists:
+        msg = f"list {what}: expected {', '.join(lists)}"
+        raise UsageError(msg)
+    rows = lists[what](catalogue)
+    if as_json:
+        return json.dumps(rows, indent=1, sort_keys=True)
+    return columns(rows, SHOWN[what])
+
+
+SHOWN = {
+    "models": ("name", "sizes", "summary"),
+    "weights": ("name", "px", "here", "published", "dataset"),
+    "data": ("name", "summary"),
+}
+
+
+def models(catalogue: Catalogue) -> list[dict[str, Any]]:
+    """Return a row a model."""
+    return [
+        dataclasses.asdict(model) | {"sizes": sizes(model.resolutions)}
+        for model in sorted(catalogue.models, key=lambda model: model.name)
+    ]
+
+
+def sizes(resolutions: Sequence[int]) -> str:
+    """Return resolutions in a few characters."""
+    return f"{min(resolutions)}-{max(resolutions)}" if resolutions else "any"
+
+
+def weights(catalogue: Catalogue) -> list[dict[str, Any]]:
+    """Return a row a checkpoint card."""
+    return [
+        dict(card)
+        | {
+            "px": str(card["resolution"]),
+            "here": "yes" if card["file"] else "no",
+            "published": ", ".join(f"{k} {v}" for k, v in card["published"].items()),
+        }
+        for card in catalogue.checkpoints
+    ]
+
+
+def plugins(catalogue: Catalogue, *, as_json: bool) -> str:
+    """Return a row a plugin."""
+    rows = [
+        dataclasses.asdict(entry)
+        | {
+            "offers": ", ".join(entry.models) or "checkpoints only",
+            "state": "ok" if entry.problem is None else f"broken: {entry.problem}",
+        }
+        for entry in catalogue.plugins
+    ]
+    if as_json:
+        return json.dumps(rows, indent=1, sort_keys=True)
+    for row in rows:
+        row["offers"] = row["state"] if row["problem"] else row["offers"]
+    return columns(rows, ("name", "origin", "offers"))
+
+
+def columns(rows: Sequence[dict[str, Any]], shown: Sequence[str]) -> str:
+    """Return the rows as aligned text with a header."""
+    cells = [[name.upper() for name in shown]] + [[str(row[name]) for name in shown] for row in rows]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(shown))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in cells
+    )

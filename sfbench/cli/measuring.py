@@ -1,0 +1,101 @@
+"""Behind `sfbench run`: from requests to stored records, a table, and an exit code."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from sfbench import device
+from sfbench.api.errors import UsageError
+from sfbench.cli import defaults, reporting
+from sfbench.cli.exits import Exit
+from sfbench.cli.progress import ProgressLines
+from sfbench.plan import Plan
+from sfbench.quality.weights import BUILT_IN, NAME
+from sfbench.records import Record, record_to_json
+from sfbench.run.grid import Request, make_plan, read_suite
+from sfbench.run.local import launch
+from sfbench.run.schedule import carry_out, pending_trials
+from sfbench.store import Store
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How to carry the run out, apart from what is measured."""
+
+    store: Path
+    plugins: tuple[str, ...]
+    disabled: tuple[str, ...]
+    trials: int
+    timeout_seconds: float
+    as_json: bool
+
+
+def requests(flags: Request | None, suite: Path | None) -> list[Request]:
+    """Return what is asked for, by flags or by a suite file; raises UsageError for both or none."""
+    if (flags is None) == (suite is None):
+        msg = "give --model NAME or --suite FILE.toml" + (", not both" if flags else "")
+        raise UsageError(msg)
+    return read_suite(suite) if suite is not None else [flags] if flags else []
+
+
+def run(asked: Sequence[Request], settings: Settings) -> Exit:
+    """Measure what is missing, print the result, and return the exit code."""
+    catalogue = defaults.catalogue(settings.plugins, settings.disabled)
+    plan = make_plan(
+        asked,
+        catalogue,
+        torch_home=defaults.torch_home(),
+        trials=settings.trials,
+        timeout_seconds=settings.timeout_seconds,
+    )
+    announce(plan)
+    store = Store(settings.store)
+    trials = pending_trials(plan, catalogue, store, device.machine_class())
+    listener = ProgressLines(sys.stderr, live=sys.stderr.isatty())
+    try:
+        records = carry_out(
+            trials,
+            store,
+            launch,
+            listener,
+            plugins=settings.plugins,
+            disabled=settings.disabled,
+            timeout_seconds=settings.timeout_seconds,
+        )
+    except KeyboardInterrupt:
+        listener.clear()
+        print(f"interrupted: finished trials are kept in {store.runs}", file=sys.stderr)
+        return Exit.INTERRUPTED
+    show(records, settings)
+    return exit_code(records)
+
+
+def announce(plan: Plan) -> None:
+    """Say once what a reader must know before looking at quality numbers."""
+    if any(case.extractor.kind == BUILT_IN for case in plan.cases):
+        place = defaults.torch_home() / "hub" / "checkpoints" / NAME
+        print(
+            f"note: no Inception-v3 weights at {place}: distances use the built-in untrained "
+            "extractor and are not FID (--inception download fetches them)",
+            file=sys.stderr,
+        )
+
+
+def show(records: Sequence[Record], settings: Settings) -> None:
+    """Print the run's records: as JSON, or as the report's table."""
+    if settings.as_json:
+        print(json.dumps([json.loads(record_to_json(record)) for record in records], indent=1))
+    else:
+        reporting.print_table(records, [f"records: {settings.store / 'runs'}"])
+
+
+def exit_code(records: Sequence[Record]) -> Exit:
+    """Return 0 when every trial is ok, 5 when none is, 1 in between."""
+    good = sum(record.status == "ok" for record in records)
+    if good == len(records):
+        return Exit.OK
+    return Exit.SOME_FAILED if good else Exit.NOTHING_MEASURED

@@ -1,0 +1,97 @@
+"""What a person sees during a run: one live line on a terminal, plain lines otherwise.
+
+The line is redrawn only when an event arrives, and none arrives while a block is timed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+from sfbench.plan import Case
+from sfbench.records import Record
+
+
+class ProgressLines:
+    """Writes progress to a stream; `live` redraws one line, otherwise each trial gets its lines."""
+
+    def __init__(self, stream: TextIO, *, live: bool) -> None:
+        self.stream = stream
+        self.live = live
+        self.total = 0
+        self.done = 0
+        self.began = time.monotonic()
+        self.phase_began = self.began
+        self.title = ""
+        self.phase = ""
+        self.width = 0
+
+    def planned(self, missing: int, stored: int) -> None:
+        """Say how much there is to do."""
+        self.total = missing
+        known = f", {stored} already measured" if stored else ""
+        self.write(f"{missing} trial{'' if missing == 1 else 's'} to measure{known}")
+
+    def started(self, case: Case, trial: int) -> None:
+        """Begin a trial's line."""
+        number = f" trial {trial + 1}" if trial else ""
+        self.title = f"[{self.done + 1}/{self.total}] {case.title()}{number}"
+        if not self.live:
+            self.write(self.title)
+
+    def event(self, event: Mapping[str, Any]) -> None:
+        """Show the phase, the share of images done, and the time left where it can be told."""
+        phase = str(event["phase"])
+        if phase != self.phase:
+            self.phase, self.phase_began = phase, time.monotonic()
+        text = phase
+        if event.get("done"):
+            done, total = event["done"], event["total"]
+            left = (time.monotonic() - self.phase_began) / done * (total - done)
+            text = f"{phase} {done}/{total}" + (f", {clock(left)} left" if done < total else "")
+        if self.live:
+            self.redraw(f"{self.title}: {text}{self.remaining()}")
+        elif "done" not in event:
+            self.write(f"  {text}")
+
+    def remaining(self) -> str:
+        """Return the expected time of the trials after this one, once one is finished."""
+        if not self.done or self.done + 1 >= self.total:
+            return ""
+        each = (time.monotonic() - self.began) / (self.done + 0.5)
+        return f" (all: about {clock(each * (self.total - self.done))})"
+
+    def finished(self, record: Record) -> None:
+        """End a trial's line with what came of it."""
+        self.done += 1
+        reason = f": {record.reason}" if record.reason else ""
+        self.clear()
+        head = f"{self.title}: " if self.live else "  "
+        self.write(f"{head}{record.status}{reason} ({clock(record.seconds)})")
+
+    def write(self, text: str) -> None:
+        """Write one line."""
+        self.stream.write(text + "\n")
+        self.stream.flush()
+
+    def redraw(self, text: str) -> None:
+        """Write over the live line."""
+        self.stream.write(f"\r{text[:79]:<{self.width}}")
+        self.stream.flush()
+        self.width = min(len(text), 79)
+
+    def clear(self) -> None:
+        """Take the live line away."""
+        if self.live and self.width:
+            self.stream.write(f"\r{'':<{self.width}}\r")
+            self.width = 0
+
+
+def clock(seconds: float) -> str:
+    """Return a duration as people say it."""
+    if seconds < 60:  # noqa: PLR2004  # a minute
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

@@ -1,0 +1,279 @@
+"""The only file that asks torch and the drivers about hardware."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import platform
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from sfbench.api.errors import UnsupportedError, UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+DISTRIBUTIONS = (
+    "sfbench",
+    "torch",
+    "torchvision",
+    "timm",
+    "torch-fidelity",
+    "clean-fid",
+    "numpy",
+    "scipy",
+    "pillow",
+    "safetensors",
+    "pluggy",
+)
+TORCH_DTYPES: Mapping[str, str] = {
+    "fp32": "float32",
+    "tf32": "float32",
+    "bf16": "bfloat16",
+    "fp16": "float16",
+}
+PROC = Path("/proc")
+
+
+def versions() -> dict[str, str | None]:
+    """Return the versions of Python and of every package that can move a number."""
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for name in DISTRIBUTIONS:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def cpu_model() -> str:
+    """Return the processor's name, as the system gives it."""
+    with contextlib.suppress(OSError):
+        text = (PROC / "cpuinfo").read_text()
+        match = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+        if match:
+            return match[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def cpu_count() -> int:
+    """Return the number of processors this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def gpus() -> list[dict[str, Any]]:
+    """Return name, driver and memory of every NVIDIA device, asked of the driver; [] without one."""
+    import pynvml  # noqa: PLC0415  # only where hardware is asked about
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return []
+    try:
+        driver = pynvml.nvmlSystemGetDriverVersion()
+        handles = [
+            pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())
+        ]
+        return [gpu(handle, str(driver)) for handle in handles]
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def gpu(handle: Any, driver: str) -> dict[str, Any]:
+    """Return what the driver says of one device; a question it does not answer is None."""
+    import pynvml  # noqa: PLC0415  # only where hardware is asked about
+
+    def asked(question: Any, *arguments: Any) -> Any:
+        try:
+            return question(handle, *arguments)
+        except pynvml.NVMLError:
+            return None
+
+    memory = asked(pynvml.nvmlDeviceGetMemoryInfo)
+    processes = asked(pynvml.nvmlDeviceGetComputeRunningProcesses)
+    return {
+        "name": str(asked(pynvml.nvmlDeviceGetName)),
+        "driver": driver,
+        "memory_bytes": None if memory is None else int(memory.total),
+        "power_limit_milliwatts": asked(pynvml.nvmlDeviceGetEnforcedPowerLimit),
+        "sm_clock_mhz": asked(pynvml.nvmlDeviceGetClockInfo, pynvml.NVML_CLOCK_SM),
+        "throttle_reasons": asked(pynvml.nvmlDeviceGetCurrentClocksEventReasons),
+        "other_processes": None if processes is None else len(processes),
+    }
+
+
+def machine_class() -> dict[str, Any]:
+    """Return what must be equal for two measurements to be of the same kind. No torch needed."""
+    return {
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "cpu": cpu_model(),
+        "cpus": cpu_count(),
+        "gpus": [[entry["name"], entry["driver"]] for entry in gpus()],
+        "versions": versions(),
+    }
+
+
+def cpu_quota() -> float | None:
+    """Return the processors a control group grants, or None where nothing limits them."""
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return None if quota == "max" else int(quota) / int(period)
+    return None
+
+
+def pressure() -> float | None:
+    """Return the share of the last 10 s (percent) in which something waited for a processor."""
+    with contextlib.suppress(OSError, AttributeError):
+        text = (PROC / "pressure" / "cpu").read_text()
+        match = re.search(r"some avg10=([\d.]+)", text)
+        return None if match is None else float(match[1])
+    return None
+
+
+def resolve(name: str) -> Literal["cpu", "cuda"]:
+    """Return "cpu" or "cuda" for a --device value ("auto" prefers a GPU). No torch needed.
+
+    Raises UsageError for another name and UnsupportedError for a GPU that is not there.
+    """
+    present = gpus()
+    if name == "auto":
+        return "cuda" if present else "cpu"
+    if name == "cpu":
+        return "cpu"
+    if name != "cuda":
+        msg = f"--device {name}: expected auto, cpu or cuda"
+        raise UsageError(msg)
+    if not present:
+        msg = "--device cuda: the driver shows no NVIDIA GPU here; use --device cpu"
+        raise UnsupportedError(msg)
+    return "cuda"
+
+
+def set_policy(dtype: str, threads: int) -> None:
+    """Set the precision of convolutions and matrix products together, and the thread count.
+
+    fp32 means IEEE single precision in both (torch's own default lets convolutions use TF32).
+    Raises UnsupportedError for TF32 without a GPU.
+    """
+    import torch  # noqa: PLC0415  # slow
+
+    reduced = dtype == "tf32"
+    if reduced and not torch.cuda.is_available():
+        msg = "dtype tf32 needs an NVIDIA GPU of the Ampere generation or later"
+        raise UnsupportedError(msg)
+    torch.set_num_threads(threads)
+    torch.backends.cuda.matmul.allow_tf32 = reduced
+    torch.backends.cudnn.allow_tf32 = reduced
+    torch.backends.cudnn.benchmark = True
+
+
+def global_flags() -> dict[str, Any]:
+    """Return torch's process-wide switches that a plugin must leave as they are."""
+    import torch  # noqa: PLC0415  # slow
+
+    return {
+        "matmul_tf32": torch.backends.cuda.matmul.allow_tf32,
+        "cudnn_tf32": torch.backends.cudnn.allow_tf32,
+        "cudnn_benchmark": torch.backends.cudnn.benchmark,
+        "cudnn_deterministic": torch.backends.cudnn.deterministic,
+        "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
+        "grad_enabled": torch.is_grad_enabled(),
+        "threads": torch.get_num_threads(),
+        "default_dtype": str(torch.get_default_dtype()),
+    }
+
+
+def synchronize(device: str) -> None:
+    """Wait until the device has done all that was asked of it."""
+    if device == "cuda":
+        import torch  # noqa: PLC0415  # slow
+
+        torch.cuda.synchronize()
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Return whether the error is memory running out, on the device or the host."""
+    import torch  # noqa: PLC0415  # slow
+
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AllocatorPeaks:
+    """Bytes that torch's CUDA allocator gave out at most, held at most, and its retries."""
+
+    allocated: int
+    requested: int
+    reserved: int
+    retries: int
+
+
+def allocator_peaks() -> AllocatorPeaks:
+    """Return the CUDA allocator's peaks since `reset_allocator_peaks`."""
+    import torch  # noqa: PLC0415  # slow
+
+    stats = torch.cuda.memory_stats()
+    return AllocatorPeaks(
+        allocated=stats["allocated_bytes.all.peak"],
+        requested=stats["requested_bytes.all.peak"],
+        reserved=stats["reserved_bytes.all.peak"],
+        retries=stats["num_alloc_retries"],
+    )
+
+
+def reset_allocator_peaks() -> None:
+    """Make the CUDA allocator's peaks begin again at the present use."""
+    import torch  # noqa: PLC0415  # slow
+
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+
+
+def reset_host_peak() -> bool:
+    """Make the process's peak of resident memory begin again; False where the system cannot."""
+    try:
+        (PROC / "self" / "clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def host_memory(field: Literal["VmHWM", "VmRSS"]) -> int | None:
+    """Return the process's peak (VmHWM) or present (VmRSS) resident bytes; None if unknown."""
+    with contextlib.suppress(OSError):
+        text = (PROC / "self" / "status").read_text()
+        match = re.search(rf"^{field}:\s+(\d+) kB", text, re.MULTILINE)
+        return None if match is None else int(match[1]) * 1024
+    return None
+
+
+@contextlib.contextmanager
+def cuda_span() -> Iterator[list[float]]:
+    """Measure a span on the device's own clock: the list holds its seconds afterwards."""
+    import torch  # noqa: PLC0415  # slow
+
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    seconds: list[float] = []
+    begin.record()
+    yield seconds
+    end.record()
+    end.synchronize()
+    seconds.append(begin.elapsed_time(end) / 1000)
+
+
+def torch_dtype(dtype: str) -> torch.dtype:
+    """Return the torch type that a --dtype name stands for."""
+    import torch  # noqa: PLC0415  # slow
+
+    found: torch.dtype = getattr(torch, TORCH_DTYPES[dtype])
+    return found

@@ -1,0 +1,59 @@
+"""What the parent hands to a trial's process, as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from sfbench.plan import Case, Source
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What the parent asks of one process: a case, its place in the run, and the plugins to load."""
+
+    case: Case
+    identity: str
+    trial: int
+    attempt: int
+    machine: str
+    plugins: tuple[str, ...]
+    disabled: tuple[str, ...]
+
+
+def job_to_json(job: Job) -> str:
+    """Return the job as JSON text."""
+    return json.dumps(dataclasses.asdict(job))
+
+
+def job_from_json(text: str) -> Job:
+    """Return the job that `job_to_json` wrote."""
+    document = json.loads(text)
+    case = document["case"]
+    for name in ("weights", "data", "extractor"):
+        case[name] = Source(**case[name])
+    case["options"] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in case["options"].items()
+    }
+    case["option_sources"] = tuple(tuple(pair) for pair in case["option_sources"])
+    case["measure"] = tuple(case["measure"])
+    document |= {
+        "case": Case(**case),
+        "plugins": tuple(document["plugins"]),
+        "disabled": tuple(document["disabled"]),
+    }
+    return Job(**document)
+
+
+def case_document(case: Case) -> dict[str, Any]:
+    """Return the case as it is stored: its canonical inputs, and where its sources lay."""
+    names = {
+        "weights": case.weights.path,
+        "data": case.data.path,
+        "extractor": case.extractor.path,
+    }
+    files = {name: Path(path).name for name, path in names.items() if path is not None}
+    return case.inputs() | {"files": files}

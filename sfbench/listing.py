@@ -1,0 +1,107 @@
+"""The child process behind `sfbench.catalogue`: imports plugins and writes what they offer as JSON.
+
+    python -m sfbench.listing ANSWER.json [--plugin P]... [--no-plugin N]... [--only N]... [--names]
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sfbench.api.errors import UsageError
+from sfbench.catalogue import stamp
+from sfbench.registry import Plugin, code_digest, load_plugin, plugin_sources, source_files
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Write the answer file in one go, as the last thing done."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("answer", type=Path)
+    parser.add_argument("--plugin", action="append", default=[])
+    parser.add_argument("--no-plugin", action="append", default=[])
+    parser.add_argument("--only", action="append", default=[])
+    parser.add_argument("--names", action="store_true")
+    options = parser.parse_args(arguments)
+    try:
+        sources = plugin_sources(options.plugin, options.no_plugin)
+    except UsageError as error:
+        write(options.answer, {"usage": str(error)})
+        return
+    if options.names:
+        write(options.answer, {"names": [source.name for source in sources]})
+        return
+    before = set(sys.modules)
+    plugins = [load_plugin(s) for s in sources if not options.only or s.name in options.only]
+    write(options.answer, describe(plugins, set(sys.modules) - before))
+
+
+def write(path: Path, document: dict[str, Any]) -> None:
+    """Write the answer."""
+    path.write_text(json.dumps(document), encoding="utf-8")
+
+
+def describe(plugins: Sequence[Plugin], imported: set[str]) -> dict[str, Any]:
+    """Return the catalogue as JSON data, with the files that decided it."""
+    return {
+        "models": [
+            {
+                "name": spec.name,
+                "plugin": plugin.source.name,
+                "summary": spec.summary,
+                "resolutions": list(spec.resolutions),
+                "options": [dataclasses.asdict(option) for option in spec.options],
+                "licence": spec.licence,
+                "citation": spec.citation,
+                "synthesizes": spec.synthesizes,
+                "trainable": spec.build_learner is not None,
+                "code_sha256": code_digest([plugin.module, *spec.code]),
+            }
+            for plugin in plugins
+            for spec in plugin.generators
+        ],
+        "plugins": [
+            {
+                "name": plugin.source.name,
+                "origin": plugin.source.origin,
+                "problem": plugin.problem,
+                "models": [spec.name for spec in plugin.generators],
+            }
+            for plugin in plugins
+        ],
+        "checkpoints": [
+            {
+                field.name: plain(getattr(card, field.name)) for field in dataclasses.fields(card)
+            }
+            for plugin in plugins
+            for card in plugin.checkpoints
+        ],
+        "files": {path: stamp(Path(path)) for path in sorted(files_behind(plugins, imported))},
+    }
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON knows it."""
+    if isinstance(value, Path):
+        return str(value)
+    return dict(value) if hasattr(value, "keys") else value
+
+
+def files_behind(plugins: Sequence[Plugin], imported: set[str]) -> set[str]:
+    """Return the files of the modules that plugins imported and of the code they name."""
+    packages = {plugin.module for plugin in plugins if plugin.module}
+    packages |= {name for plugin in plugins for spec in plugin.generators for name in spec.code}
+    files = {str(path) for package in packages for path in source_files(package)}
+    for name in imported:
+        origin = getattr(sys.modules.get(name), "__file__", None)
+        if origin:
+            files.add(origin)
+    return files
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,1 @@
+"""How good images are: extractors, statistics of features, and metrics as functions of them."""

@@ -1,0 +1,170 @@
+"""Plugins found and loaded, each behind its own guard; broken ones are kept aside with a reason.
+
+pluggy calls the hooks, but loading is ours: one broken plugin must not take down the others.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import TypeVar
+
+import pluggy
+
+from sfbench.api.errors import PluginError, UsageError
+from sfbench.api.hooks import PROJECT, Hooks
+from sfbench.api.spec import CheckpointCard, GeneratorSpec
+
+BYTES_SHOWN = 200
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class PluginSource:
+    """Where a plugin comes from: an entry point, a file or a module given by hand."""
+
+    name: str
+    target: str
+    origin: str
+
+    def load(self) -> ModuleType:
+        """Import and return the plugin's module."""
+        if not self.target.endswith(".py"):
+            return importlib.import_module(self.target)
+        path = Path(self.target)
+        spec = importlib.util.spec_from_file_location(f"sfbench_file_{path.stem}", path)
+        if spec is None or spec.loader is None or not path.is_file():
+            msg = f"{path}: no such file"
+            raise PluginError(msg)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module
+        spec.loader.exec_module(module)
+        return module
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Plugin:
+    """A loaded plugin, or a broken one: then `problem` says why and it offers nothing."""
+
+    source: PluginSource
+    problem: str | None = None
+    generators: tuple[GeneratorSpec, ...] = ()
+    checkpoints: tuple[CheckpointCard, ...] = ()
+    module: str = ""
+    convert: Callable[..., str | None] | None = None
+
+
+def plugin_sources(given: Sequence[str], disabled: Iterable[str]) -> list[PluginSource]:
+    """Return installed plugins (entry points of the group "sfbench") and those given by hand.
+
+    `given`: paths ending in .py, or module names. `disabled`: names to leave out; raises
+    UsageError for one that does not exist.
+    """
+    found = [
+        PluginSource(
+            name=point.name,
+            target=point.value,
+            origin=f"{point.dist.name} {point.dist.version}" if point.dist else "installed",
+        )
+        for point in sorted(metadata.entry_points(group=PROJECT), key=lambda point: point.name)
+    ]
+    for text in given:
+        name = Path(text).stem if text.endswith(".py") else text
+        found.append(PluginSource(name=name, target=text, origin="--plugin"))
+    left_out = set(disabled)
+    unknown = left_out - {source.name for source in found}
+    if unknown:
+        names = ", ".join(source.name for source in found)
+        msg = f"--no-plugin {', '.join(sorted(unknown))}: no such plugin; there are {names}"
+        raise UsageError(msg)
+    unique = {source.target: source for source in found if source.name not in left_out}
+    return list(unique.values())
+
+
+def load_plugin(source: PluginSource) -> Plugin:
+    """Return the plugin, loaded; any failure on the way makes it a broken one, never an error."""
+    try:
+        module = source.load()
+        manager = pluggy.PluginManager(PROJECT)
+        manager.add_hookspecs(Hooks)
+        manager.register(module, source.name)
+        manager.check_pending()
+        generators = collect(manager.hook.sfbench_generators, GeneratorSpec)
+        checkpoints = collect(manager.hook.sfbench_checkpoints, CheckpointCard)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001  # a stranger's code may raise anything, SystemExit too
+        return Plugin(source=source, problem=one_line(error))
+    if not generators and not checkpoints:
+        hooks = ", ".join(name for name in vars(Hooks) if name.startswith("sfbench_"))
+        return Plugin(source=source, problem=f"it implements no hook; there are {hooks}")
+    return Plugin(
+        source=source,
+        generators=generators,
+        checkpoints=checkpoints,
+        module=module.__name__,
+        convert=manager.hook.sfbench_convert,
+    )
+
+
+def collect(hook: Callable[[], Iterable[Iterable[T]]], kind: type[T]) -> tuple[T, ...]:
+    """Return what the hook's implementations offer; raises PluginError for another type."""
+    values = [value for batch in hook() for value in batch]
+    for value in values:
+        if not isinstance(value, kind):
+            msg = f"a hook returned {value!r:.{BYTES_SHOWN}}; expected {kind.__name__} objects"
+            raise PluginError(msg)
+    return tuple(values)
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error as one line: its type and the first line of its message."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def find_generator(plugins: Iterable[Plugin], name: str) -> tuple[Plugin, GeneratorSpec]:
+    """Return the plugin and spec of a model.
+
+    Raises PluginError when nobody or more than one offers that name.
+    """
+    offers = [
+        (plugin, spec) for plugin in plugins for spec in plugin.generators if spec.name == name
+    ]
+    if len(offers) == 1:
+        return offers[0]
+    if offers:
+        owners = " and ".join(plugin.source.name for plugin, _ in offers)
+        msg = f"model {name} is offered by plugins {owners}; leave one out with --no-plugin"
+        raise PluginError(msg)
+    msg = f"model {name}: no plugin offers it"
+    raise PluginError(msg)
+
+
+def code_digest(packages: Iterable[str]) -> str:
+    """Return a digest of the source of these packages or modules, found without importing them."""
+    sha = hashlib.sha256()
+    for package in sorted(set(packages)):
+        for file in source_files(package):
+            sha.update(file.name.encode() + b"\0" + file.read_bytes())
+    return sha.hexdigest()
+
+
+def source_files(package: str) -> list[Path]:
+    """Return the .py files of a package or module, sorted; empty when it cannot be found."""
+    loaded = sys.modules.get(package)
+    origin = getattr(loaded, "__file__", None)
+    if origin is None:
+        spec = importlib.util.find_spec(package)
+        origin = spec.origin if spec else None
+    if origin is None:
+        return []
+    path = Path(origin)
+    return sorted(path.parent.rglob("*.py")) if path.name == "__init__.py" else [path]

@@ -1,0 +1,1 @@
+"""Records -> pandas -> text. Never torch, never a measurement."""

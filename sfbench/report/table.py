@@ -1,0 +1,170 @@
+"""The summary frame as tables for a terminal of 80 columns, and as Markdown."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pandas as pd
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+MEBI = 1 << 20
+ABSENT = "–"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Column:
+    """One column: its header, and how a row of the summary fills it."""
+
+    header: str
+    cell: Callable[[Any], str]
+
+
+def number(value: Any, digits: int = 3) -> str:
+    """Return a number with about `digits` significant digits, or a dash where there is none."""
+    if value is None or pd.isna(value):
+        return ABSENT
+    if value == 0:
+        return "0"
+    magnitude = math.floor(math.log10(abs(value)))
+    if magnitude < -digits:
+        return f"{value:.{digits - 1}e}"
+    return f"{value:,.{max(0, digits - 1 - magnitude)}f}"
+
+
+def scaled(name: str, factor: float, digits: int = 3) -> Callable[[Any], str]:
+    """Return a cell that shows column `name` times `factor`."""
+
+    def cell(row: Any) -> str:
+        value = row.get(name)
+        return ABSENT if value is None or pd.isna(value) else number(value * factor, digits)
+
+    return cell
+
+
+def rate(row: Any) -> str:
+    """Return images per second with half the width of its interval."""
+    value, low, high = (row.get(f"throughput.core{end}") for end in ("", ".low", ".high"))
+    if value is None or pd.isna(value):
+        return ABSENT
+    if low is None or pd.isna(low):
+        return number(value)
+    return f"{number(value)} ±{number((high - low) / 2, 2)}"
+
+
+def peak(row: Any) -> str:
+    """Return the peak memory in MiB: the device's where there is one, else the host's."""
+    device = row.get("memory.device_allocated_peak")
+    if device is not None and not pd.isna(device):
+        return number(device / MEBI)
+    return scaled("memory.host_peak", 1 / MEBI)(row)
+
+
+def columns(frame: pd.DataFrame) -> list[Column]:
+    """Return the columns that these rows fill: quality under its own name, then speed and size."""
+    quality = [
+        name
+        for name in frame.columns
+        if name in {"fid", "is"} or (name.startswith("fd[") and "." not in name)
+    ]
+    filled = [name for name in quality if frame[name].notna().any()]
+    return [
+        Column("px", lambda row: str(row["resolution"])),
+        *(Column(name.partition("[")[0].upper(), scaled(name, 1)) for name in filled),
+        Column("images/s", rate),
+        Column("p50 ms", scaled("latency.p50", 1000)),
+        Column("p90 ms", scaled("latency.p90", 1000)),
+        Column("peak MiB", peak),
+        Column("params M", scaled("parameters", 1e-6)),
+        Column("GFLOP", scaled("flops", 1e-9)),
+    ]
+
+
+def badges(row: Any) -> str:
+    """Return how the row was made, in a few words."""
+    words = [f"{row['weights']} weights", row["dtype"], row["mode"], f"b{row['batch']}"]
+    if row["trials"] > 1:
+        words.append(f"{row['trials']} trials")
+    return ", ".join(words)
+
+
+def same_basis(frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """Yield the rows whose quality numbers may stand in one column, machine by machine."""
+    for _, part in frame.groupby(["machine", "device", "quality"], sort=False, dropna=False):
+        yield part
+
+
+def heading(part: pd.DataFrame) -> str:
+    """Return what the numbers of a part rest on."""
+    quality = part["quality"].iloc[0]
+    extractor = quality.partition(",")[0]
+    name = "FID" if extractor == "inception-v3" else f"FD = fd[{extractor}]"
+    lines = f"{name}: {quality.partition(', ')[2]}" if quality else "quality not measured"
+    return f"{part['device'].iloc[0]} · {lines}"
+
+
+def terminal(frame: pd.DataFrame, notes: Sequence[str]) -> RenderableType:
+    """Return tables readable at 80 columns, and notes below."""
+    parts: list[RenderableType] = []
+    for part in same_basis(frame):
+        table = Table(
+            title=heading(part),
+            title_justify="left",
+            title_style="bold",
+            box=box.SIMPLE_HEAD,
+            padding=(0, 1, 0, 0),
+            pad_edge=False,
+        )
+        shown = columns(part)
+        table.add_column("model", no_wrap=True)
+        for column in shown:
+            table.add_column(column.header, justify="right", no_wrap=column.header != "images/s")
+        for _, row in part.iterrows():
+            table.add_row(Text(row["model"]), *(column.cell(row) for column in shown))
+            table.add_row(Text(f"  {status(row)}", style="dim"))
+        parts += [table, *remarks(part)]
+    parts += [Text(note, style="dim") for note in notes]
+    return Group(*parts)
+
+
+def status(row: Any) -> str:
+    """Return the badges of a row, and its status where it is not ok."""
+    return badges(row) if row["status"] == "ok" else f"{row['status'].upper()} · {badges(row)}"
+
+
+def remarks(part: pd.DataFrame) -> list[Text]:
+    """Return a line for every row that needs one: what failed, what was flagged."""
+    lines = []
+    for _, row in part.iterrows():
+        name = f"{row['model']} {row['resolution']} px"
+        if row["status"] != "ok":
+            lines.append(Text(f"{name}: {row['status']}: {row['reason']}", style="red"))
+        if row["flags"]:
+            lines.append(Text(f"{name}: flagged {row['flags']}", style="yellow"))
+    return lines
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """Return the tables as GitHub-flavoured Markdown."""
+    blocks = []
+    for part in same_basis(frame):
+        shown = [
+            Column("model", lambda row: row["model"]),
+            *columns(part),
+            Column("how", badges),
+            Column("status", lambda row: row["status"]),
+        ]
+        lines = [f"**{heading(part)}**", ""]
+        lines.append("| " + " | ".join(column.header for column in shown) + " |")
+        lines.append("| " + " | ".join("---" for _ in shown) + " |")
+        lines += [
+            "| " + " | ".join(column.cell(row) for column in shown) + " |"
+            for _, row in part.iterrows()
+        ]
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks) + "\n"

@@ -1,0 +1,273 @@
+"""From what was asked to a Plan: every value is checked, and every complaint raised at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sfbench import device
+from sfbench.api.errors import PluginError, SfbenchError, UsageError
+from sfbench.api.images import ImageCollection
+from sfbench.catalogue import Catalogue, Model
+from sfbench.data import sources
+from sfbench.plan import DTYPES, MEASURES, MODES, Case, Plan, Source, parse_resolutions
+from sfbench.quality import weights as inception
+
+SAMPLES = {"cpu": 128, "cuda": 50_000}
+MOST_CASES = 10_000
+
+
+class PlanError(UsageError):
+    """Everything that is wrong with what was asked, one complaint a line."""
+
+    def __init__(self, complaints: Sequence[SfbenchError]) -> None:
+        super().__init__("\n".join(dict.fromkeys(str(complaint) for complaint in complaints)))
+        self.about_plugins = any(isinstance(one, PluginError) for one in complaints)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What was asked, as text: from flags or from one [[run]] table of a suite file."""
+
+    model: str
+    res: str = "32"
+    batch: str = "8"
+    dtype: str = "fp32"
+    mode: str = "eager"
+    device: str = "auto"
+    data: str = "shapes"
+    measure: str = "speed,memory,quality"
+    inception: str = "auto"
+    option: tuple[str, ...] = ()
+    weights: str = "auto"
+    samples: int | None = None
+    seed: int = 0
+    threads: int | None = None
+
+
+REQUEST_FIELDS = tuple(field.name for field in dataclasses.fields(Request))
+
+
+def read_suite(path: Path) -> list[Request]:
+    """Return the runs of a suite file: [[run]] tables whose keys are the names of the flags.
+
+    Raises UsageError naming what is wrong in it.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        msg = f"--suite {path}: {error}"
+        raise UsageError(msg) from None
+    runs = document.get("run")
+    if not isinstance(runs, list) or not runs:
+        msg = f"--suite {path}: no [[run]] table; each needs at least model = \"NAME\""
+        raise UsageError(msg)
+    return [request_from(path, table) for table in runs]
+
+
+def request_from(path: Path, table: Mapping[str, Any]) -> Request:
+    """Return the request that a [[run]] table stands for."""
+    unknown = sorted(set(table) - set(REQUEST_FIELDS))
+    if unknown or "model" not in table:
+        found = f"unknown key {unknown[0]}" if unknown else "no model"
+        msg = f"--suite {path}: {found}; a [[run]] may have {', '.join(REQUEST_FIELDS)}"
+        raise UsageError(msg)
+    values: dict[str, Any] = {}
+    for name, value in table.items():
+        if name == "option":
+            values[name] = tuple(f"{key}={one}" for key, one in dict(value).items())
+        elif name in {"samples", "seed", "threads"}:
+            values[name] = value
+        else:
+            values[name] = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    return Request(**values)
+
+
+def make_plan(
+    requests: Sequence[Request],
+    catalogue: Catalogue,
+    *,
+    torch_home: Path,
+    trials: int,
+    timeout_seconds: float,
+) -> Plan:
+    """Return the plan; raises PlanError with every complaint about any request."""
+    complaints: list[SfbenchError] = []
+    cases: dict[str, Case] = {}
+    for request in requests:
+        for case in Grid(request, catalogue, torch_home, complaints).cases():
+            cases.setdefault(case.key(), case)
+    if trials < 1:
+        complaints.append(UsageError(f"--trials {trials}: expected 1 or more"))
+    if len(cases) > MOST_CASES:
+        complaints.append(UsageError(f"{len(cases)} cases: expected at most {MOST_CASES}"))
+    if complaints:
+        raise PlanError(complaints)
+    return Plan(cases=tuple(cases.values()), trials=trials, timeout_seconds=timeout_seconds)
+
+
+class Grid:
+    """Expands one request; what is wrong goes to `complaints`, and nothing stops at the first."""
+
+    def __init__(
+        self,
+        request: Request,
+        catalogue: Catalogue,
+        torch_home: Path,
+        complaints: list[SfbenchError],
+    ) -> None:
+        self.request = request
+        self.catalogue = catalogue
+        self.torch_home = torch_home
+        self.complaints = complaints
+
+    def tried(self, function: Any, *arguments: Any) -> Any:
+        """Return the function's value, or None after noting what it complained of."""
+        try:
+            return function(*arguments)
+        except SfbenchError as error:
+            self.complaints.append(error)
+            return None
+
+    def cases(self) -> Iterator[Case]:
+        """Yield the cases, if everything about the request is right."""
+        request = self.request
+        before = len(self.complaints)
+        where = self.tried(device.resolve, request.device)
+        resolutions = self.tried(parse_resolutions, request.res) or ()
+        measures = self.words("measure", request.measure, MEASURES)
+        dtypes = self.words("dtype", request.dtype, DTYPES)
+        modes = self.words("mode", request.mode, MODES)
+        batches = self.whole_numbers("batch", request.batch)
+        quality = "quality" in measures
+        data = self.tried(sources.locate, request.data) if quality else Source(kind="none")
+        extractor = Source(kind="none")
+        if quality:
+            extractor = self.tried(inception.locate, request.inception, self.torch_home)
+        models = [self.tried(self.catalogue.model, name) for name in request.model.split(",")]
+        chosen = [self.with_options(model, len(models)) for model in models if model is not None]
+        self.check_counts()
+        for (model, _), resolution in itertools.product(filter(None, chosen), resolutions):
+            self.check_resolution(model, resolution)
+        if len(self.complaints) > before:
+            return
+        samples = request.samples or SAMPLES[where]
+        threads = request.threads or device.cpu_count()
+        for pair, resolution, batch, dtype, mode in itertools.product(
+            chosen, resolutions, batches, dtypes, modes
+        ):
+            model, options = pair
+            found = self.tried(self.find_weights, model, resolution, options)
+            if found is None:
+                continue
+            yield Case(
+                model=model.name,
+                resolution=resolution,
+                options=options,
+                option_sources=self.option_sources(model, options),
+                weights=found,
+                batch=batch,
+                dtype=dtype,
+                mode=mode,
+                device=where,
+                data=data,
+                extractor=extractor,
+                measure=tuple(m for m in MEASURES if m in measures),
+                samples=samples,
+                seed=request.seed,
+                threads=threads,
+            )
+
+    def words(self, flag: str, text: str, known: Sequence[str]) -> list[Any]:
+        """Return the comma-separated words of a flag, each of them known."""
+        given = text.split(",")
+        for word in given:
+            if word not in known:
+                msg = f"--{flag} {word}: expected {', '.join(known)}"
+                self.complaints.append(UsageError(msg))
+        return [word for word in dict.fromkeys(given) if word in known]
+
+    def whole_numbers(self, flag: str, text: str) -> list[int]:
+        """Return the comma-separated whole numbers of a flag, each 1 or more."""
+        numbers = []
+        for part in text.split(","):
+            if part.strip().isdecimal() and int(part) > 0:
+                numbers.append(int(part))
+            else:
+                msg = f"--{flag} {part!r}: expected whole numbers from 1, e.g. 8 or 1,8,64"
+                self.complaints.append(UsageError(msg))
+        return list(dict.fromkeys(numbers))
+
+    def check_counts(self) -> None:
+        """Complain of counts and seeds below their least value."""
+        least = (("samples", 2), ("seed", 0), ("threads", 1))
+        for name, smallest in least:
+            value = getattr(self.request, name)
+            if value is not None and (not isinstance(value, int) or value < smallest):
+                msg = f"--{name} {value}: expected a whole number, {smallest} or more"
+                self.complaints.append(UsageError(msg))
+
+    def with_options(self, model: Model, models: int) -> tuple[Model, dict[str, Any]] | None:
+        """Return the model with its options; with several models each takes those it has."""
+        given: dict[str, str] = {}
+        for text in self.request.option:
+            name, equals, value = text.partition("=")
+            if not equals:
+                self.complaints.append(UsageError(f"--option {text}: expected NAME=VALUE"))
+                continue
+            if models == 1 or any(option.name == name for option in model.options):
+                given[name] = value
+        options = self.tried(model.resolve, given)
+        return None if options is None else (model, options)
+
+    def check_resolution(self, model: Model, resolution: int) -> None:
+        """Complain of a resolution that the model does not make."""
+        if model.resolutions and resolution not in model.resolutions:
+            sides = ", ".join(map(str, model.resolutions))
+            msg = f"model {model.name} cannot make {resolution} px; it makes {sides}"
+            self.complaints.append(UsageError(msg))
+
+    def option_sources(self, model: Model, options: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+        """Return the content digests of options that name files or folders of images."""
+        paths = [o.name for o in model.options if o.kind == "path" and options[o.name]]
+        found = []
+        for name in paths:
+            content = self.tried(lambda path: ImageCollection(Path(path)).sha256(), options[name])
+            found.append((name, str(content)))
+        return tuple(found)
+
+    def find_weights(self, model: Model, resolution: int, options: Mapping[str, Any]) -> Source:
+        """Return a given file, else a shipped checkpoint, else random initialisation.
+
+        `--weights` is "auto", "random", FILE, or MODEL=FILE pairs with commas.
+        """
+        text = self.request.weights
+        if "=" in text:
+            pairs = dict(pair.partition("=")[::2] for pair in text.split(","))
+            text = pairs.get(model.name, "auto")
+        if text == "auto":
+            return self.shipped(model, resolution, options)
+        if text == "random":
+            return Source(kind="random")
+        path = Path(text)
+        if not path.is_file():
+            msg = f"--weights {text}: no such file; give a file, auto or random"
+            raise UsageError(msg)
+        return Source(kind="file", path=str(path.resolve()), sha256=inception.file_sha256(path))
+
+    def shipped(self, model: Model, resolution: int, options: Mapping[str, Any]) -> Source:
+        """Return a shipped checkpoint of the model at that resolution and options, if one is there."""
+        for card in self.catalogue.checkpoints:
+            file = card["file"]
+            same = card["model"] == model.name and card["resolution"] == resolution
+            fits = all(options.get(name) == value for name, value in card["options"].items())
+            if same and fits and file and Path(file).is_file():
+                digest = inception.file_sha256(Path(file))
+                return Source(kind="shipped", path=file, sha256=digest)
+        return Source(kind="random")
+
+

@@ -1,0 +1,106 @@
+"""Carries out a plan round by round: what is stored already is not measured again."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from sfbench.catalogue import Catalogue
+from sfbench.job import Job
+from sfbench.plan import Case, Plan
+from sfbench.records import Record, digest
+from sfbench.run.identity import identity, measuring_code
+from sfbench.store import Store
+
+Launcher = Callable[[Job, float, Callable[[Mapping[str, Any]], None]], Record]
+
+
+class Listener(Protocol):
+    """Hears what happens, in the parent; never called while a block is timed."""
+
+    def planned(self, missing: int, stored: int) -> None:
+        """There are that many trials to do, and that many stored already."""
+        ...
+
+    def started(self, case: Case, trial: int) -> None:
+        """A trial begins."""
+        ...
+
+    def event(self, event: Mapping[str, Any]) -> None:
+        """The trial begins a phase, or has made more images."""
+        ...
+
+    def finished(self, record: Record) -> None:
+        """A trial is over and its record stored."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """One trial of the plan: its case, its identity, and its stored record if it has one."""
+
+    case: Case
+    trial: int
+    identity: str
+    machine: str
+    attempt: int
+    stored: Record | None
+
+
+def pending_trials(
+    plan: Plan, catalogue: Catalogue, store: Store, machine: Mapping[str, Any]
+) -> list[Pending]:
+    """Return every trial of the plan in the order of doing: rounds, each in a seeded random order."""
+    measuring = measuring_code()
+    code = {model.name: model.code_sha256 for model in catalogue.models}
+    trials = []
+    for trial in range(plan.trials):
+        cases = list(plan.cases)
+        random.Random(trial).shuffle(cases)  # noqa: S311  # an order, not a secret
+        for case in cases:
+            name = identity(case, code[case.model], measuring, machine)
+            trials.append(
+                Pending(
+                    case=case,
+                    trial=trial,
+                    identity=name,
+                    machine=digest(dict(machine))[:12],
+                    attempt=len(store.attempts(name, trial)),
+                    stored=store.settled(name, trial),
+                )
+            )
+    return trials
+
+
+def carry_out(  # noqa: PLR0913  # every part is chosen by the caller
+    trials: Sequence[Pending],
+    store: Store,
+    launcher: Launcher,
+    listener: Listener,
+    *,
+    plugins: Sequence[str],
+    disabled: Sequence[str],
+    timeout_seconds: float,
+) -> list[Record]:
+    """Measure what is not stored, store each record as soon as its trial ends, return all records."""
+    missing = [trial for trial in trials if trial.stored is None]
+    listener.planned(len(missing), len(trials) - len(missing))
+    records = [trial.stored for trial in trials if trial.stored is not None]
+    for trial in missing:
+        listener.started(trial.case, trial.trial)
+        job = Job(
+            case=trial.case,
+            identity=trial.identity,
+            trial=trial.trial,
+            attempt=trial.attempt,
+            machine=trial.machine,
+            plugins=tuple(plugins),
+            disabled=tuple(disabled),
+        )
+        record = launcher(job, timeout_seconds, listener.event)
+        store.add(record)
+        records.append(record)
+        listener.finished(record)
+    return records

@@ -1,0 +1,1 @@
+"""How fast and how large a generator is: blocks, latency, cold costs, memory, complexity."""

@@ -1,0 +1,72 @@
+"""Blocks: batches queued together and timed as one, with witnesses of what else the machine did.
+
+Inside a block nothing runs but the work itself: no synchronisation, no printing, no hook.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import gc
+import math
+import resource
+import time
+from collections.abc import Callable
+
+from sfbench.device import cuda_span, pressure, synchronize
+
+BLOCK_SECONDS = 0.25
+MOST_CALLS = 100_000
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Block:
+    """One timed block: its calls and seconds (wall, processor, device), and its witnesses."""
+
+    calls: int
+    seconds: float
+    cpu_seconds: float
+    device_seconds: float | None
+    switches: int
+    pressure: float | None
+
+    @property
+    def seconds_per_call(self) -> float:
+        """Wall time of one call."""
+        return self.seconds / self.calls
+
+
+def time_block(work: Callable[[], object], calls: int, device: str) -> Block:
+    """Return one block of `calls` calls of `work`, synchronised at both ends."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+    synchronize(device)
+    span = cuda_span() if device == "cuda" else contextlib.nullcontext([])
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        cpu = time.process_time()
+        start = time.perf_counter()
+        with span as device_seconds:
+            for _ in range(calls):
+                work()
+        synchronize(device)
+        seconds = time.perf_counter() - start
+        cpu_seconds = time.process_time() - cpu
+    finally:
+        if collecting:
+            gc.enable()
+    return Block(
+        calls=calls,
+        seconds=seconds,
+        cpu_seconds=cpu_seconds,
+        device_seconds=device_seconds[0] if device_seconds else None,
+        switches=resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - before,
+        pressure=pressure(),
+    )
+
+
+def calls_per_block(seconds_per_call: float) -> int:
+    """Return how many calls fill a block of at least 250 ms."""
+    if seconds_per_call <= 0:
+        return MOST_CALLS
+    return min(max(1, math.ceil(BLOCK_SECONDS / seconds_per_call)), MOST_CALLS)

@@ -1,0 +1,49 @@
+"""Parameters and floating-point operations, counted on the meta device: nothing is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from sfbench.api.protocols import ImageGenerator
+from sfbench.records import Reading
+
+
+def parameter_reading(module: nn.Module | None) -> Reading:
+    """Return the number of parameters (shared ones once)."""
+    if module is None:
+        return Reading(metric="parameters", unit="", reason="the generator has no nn.Module")
+    count = sum(parameter.numel() for parameter in module.parameters())
+    return Reading(metric="parameters", unit="", value=count)
+
+
+def flop_reading(build_on_meta: Callable[[], ImageGenerator]) -> Reading:
+    """Return the operations of one image, two for a multiply-add, matrix products and convolutions.
+
+    Null with the reason for a model that cannot be built or run on the meta device.
+    """
+    metric, unit = "flops", "FLOP/image"
+    try:
+        generator = build_on_meta()
+        latents = generator.draw_latents([0])
+        with FlopCounterMode(display=False) as counter, torch.inference_mode():
+            generator.synthesize(latents)
+    except Exception as error:  # noqa: BLE001  # a model that cannot run on meta may raise anything
+        lines = str(error).strip().splitlines() or [""]
+        return Reading(metric=metric, unit=unit, reason=f"not on the meta device: {lines[0]:.120}")
+    total = counter.get_total_flops()
+    if total == 0:
+        return Reading(metric=metric, unit=unit, reason="the counter saw no operation")
+    how = {"counter": "torch FlopCounterMode on the meta device", "batch": 1}
+    return Reading(metric=metric, unit=unit, value=total, how=how)
+
+
+def complexity(
+    module: nn.Module | None, build_on_meta: Callable[[], ImageGenerator]
+) -> Iterator[Reading]:
+    """Yield parameters and FLOPs."""
+    yield parameter_reading(module)
+    yield flop_reading(build_on_meta)

@@ -1,0 +1,57 @@
+"""Latency: a pass of its own, synchronised at every call."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+from sfbench.device import synchronize
+from sfbench.records import Reading
+from sfbench.speed.intervals import quantile, quantile_interval
+from sfbench.speed.throughput import warm_up
+
+CALLS = 100
+FEWEST_CALLS = 20
+PASS_SECONDS = 30.0
+CALLS_FOR_P99 = 500
+SHARES = (("p50", 0.50), ("p90", 0.90), ("p99", 0.99))
+
+
+def measure_latency(work: Callable[[], object], *, batch: int, device: str) -> Iterator[Reading]:
+    """Yield p50 and p90 (and p99 with 500 calls or more) of the seconds that one call takes.
+
+    Slow models get fewer than 100 calls, at least 20; the count is in every reading.
+    """
+    warm_up(work, device)
+    seconds: list[float] = []
+    begin = time.perf_counter()
+    while len(seconds) < CALLS:
+        synchronize(device)
+        start = time.perf_counter()
+        work()
+        synchronize(device)
+        seconds.append(time.perf_counter() - start)
+        if len(seconds) >= FEWEST_CALLS and time.perf_counter() - begin > PASS_SECONDS:
+            break
+    for name, share in SHARES:
+        metric = f"latency.{name}"
+        if name == "p99" and len(seconds) < CALLS_FOR_P99:
+            reason = f"{len(seconds)} calls measured, {CALLS_FOR_P99} needed"
+            yield Reading(metric=metric, unit="s", reason=reason)
+            continue
+        interval = quantile_interval(seconds, share)
+        yield Reading(
+            metric=metric,
+            unit="s",
+            value=quantile(seconds, share),
+            low=interval[0] if interval else None,
+            high=interval[1] if interval else None,
+            samples=tuple(seconds) if name == "p50" else (),
+            how={
+                "batch": batch,
+                "calls": len(seconds),
+                "interval": "none: too few calls"
+                if interval is None
+                else f"order statistics, coverage {interval[2]:.3f}",
+            },
+        )

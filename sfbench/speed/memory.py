@@ -1,0 +1,80 @@
+"""Memory: what the loaded model holds, and the peak while images are made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from torch import nn
+
+from sfbench.device import (
+    allocator_peaks,
+    host_memory,
+    reset_allocator_peaks,
+    reset_host_peak,
+    synchronize,
+)
+from sfbench.records import Reading
+
+CALLS = 2
+
+
+def weights_reading(module: nn.Module | None) -> Reading:
+    """Return the bytes of parameters and buffers."""
+    metric = "memory.weights"
+    if module is None:
+        return Reading(metric=metric, unit="bytes", reason="the generator has no nn.Module")
+    tensors = [*module.parameters(), *module.buffers()]
+    # Parts may share a tensor: count each storage once.
+    storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
+    return Reading(metric=metric, unit="bytes", value=sum(storages.values()))
+
+
+def measure_memory(
+    work: Callable[[], object], *, batch: int, device: str, loaded: int | None
+) -> Iterator[Reading]:
+    """Yield host and device peaks of the core region; null with the reason where there is none.
+
+    `loaded`: resident bytes of the process once the model was built.
+    """
+    how = {"batch": batch, "region": "core", "calls": CALLS}
+    if device == "cuda":
+        reset_allocator_peaks()
+    resettable = reset_host_peak()
+    for _ in range(CALLS):
+        work()
+    synchronize(device)
+    peak = host_memory("VmHWM")
+    yield host_reading("memory.host_loaded", loaded, how, "this system does not say")
+    if not resettable:
+        peak, reason = None, "this system cannot reset the peak (/proc/self/clear_refs)"
+    else:
+        reason = "this system does not say"
+    yield host_reading("memory.host_peak", peak, how, reason)
+    above = None if peak is None or loaded is None else max(peak - loaded, 0)
+    yield host_reading("memory.host_above_loaded", above, how, reason)
+    yield from device_readings(device, how)
+
+
+def host_reading(metric: str, value: int | None, how: dict[str, object], reason: str) -> Reading:
+    """Return a reading in bytes, or null with the reason."""
+    if value is None:
+        return Reading(metric=metric, unit="bytes", reason=reason)
+    return Reading(metric=metric, unit="bytes", value=value, how=how)
+
+
+def device_readings(device: str, how: dict[str, object]) -> Iterator[Reading]:
+    """Yield the CUDA allocator's peaks."""
+    names = ("requested", "allocated", "reserved")
+    if device != "cuda":
+        for name in names:
+            metric = f"memory.device_{name}_peak"
+            yield Reading(metric=metric, unit="bytes", reason="measured on the CPU: no device")
+        return
+    peaks = allocator_peaks()
+    for name in names:
+        yield Reading(
+            metric=f"memory.device_{name}_peak",
+            unit="bytes",
+            value=getattr(peaks, name),
+            how=how | {"allocation_retries": peaks.retries},
+        )

@@ -1,0 +1,131 @@
+"""Throughput: images per second from blocks, after a warm-up to steady state."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import Any
+
+from sfbench.records import Reading
+from sfbench.speed.blocks import Block, calls_per_block, time_block
+from sfbench.speed.intervals import median, quantile_interval
+
+BLOCKS = 12
+FEWEST_BLOCKS = 6
+REGION_SECONDS = 25.0
+WARM_SECONDS = {"cpu": 1.0, "cuda": 2.0}
+WARM_LIMIT_SECONDS = 15.0
+WINDOW = 8
+STEADY_SLOPE = 0.05
+STEADY_SPREAD = 0.10
+NOISY_SPREAD = 0.20
+LAUNCH_BOUND = 1.1
+
+Work = Callable[[], object]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class WarmUp:
+    """How the warm-up went: its seconds, whether it became steady, and the time of one call."""
+
+    seconds: float
+    steady: bool
+    seconds_per_call: float
+
+
+def warm_up(work: Work, device: str) -> WarmUp:
+    """Call `work` until the last blocks show no slope and little spread, or the limit is reached."""
+    start = time.perf_counter()
+    first = time_block(work, 1, device)
+    calls = max(1, calls_per_block(first.seconds_per_call) // 4)
+    history = [first.seconds_per_call]
+    while True:
+        history.append(time_block(work, calls, device).seconds_per_call)
+        elapsed = time.perf_counter() - start
+        recent = history[-WINDOW:]
+        steady = len(recent) == WINDOW and is_steady(recent)
+        if (steady and elapsed >= WARM_SECONDS[device]) or elapsed >= WARM_LIMIT_SECONDS:
+            # Where a call takes seconds there is no time for eight: judge those after the first.
+            settled = steady or is_steady(history[1:][-WINDOW:])
+            return WarmUp(elapsed, settled, median(recent[-WINDOW // 2 :]))
+
+
+def is_steady(seconds: list[float]) -> bool:
+    """Return whether the times show neither a slope nor much spread, relative to their median."""
+    half = len(seconds) // 2
+    if half < 1:
+        return False
+    middle = median(seconds)
+    slope = abs(median(seconds[:half]) - median(seconds[-half:])) / middle
+    spread = median([abs(value - middle) for value in seconds]) / middle
+    return slope <= STEADY_SLOPE and spread <= STEADY_SPREAD
+
+
+def measure_region(
+    name: str, work: Work, *, batch: int, device: str
+) -> tuple[Reading, list[str]]:
+    """Return images per second of a region ("core" or "e2e") and the flags it raised."""
+    warm = warm_up(work, device)
+    calls = calls_per_block(warm.seconds_per_call)
+    blocks: list[Block] = []
+    start = time.perf_counter()
+    while len(blocks) < BLOCKS:
+        blocks.append(time_block(work, calls, device))
+        if len(blocks) >= FEWEST_BLOCKS and time.perf_counter() - start > REGION_SECONDS:
+            break
+    rates = [batch / block.seconds_per_call for block in blocks]
+    interval = quantile_interval(rates, 0.5)
+    how: dict[str, Any] = {
+        "region": REGIONS[name],
+        "estimate": "median block",
+        "interval": "none: too few blocks"
+        if interval is None
+        else f"order statistics of blocks in one process, coverage {interval[2]:.3f}",
+        "batch": batch,
+        "calls_per_block": calls,
+        "blocks": len(blocks),
+        "warm_up_seconds": warm.seconds,
+        **witnesses(blocks),
+    }
+    reading = Reading(
+        metric=f"throughput.{name}",
+        unit="images/s",
+        value=median(rates),
+        low=interval[0] if interval else None,
+        high=interval[1] if interval else None,
+        samples=tuple(rates),
+        how=how,
+    )
+    return reading, flags(warm, blocks, rates)
+
+
+REGIONS = {
+    "core": "latents drawn before; map and synthesize only",
+    "e2e": "draw latents, synthesize, convert to bytes, copy to the host",
+}
+
+
+def witnesses(blocks: list[Block]) -> dict[str, Any]:
+    """Return what the blocks saw of the machine: they annotate, nothing is trimmed by them."""
+    device = [block.seconds / block.device_seconds for block in blocks if block.device_seconds]
+    waits = [block.pressure for block in blocks if block.pressure is not None]
+    return {
+        "cpu_seconds_per_second": median([b.cpu_seconds / b.seconds for b in blocks]),
+        "involuntary_switches": sum(block.switches for block in blocks),
+        "cpu_pressure_percent": median(waits) if waits else None,
+        "wall_over_device": median(device) if device else None,
+    }
+
+
+def flags(warm: WarmUp, blocks: list[Block], rates: list[float]) -> list[str]:
+    """Return the names of what a reader must know about these blocks."""
+    raised = []
+    if not warm.steady:
+        raised.append("unsteady")
+    if (max(rates) - min(rates)) / median(rates) > NOISY_SPREAD:
+        raised.append("noisy")
+    ratio = witnesses(blocks)["wall_over_device"]
+    if ratio is not None and ratio > LAUNCH_BOUND:
+        raised.append("launch_bound")
+    return raised

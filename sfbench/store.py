@@ -1,0 +1,92 @@
+"""results/: one immutable JSON file a trial, written atomically and never replaced."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from sfbench.records import FINAL, Record, record_from_json, record_to_json
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A file in the store that is not a record this version reads, and why."""
+
+    path: Path
+    reason: str
+
+
+class Store:
+    """Records under `root`/runs, found again by identity and trial."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.runs = root / "runs"
+
+    def add(self, record: Record) -> Path:
+        """Write the record and return its file.
+
+        The name is claimed by linking a finished temporary file into place, which fails when the
+        name exists: two writers never overwrite each other, and a reader never sees half a file.
+        """
+        self.runs.mkdir(parents=True, exist_ok=True)
+        while True:
+            target = self.path_of(record)
+            handle, name = tempfile.mkstemp(dir=self.runs, suffix=".part")
+            try:
+                with os.fdopen(handle, "w", encoding="utf-8") as file:
+                    file.write(record_to_json(record))
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.link(name, target)
+            except FileExistsError:
+                record = dataclasses.replace(record, attempt=record.attempt + 1)
+            else:
+                return target
+            finally:
+                Path(name).unlink()
+
+    def path_of(self, record: Record) -> Path:
+        """Return the file of a record: identity, trial and attempt."""
+        name = f"{record.identity[:24]}-t{record.trial}-a{record.attempt}.json"
+        return self.runs / name
+
+    def attempts(self, identity: str, trial: int) -> list[Record]:
+        """Return every readable record of that identity and trial, oldest attempt first."""
+        found = []
+        for path in sorted(self.runs.glob(f"{identity[:24]}-t{trial}-a*.json")):
+            loaded = read(path)
+            if isinstance(loaded, Record) and loaded.identity == identity:
+                found.append(loaded)
+        return sorted(found, key=lambda record: record.attempt)
+
+    def settled(self, identity: str, trial: int) -> Record | None:
+        """Return the record that makes measuring again pointless, or None."""
+        for record in reversed(self.attempts(identity, trial)):
+            if record.status in FINAL:
+                return record
+        return None
+
+    def load(self) -> tuple[list[Record], list[Unreadable]]:
+        """Return all records, oldest first, and the files that could not be read as one."""
+        records, unreadable = [], []
+        for loaded in self._read_all():
+            (records if isinstance(loaded, Record) else unreadable).append(loaded)  # type: ignore[attr-defined]  # two lists of two types
+        records.sort(key=lambda record: record.started)
+        return records, unreadable
+
+    def _read_all(self) -> Iterator[Record | Unreadable]:
+        for folder in (self.root / "published", self.runs):
+            for path in sorted(folder.glob("*.json")):
+                yield read(path)
+
+
+def read(path: Path) -> Record | Unreadable:
+    """Return the record in a file, or why there is none."""
+    try:
+        return record_from_json(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        return Unreadable(path, str(error))
