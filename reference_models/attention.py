@@ -18,7 +18,7 @@ def split_heads(
     x: Float[Tensor, "batch tokens channels"], heads: int
 ) -> Float[Tensor, "batch heads tokens width"]:
     """Return the channels of `x` divided into heads: channel c belongs to head c // width."""
-    return x.unflatten(2, (heads, -1)).transpose(1, 2)
+    return x.view(*x.shape[:2], heads, -1).transpose(1, 2)
 
 
 def attend(

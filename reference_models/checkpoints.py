@@ -112,24 +112,29 @@ def build(config: Config) -> StyleGenerator:
     return module
 
 
-def load_generator(default: Config, weights: Path | None, seed: int) -> StyleGenerator:
-    """Return a generator with the file's weights, or with initial weights drawn from `seed`.
+def load_generator(
+    default: Config, weights: Path | None, seed: int
+) -> tuple[StyleGenerator, Config]:
+    """Return a generator (and its architecture) with the file's or seeded initial weights.
 
     A file that says its architecture decides it; `default` serves for one that does not.
-    Raises ValueError when the file is of another family or its tensors do not fit.
+    Raises ValueError when the file is of another family or size, or its tensors do not fit.
     """
     if weights is None:
         module = build(default)
         initialise(module, torch.Generator().manual_seed(seed))
-        return module
+        return module, default
     checkpoint = read_checkpoint(weights)
     config = checkpoint.config or default
     if kind_of(config) != kind_of(default):
         msg = f"it holds a {kind_of(config)} model, this is {kind_of(default)}"
         raise ValueError(msg)
+    if config.resolution != default.resolution:
+        msg = f"it makes {config.resolution} px, {default.resolution} px were asked for"
+        raise ValueError(msg)
     module = build(config)
     load_tensors(module, checkpoint.tensors)
-    return module
+    return module, config
 
 
 def convert(source: Path, target: Path, kinds: Sequence[str]) -> str | None:

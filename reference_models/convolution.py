@@ -25,7 +25,7 @@ class EqualizedConv2d(nn.Module):
     `activate` adds a bias and leaky ReLU times sqrt(2); `gain` and `clamp` act on the result.
     """
 
-    def __init__(  # noqa: PLR0913  # the layer's own facts
+    def __init__(  # the layer's own facts
         self,
         inputs: int,
         outputs: int,

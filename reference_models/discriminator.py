@@ -119,9 +119,7 @@ class DiscriminatorEpilogue(nn.Module):
         channels = config.channels(LAST_RESOLUTION)
         self.config = config
         if config.architecture == "skip":
-            self.fromrgb = EqualizedConv2d(
-                config.image_channels, channels, kernel=1, activate=True
-            )
+            self.fromrgb = EqualizedConv2d(config.image_channels, channels, kernel=1, activate=True)
         self.conv = EqualizedConv2d(
             channels + config.deviation_channels,
             channels,
@@ -139,9 +137,7 @@ class DiscriminatorEpilogue(nn.Module):
         if self.config.architecture == "skip":
             x = x + self.fromrgb(image)
         if self.config.deviation_channels:
-            x = minibatch_deviation(
-                x, self.config.deviation_group, self.config.deviation_channels
-            )
+            x = minibatch_deviation(x, self.config.deviation_group, self.config.deviation_channels)
         return self.out(self.fc(self.conv(x).flatten(1)))  # type: ignore[no-any-return]  # nn.Module
 
 

@@ -68,7 +68,9 @@ class MappingNetwork(nn.Module):
             parts.append(normalise_second_moment(z))
         if self.c_dim:
             if c is None:
-                msg = f"this model is class-conditional: c must be given, shape [batch, {self.c_dim}]"
+                msg = (
+                    f"this model is class-conditional: c must be given, shape [batch, {self.c_dim}]"
+                )
                 raise ValueError(msg)
             parts.append(normalise_second_moment(self.embed(c)))
         x = torch.cat(parts, dim=1)

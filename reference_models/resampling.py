@@ -48,7 +48,13 @@ def upfirdn2d(
         row, column = kernel[None, :], kernel[:, None]
         left, right, top, bottom = padding
         x = upfirdn2d(
-            x, row, up=(up[0], 1), down=(down[0], 1), padding=(left, right, 0, 0), flip=flip, gain=gain
+            x,
+            row,
+            up=(up[0], 1),
+            down=(down[0], 1),
+            padding=(left, right, 0, 0),
+            flip=flip,
+            gain=gain,
         )
         return upfirdn2d(
             x, column, up=(1, up[1]), down=(1, down[1]), padding=(0, 0, top, bottom), flip=flip

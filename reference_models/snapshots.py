@@ -48,6 +48,7 @@ class NumpyType:
         self.order = "<"
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
+        """Take the byte order from the stored state."""
         self.order = str(state[1])
 
 
@@ -80,7 +81,7 @@ def storage_tensor(content: bytes) -> Tensor:
     return torch.tensor([], dtype=storage.dtype).set_(storage)
 
 
-def strided_tensor(  # noqa: PLR0913  # the stored call's own arguments
+def strided_tensor(  # the stored call's own arguments
     flat: Tensor,
     offset: int,
     size: tuple[int, ...],
@@ -156,19 +157,20 @@ def read_snapshot(path: Path, network: str = "G_ema") -> Snapshot:
             content = SnapshotUnpickler(file).load()
         except UnsafeSnapshotError:
             raise
-        except Exception as error:
-            # A damaged pickle can raise almost anything; each is the same news to the caller.
+        except Exception as error:  # noqa: BLE001  # a damaged pickle can raise almost anything
             msg = f"it is not a readable pickle ({type(error).__name__}: {error})"
             raise ValueError(msg) from None
     module = content.get(network) if isinstance(content, dict) else None
     if not isinstance(module, Module):
-        found = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
+        found = (
+            ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
+        )
         msg = f"it holds {found or 'nothing'}: expected a dictionary with a network {network}"
-        raise ValueError(msg)
+        raise ValueError(msg)  # noqa: TRY004  # the file is wrong, not the caller
     arguments = module.state.get("_init_kwargs")
     if not isinstance(arguments, Mapping):
         msg = f"its network {network} does not say what it was made with (_init_kwargs)"
-        raise ValueError(msg)
+        raise ValueError(msg)  # noqa: TRY004  # the file is wrong, not the caller
     return Snapshot(arguments=arguments, tensors=dict(stored_tensors(module)))
 
 

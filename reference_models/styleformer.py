@@ -368,22 +368,29 @@ class StyleformerSynthesis(nn.Module):
         _, image = self.features(ws, noise)
         return image
 
+    def block(self, place: Place) -> StyleBlock:
+        """Return the block that stands there."""
+        block = self.get_submodule(place.name)
+        if not isinstance(block, StyleBlock):
+            msg = f"{place.name} is not a StyleBlock"
+            raise TypeError(msg)
+        return block
+
     def features(
         self, ws: Float[Tensor, "batch num_ws w_dim"], noise: Noise | Sequence[Tensor]
     ) -> tuple[Float[Tensor, "batch tokens channels"], Float[Tensor, "batch channels side side"]]:
         """Return the last tokens and the image; Styleformer-C goes on from both."""
-        first = self.get_submodule(self.places[0].name)
-        x = first.const.expand(len(ws), -1, -1)  # type: ignore[union-attr]  # a parameter
+        x = self.block(self.places[0]).const.expand(len(ws), -1, -1)
         image: Tensor | None = None
         for index, place in enumerate(self.places):
-            block = self.get_submodule(place.name)
-            affine = None
+            block = self.block(place)
+            affine: nn.Module | None = None
             if self.config.style_injection == "shared":
                 affine = self.get_submodule(f"b{place.resolution}_affine")
             chosen = noise if isinstance(noise, str | Tensor) else noise[index]
             x = block(x, ws[:, index], chosen, affine)
             if place.last_of_resolution:
-                rgb = block.torgb(x, ws[:, index + 1])  # type: ignore[operator]  # a TokensToRGB
+                rgb = block.torgb(x, ws[:, index + 1])
                 image = rgb if image is None else upsample2d(image) + rgb
                 if place.resolution != self.config.resolution:
                     x = upsample_tokens(x)
@@ -417,7 +424,7 @@ def tokens_to_map(
 ) -> Float[Tensor, "batch channels side side"]:
     """Return the tokens as a square image, row-major; a view, channels last in memory."""
     side = math.isqrt(x.shape[1])
-    return x.unflatten(1, (side, side)).permute(0, 3, 1, 2)
+    return x.view(len(x), side, side, -1).permute(0, 3, 1, 2)
 
 
 def map_to_tokens(

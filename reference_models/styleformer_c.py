@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from reference_models.mapping import MappingNetwork
 from reference_models.noise import Noise
+from reference_models.style_generator import StyleGenerator
 from reference_models.styleformer import StyleformerConfig, StyleformerSynthesis, tokens_to_map
 from reference_models.stylegan2 import StyleGAN2Config, SynthesisBlock, grow
-from reference_models.style_generator import StyleGenerator
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,15 +92,17 @@ class StyleformerCSynthesis(nn.Module):
     ) -> Float[Tensor, "batch image_channels side side"]:
         """Return images in about [-1, 1] (not clamped); `noise` as in its two halves."""
         layers = sum(self.config.low.layers)
-        shared = isinstance(noise, str | Tensor)
-        tokens, image = self.low.features(ws, noise if shared else noise[:layers])
+        low, high = (
+            (noise, noise) if isinstance(noise, str | Tensor) else (noise[:layers], noise[layers:])
+        )
+        tokens, image = self.low.features(ws, low)
         _, image = grow(
             self,
             self.config.high_resolutions,
             tokens_to_map(tokens),
             image,
             ws[:, layers:],
-            noise if shared else noise[layers:],
+            high,
         )
         return image
 

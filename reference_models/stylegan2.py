@@ -79,7 +79,7 @@ class ModulatedConv(nn.Module):
 
     noise_const: Tensor
 
-    def __init__(  # noqa: PLR0913  # the layer's own facts, all keyword-only
+    def __init__(  # the layer's own facts, all keyword-only
         self,
         *,
         inputs: int,
@@ -116,11 +116,7 @@ class ModulatedConv(nn.Module):
         """Return the activated feature map."""
         style = self.affine(w)
         scaled = x * style[:, :, None, None]
-        y = (
-            conv2d_up(scaled, self.weight)
-            if self.up
-            else F.conv2d(scaled, self.weight, padding=1)
-        )
+        y = conv2d_up(scaled, self.weight) if self.up else F.conv2d(scaled, self.weight, padding=1)
         energy = self.weight.square().sum(dim=(2, 3))
         y = y * energy_demodulation(energy, style)[:, :, None, None]
         extra = layer_noise(noise, self.noise_const, self.noise_strength)
@@ -132,9 +128,7 @@ class ModulatedConv(nn.Module):
 class MapToRGB(nn.Module):
     """Colour layer: modulated 1x1 convolution without demodulation, scaled by 1/sqrt(channels)."""
 
-    def __init__(
-        self, w_dim: int, channels: int, image_channels: int, clamp: float | None
-    ) -> None:
+    def __init__(self, w_dim: int, channels: int, image_channels: int, clamp: float | None) -> None:
         super().__init__()
         self.clamp = clamp
         self.weight = nn.Parameter(torch.empty(image_channels, channels, 1, 1))
@@ -186,7 +180,9 @@ class SynthesisBlock(nn.Module):
         if config.image_path == "skip" or resolution == config.resolution:
             self.torgb = MapToRGB(config.w_dim, outputs, config.image_channels, config.clamp)
         if residual:
-            self.skip = EqualizedConv2d(inputs, outputs, kernel=1, resample="up", gain=math.sqrt(0.5))
+            self.skip = EqualizedConv2d(
+                inputs, outputs, kernel=1, resample="up", gain=math.sqrt(0.5)
+            )
 
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Draw the constant input from N(0, 1)."""
@@ -258,7 +254,7 @@ class StyleGAN2Synthesis(nn.Module):
         return image
 
 
-def grow(  # noqa: PLR0913  # the state of a synthesis that StyleGAN2 and Styleformer-C share
+def grow(  # the state of a synthesis that StyleGAN2 and Styleformer-C share
     synthesis: nn.Module,
     resolutions: Sequence[int],
     x: Float[Tensor, "batch channels height width"] | None,
@@ -277,9 +273,7 @@ def grow(  # noqa: PLR0913  # the state of a synthesis that StyleGAN2 and Stylef
         if not isinstance(count, int):
             msg = f"b{resolution} is not a SynthesisBlock"
             raise TypeError(msg)
-        chosen = (
-            [noise] * count if isinstance(noise, str | Tensor) else noise[used : used + count]
-        )
+        chosen = [noise] * count if isinstance(noise, str | Tensor) else noise[used : used + count]
         x, image = block(x, image, ws[:, used : used + count + 1], chosen)
         used += count
     if x is None or image is None:

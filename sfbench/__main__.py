@@ -1,6 +1,6 @@
 """`python -m sfbench` is the command `sfbench`."""
 
-from sfbench.cli.app import main
+from sfbench.cli.main import main
 
 if __name__ == "__main__":
     main()

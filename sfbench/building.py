@@ -16,7 +16,7 @@ def build(spec: GeneratorSpec, case: Case, where: str) -> ImageGenerator:
     Constructors of torch modules draw from torch's global source; it is seeded for the build and
     put back, so that plain modules, too, start from the same weights each time.
     """
-    import torch  # noqa: PLC0415  # slow
+    import torch  # slow
 
     request = BuildRequest(
         resolution=case.resolution,

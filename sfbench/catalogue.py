@@ -163,9 +163,7 @@ def ask_names(given: Sequence[str], disabled: Sequence[str]) -> list[str]:
     return list(child_answer(given, disabled, ["--names"])["names"])
 
 
-def ask_once(
-    given: Sequence[str], disabled: Sequence[str], only: Sequence[str]
-) -> dict[str, Any]:
+def ask_once(given: Sequence[str], disabled: Sequence[str], only: Sequence[str]) -> dict[str, Any]:
     """Return what a child process finds; raises ChildDiedError when it gives no answer."""
     return child_answer(given, disabled, [part for name in only for part in ("--only", name)])
 

@@ -7,7 +7,6 @@ import dataclasses
 import os
 import platform
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -63,14 +62,14 @@ def cpu_model() -> str:
 
 def cpu_count() -> int:
     """Return the number of processors this process may use."""
-    if sys.platform == "linux":
+    if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def gpus() -> list[dict[str, Any]]:
     """Return name, driver and memory of every NVIDIA device, asked of the driver; [] without one."""
-    import pynvml  # noqa: PLC0415  # only where hardware is asked about
+    import pynvml  # only where hardware is asked about
 
     try:
         pynvml.nvmlInit()
@@ -78,9 +77,7 @@ def gpus() -> list[dict[str, Any]]:
         return []
     try:
         driver = pynvml.nvmlSystemGetDriverVersion()
-        handles = [
-            pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())
-        ]
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
         return [gpu(handle, str(driver)) for handle in handles]
     finally:
         pynvml.nvmlShutdown()
@@ -88,7 +85,7 @@ def gpus() -> list[dict[str, Any]]:
 
 def gpu(handle: Any, driver: str) -> dict[str, Any]:
     """Return what the driver says of one device; a question it does not answer is None."""
-    import pynvml  # noqa: PLC0415  # only where hardware is asked about
+    import pynvml  # only where hardware is asked about
 
     def asked(question: Any, *arguments: Any) -> Any:
         try:
@@ -163,7 +160,7 @@ def set_policy(dtype: str, threads: int) -> None:
     fp32 means IEEE single precision in both (torch's own default lets convolutions use TF32).
     Raises UnsupportedError for TF32 without a GPU.
     """
-    import torch  # noqa: PLC0415  # slow
+    import torch  # slow
 
     reduced = dtype == "tf32"
     if reduced and not torch.cuda.is_available():
@@ -177,7 +174,7 @@ def set_policy(dtype: str, threads: int) -> None:
 
 def global_flags() -> dict[str, Any]:
     """Return torch's process-wide switches that a plugin must leave as they are."""
-    import torch  # noqa: PLC0415  # slow
+    import torch  # slow
 
     return {
         "matmul_tf32": torch.backends.cuda.matmul.allow_tf32,
@@ -194,14 +191,14 @@ def global_flags() -> dict[str, Any]:
 def synchronize(device: str) -> None:
     """Wait until the device has done all that was asked of it."""
     if device == "cuda":
-        import torch  # noqa: PLC0415  # slow
+        import torch  # slow
 
         torch.cuda.synchronize()
 
 
 def out_of_memory(error: BaseException) -> bool:
     """Return whether the error is memory running out, on the device or the host."""
-    import torch  # noqa: PLC0415  # slow
+    import torch  # slow
 
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
@@ -220,7 +217,7 @@ class AllocatorPeaks:
 
 def allocator_peaks() -> AllocatorPeaks:
     """Return the CUDA allocator's peaks since `reset_allocator_peaks`."""
-    import torch  # noqa: PLC0415  # slow
+    import torch  # slow
 
     stats = torch.cuda.memory_stats()
     return AllocatorPeaks(
@@ -233,7 +230,7 @@ def allocator_peaks() -> AllocatorPeaks:
 
 def reset_allocator_peaks() -> None:
     """Make the CUDA allocator's peaks begin again at the present use."""
-    import torch  # noqa: PLC0415  # slow
+    import torch  # slow
 
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
@@ -260,9 +257,9 @@ def host_memory(field: Literal["VmHWM", "VmRSS"]) -> int | None:
 @contextlib.contextmanager
 def cuda_span() -> Iterator[list[float]]:
     """Measure a span on the device's own clock: the list holds its seconds afterwards."""
-    import torch  # noqa: PLC0415  # slow
+    import torch  # slow
 
-    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]  # torch
     seconds: list[float] = []
     begin.record()
     yield seconds
@@ -273,7 +270,7 @@ def cuda_span() -> Iterator[list[float]]:
 
 def torch_dtype(dtype: str) -> torch.dtype:
     """Return the torch type that a --dtype name stands for."""
-    import torch  # noqa: PLC0415  # slow
+    import torch  # slow
 
     found: torch.dtype = getattr(torch, TORCH_DTYPES[dtype])
     return found

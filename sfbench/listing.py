@@ -1,6 +1,6 @@
 """The child process behind `sfbench.catalogue`: imports plugins and writes what they offer as JSON.
 
-    python -m sfbench.listing ANSWER.json [--plugin P]... [--no-plugin N]... [--only N]... [--names]
+python -m sfbench.listing ANSWER.json [--plugin P]... [--no-plugin N]... [--only N]... [--names]
 """
 
 from __future__ import annotations
@@ -74,9 +74,7 @@ def describe(plugins: Sequence[Plugin], imported: set[str]) -> dict[str, Any]:
             for plugin in plugins
         ],
         "checkpoints": [
-            {
-                field.name: plain(getattr(card, field.name)) for field in dataclasses.fields(card)
-            }
+            {field.name: plain(getattr(card, field.name)) for field in dataclasses.fields(card)}
             for plugin in plugins
             for card in plugin.checkpoints
         ],

@@ -72,9 +72,13 @@ class Store:
 
     def load(self) -> tuple[list[Record], list[Unreadable]]:
         """Return all records, oldest first, and the files that could not be read as one."""
-        records, unreadable = [], []
+        records: list[Record] = []
+        unreadable: list[Unreadable] = []
         for loaded in self._read_all():
-            (records if isinstance(loaded, Record) else unreadable).append(loaded)  # type: ignore[attr-defined]  # two lists of two types
+            if isinstance(loaded, Record):
+                records.append(loaded)
+            else:
+                unreadable.append(loaded)
         records.sort(key=lambda record: record.started)
         return records, unreadable
 

@@ -114,10 +114,11 @@ class GeneratorSuite:
     def check_build(self) -> str:
         """Build it, and compare torch's global switches and random state before and after."""
         flags, state = device.global_flags(), torch.get_rng_state()
-        self.generator = build(self.spec, self.case, "cpu")
-        if not isinstance(self.generator, ImageGenerator):
-            msg = f"build returned {type(self.generator).__name__}, which is no ImageGenerator"
+        built: object = build(self.spec, self.case, "cpu")
+        if not isinstance(built, ImageGenerator):
+            msg = f"build returned {type(built).__name__}, which is no ImageGenerator"
             raise ContractError(msg)
+        self.generator = built
         changed = [name for name, was in flags.items() if device.global_flags()[name] != was]
         if not torch.equal(state, torch.get_rng_state()):
             changed.append("random state")

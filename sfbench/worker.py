@@ -76,14 +76,13 @@ class Trial:
     def measure(self) -> None:
         """Do the steps of a trial, in the protocol's order."""
         self.phase("import")
-        import torch  # noqa: PLC0415, F401  # its import is a cost that is measured
+        import torch  # noqa: F401  # its import is a cost that is measured
 
         self.cold("import", time.perf_counter() - STARTED, "process start to torch imported")
         device.set_policy(self.case.dtype, self.case.threads)
         self.provenance |= provenance(self.case)
         plugins = [
-            load_plugin(source)
-            for source in plugin_sources(self.job.plugins, self.job.disabled)
+            load_plugin(source) for source in plugin_sources(self.job.plugins, self.job.disabled)
         ]
         plugin, spec = find_generator(plugins, self.case.model)
         self.provenance["plugin"] = {"name": plugin.source.name, "origin": plugin.source.origin}
@@ -119,7 +118,7 @@ class Trial:
 
     def checked(self, generator: ImageGenerator) -> None:
         """Check the images of a few seeds, before and after compilation."""
-        from sfbench import contract  # noqa: PLC0415  # torch comes with it
+        from sfbench import contract  # torch comes with it
 
         self.phase("reference check")
         start = time.perf_counter()
@@ -148,9 +147,9 @@ class Trial:
 
     def speed(self, generator: ImageGenerator, loaded: int | None) -> None:
         """Measure throughput and latency, then memory."""
-        from sfbench import contract  # noqa: PLC0415  # torch comes with it
-        from sfbench.speed.memory import measure_memory, weights_reading  # noqa: PLC0415  # torch
-        from sfbench.speed.probe import SpeedProbe, core_work  # noqa: PLC0415  # torch
+        from sfbench import contract  # torch comes with it
+        from sfbench.speed.memory import measure_memory, weights_reading  # torch
+        from sfbench.speed.probe import SpeedProbe, core_work  # torch
 
         case = self.case
         if "speed" in case.measure:
@@ -170,8 +169,8 @@ class Trial:
 
     def complexity(self, generator: ImageGenerator, spec: GeneratorSpec) -> None:
         """Count parameters and operations."""
-        from sfbench import contract  # noqa: PLC0415  # torch comes with it
-        from sfbench.speed.complexity import complexity  # noqa: PLC0415  # torch
+        from sfbench import contract  # torch comes with it
+        from sfbench.speed.complexity import complexity  # torch
 
         self.phase("counting operations")
         random = dataclasses.replace(self.case, weights=Source(kind="random"))
@@ -186,8 +185,8 @@ class Trial:
 
     def quality(self, generator: ImageGenerator) -> None:
         """Compare generated with real images."""
-        from sfbench.data.sources import open_dataset  # noqa: PLC0415  # torch comes with it
-        from sfbench.quality.probe import QualityProbe, open_extractor  # noqa: PLC0415  # torch
+        from sfbench.data.sources import open_dataset  # torch comes with it
+        from sfbench.quality.probe import QualityProbe, open_extractor  # torch
 
         self.phase("quality")
         last = 0.0
@@ -223,7 +222,7 @@ SKIPPED = (
 @contextlib.contextmanager
 def inference() -> Iterator[None]:
     """Run without gradients."""
-    import torch  # noqa: PLC0415  # slow
+    import torch  # slow
 
     with torch.inference_mode():
         yield
@@ -256,7 +255,9 @@ def shortened(error: Exception) -> str:
     """Return an error in one line."""
     lines = str(error).strip().splitlines()
     text = lines[0] if lines else ""
-    return (text if isinstance(error, SfbenchError) else f"{type(error).__name__}: {text}")[:REASON_LENGTH]
+    return (text if isinstance(error, SfbenchError) else f"{type(error).__name__}: {text}")[
+        :REASON_LENGTH
+    ]
 
 
 def main(job_file: str, record_file: str, descriptor: str) -> None:

@@ -41,8 +41,8 @@ class ImageFolderGenerator:
 
     def synthesize(self, latents: list[int]) -> Tensor:
         """Return the images [batch, 3, side, side] in [-1, 1]."""
-        import numpy as np  # noqa: PLC0415  # not needed to list plugins
-        import torch  # noqa: PLC0415  # not needed to list plugins
+        import numpy as np  # not needed to list plugins
+        import torch  # not needed to list plugins
 
         arrays = np.stack([self.images.read(index, self.resolution) for index in latents])
         pixels = torch.from_numpy(arrays).permute(0, 3, 1, 2).to(self.device)

@@ -83,14 +83,14 @@ SPLIT_OPTIONS = (
 
 def build(request: BuildRequest, *, linformer: bool) -> ImageGenerator:
     """Build Styleformer (torch is imported here, not when plugins are listed)."""
-    from sfbench_styleformer.build import styleformer  # noqa: PLC0415  # torch comes with it
+    from sfbench_styleformer.build import styleformer  # torch comes with it
 
     return styleformer(request, linformer=linformer)
 
 
 def build_c(request: BuildRequest) -> ImageGenerator:
     """Build Styleformer-C (torch is imported here, not when plugins are listed)."""
-    from sfbench_styleformer.build import styleformer_c  # noqa: PLC0415  # torch comes with it
+    from sfbench_styleformer.build import styleformer_c  # torch comes with it
 
     return styleformer_c(request)
 
@@ -158,7 +158,7 @@ def sfbench_checkpoints() -> list[CheckpointCard]:
 @hookimpl
 def sfbench_convert(source: Path, target: Path) -> str | None:
     """Convert a checkpoint of this family to safetensors."""
-    from reference_models.checkpoints import convert  # noqa: PLC0415  # torch comes with it
+    from reference_models.checkpoints import convert  # torch comes with it
 
     try:
         return convert(source, target, ("styleformer", "styleformer-c"))

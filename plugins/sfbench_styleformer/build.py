@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from reference_models.checkpoints import load_generator
+from reference_models.checkpoints import Config, load_generator
 from reference_models.presets import StyleformerPreset, by_resolution, preset
 from reference_models.style_generator import StyleGenerator
 from reference_models.styleformer import StyleformerConfig
@@ -29,9 +29,9 @@ def styleformer(request: BuildRequest, *, linformer: bool) -> ModuleGenerator:
     """Return Styleformer with full or Linformer attention."""
     sizes = chosen_sizes(request, linformer=linformer)
     config = config_of(request, sizes, linformer=linformer)
-    module = load(request, config)
-    if module.config.linformer != linformer:
-        name = "styleformer-linformer" if module.config.linformer else "styleformer"
+    module, found = load(request, config)
+    if isinstance(found, StyleformerConfig) and found.linformer != linformer:
+        name = "styleformer-linformer" if found.linformer else "styleformer"
         msg = f"{request.weights}: it holds a {name} model; run it with --model {name}"
         raise WeightsError(msg)
     return adapt(module, request)
@@ -47,7 +47,8 @@ def styleformer_c(request: BuildRequest) -> ModuleGenerator:
         resolution=request.resolution,
         channel_base=options["channel_base"],
     )
-    return adapt(load(request, config), request)
+    module, _ = load(request, config)
+    return adapt(module, request)
 
 
 def chosen_sizes(request: BuildRequest, *, linformer: bool) -> StyleformerPreset:
@@ -71,7 +72,7 @@ def config_of(
     """Return the architecture: sizes of the preset unless the options give them."""
     options: Any = request.options
     try:
-        return StyleformerConfig(
+        config = StyleformerConfig(
             widths=options["widths"] or sizes.widths,
             layers=options["layers"] or sizes.layers,
             start_resolution=sizes.start_resolution,
@@ -80,22 +81,24 @@ def config_of(
         )
     except ValueError as error:
         raise UsageError(str(error)) from None
+    if config.resolution != sizes.resolution:
+        msg = (
+            f"{len(config.widths)} widths make {config.resolution} px; "
+            f"{sizes.resolution} px needs {len(sizes.widths)}"
+        )
+        raise UsageError(msg)
+    return config
 
 
-def load(request: BuildRequest, config: StyleformerConfig | StyleformerCConfig) -> StyleGenerator:
+def load(
+    request: BuildRequest, config: StyleformerConfig | StyleformerCConfig
+) -> tuple[StyleGenerator, Config]:
     """Return the module with its weights; raises WeightsError when the file does not fit."""
     try:
-        module = load_generator(config, request.weights, request.seed)
+        return load_generator(config, request.weights, request.seed)
     except ValueError as error:
         msg = f"{request.weights}: {error}"
         raise WeightsError(msg) from None
-    if module.config.resolution != request.resolution:
-        msg = (
-            f"{request.weights or 'the options'}: a model of {module.config.resolution} px; "
-            f"run it with --res {module.config.resolution}"
-        )
-        raise WeightsError(msg)
-    return module
 
 
 def adapt(module: StyleGenerator, request: BuildRequest) -> ModuleGenerator:

@@ -38,7 +38,7 @@ OPTIONS = (
 
 def build(request: BuildRequest) -> ImageGenerator:
     """Build StyleGAN2 (torch is imported here, not when plugins are listed)."""
-    from sfbench_stylegan2.build import stylegan2  # noqa: PLC0415  # torch comes with it
+    from sfbench_stylegan2.build import stylegan2  # torch comes with it
 
     return stylegan2(request)
 
@@ -63,7 +63,7 @@ def sfbench_generators() -> list[GeneratorSpec]:
 @hookimpl
 def sfbench_convert(source: Path, target: Path) -> str | None:
     """Convert a checkpoint of this family to safetensors."""
-    from reference_models.checkpoints import convert  # noqa: PLC0415  # torch comes with it
+    from reference_models.checkpoints import convert  # torch comes with it
 
     try:
         return convert(source, target, ("stylegan2",))

@@ -13,7 +13,7 @@ from sfbench.api import BuildRequest, ModuleGenerator, WeightsError
 def stylegan2(request: BuildRequest) -> ModuleGenerator:
     """Return StyleGAN2 with the file's weights or random initial ones.
 
-    Raises WeightsError when the file does not fit or is of another resolution.
+    Raises WeightsError when the file does not fit.
     """
     options: Any = request.options
     config = StyleGAN2Config(
@@ -25,14 +25,10 @@ def stylegan2(request: BuildRequest) -> ModuleGenerator:
         image_path=options["image_path"],
     )
     try:
-        module = load_generator(config, request.weights, request.seed)
+        module, _ = load_generator(config, request.weights, request.seed)
     except ValueError as error:
         msg = f"{request.weights}: {error}"
         raise WeightsError(msg) from None
-    if module.config.resolution != request.resolution:
-        side = module.config.resolution
-        msg = f"{request.weights}: a model of {side} px; run it with --res {side}"
-        raise WeightsError(msg)
     random_noise = options["noise"] == "random"
     fixed = {} if random_noise else {"noise": options["noise"]}
     return ModuleGenerator(

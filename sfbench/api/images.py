@@ -33,7 +33,9 @@ class ImageCollection:
             msg = f"{path}: no such file or folder; expected a zip file or folder of images"
             raise DataError(msg)
         if path.is_file() and not zipfile.is_zipfile(path):
-            msg = f"{path}: neither a zip file nor a folder; expected one of them with images inside"
+            msg = (
+                f"{path}: neither a zip file nor a folder; expected one of them with images inside"
+            )
             raise DataError(msg)
         self.path = path
         self.archive = None if path.is_dir() else zipfile.ZipFile(path)
@@ -75,15 +77,20 @@ class ImageCollection:
 
     def read(self, index: int, resolution: int) -> np.ndarray:
         """Return image `index` as uint8 RGB [side, side, 3], resized when its size differs."""
-        from PIL import Image, ImageOps, UnidentifiedImageError  # noqa: PLC0415  # slow to import
-        import numpy as np  # noqa: PLC0415  # slow to import
+        import numpy as np  # slow to import
+        from PIL import Image, ImageOps, UnidentifiedImageError  # slow to import
 
         name = self.names[index]
         try:
             with Image.open(io.BytesIO(self.read_bytes(name))) as opened:
                 image = ImageOps.exif_transpose(opened)
                 rgb = to_rgb(image, f"{self.path}: {name}")
-        except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        except (
+            UnidentifiedImageError,
+            OSError,
+            SyntaxError,
+            Image.DecompressionBombError,
+        ) as error:
             msg = f"{self.path}: {name} cannot be read as an image ({error})"
             raise DataError(msg) from None
         if rgb.size != (resolution, resolution):

@@ -31,7 +31,7 @@ class ModuleGenerator:
     image's noise in each layer. `forward` defaults to the module itself.
     """
 
-    def __init__(  # noqa: PLR0913  # one call describes a whole generator
+    def __init__(  # one call describes a whole generator
         self,
         module: nn.Module,
         request: BuildRequest,
@@ -41,7 +41,7 @@ class ModuleGenerator:
         noise_shapes: Sequence[Sequence[int]] = (),
         forward: Callable[..., Tensor] | None = None,
     ) -> None:
-        import torch  # noqa: PLC0415  # sfbench.api must not import torch when imported
+        import torch  # sfbench.api must not import torch when imported
 
         self.dtype: torch.dtype = getattr(torch, request.dtype)
         self.device = torch.device(request.device)
@@ -54,7 +54,7 @@ class ModuleGenerator:
 
     def draw_latents(self, seeds: Sequence[int]) -> Latents:
         """Return the latents of these seeds: row i is drawn from seed i alone, always on the CPU."""
-        import torch  # noqa: PLC0415  # sfbench.api must not import torch when imported
+        import torch  # sfbench.api must not import torch when imported
 
         if not seeds:
             msg = "draw_latents needs at least one seed"
@@ -65,12 +65,12 @@ class ModuleGenerator:
             z = torch.randn(self.latent_shape, generator=source)
             label = torch.randint(max(self.classes, 1), (), generator=source)
             rows.append((z, label, [torch.randn(s, generator=source) for s in self.noise_shapes]))
-        z, labels, noise = zip(*rows, strict=True)
+        zs, labels, noise = zip(*rows, strict=True)
         one_hot = None
         if self.classes:
             one_hot = self._place(torch.nn.functional.one_hot(torch.stack(labels), self.classes))
         layers = [self._place(torch.stack(layer)) for layer in zip(*noise, strict=True)]
-        return Latents(z=self._place(torch.stack(z)), c=one_hot, noise=layers or None)
+        return Latents(z=self._place(torch.stack(zs)), c=one_hot, noise=layers or None)
 
     def _place(self, x: Tensor) -> Tensor:
         return x.to(device=self.device, dtype=self.dtype)

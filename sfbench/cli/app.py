@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sfbench import __version__
-from sfbench.api.errors import PluginError, SfbenchError
 from sfbench.cli import defaults
-from sfbench.cli.exits import Exit
 
 app = typer.Typer(
     name="sfbench",
@@ -25,9 +22,7 @@ app = typer.Typer(
 Plugins = Annotated[
     list[str] | None, typer.Option("--plugin", help="Also load this FILE.py or module.")
 ]
-NoPlugins = Annotated[
-    list[str] | None, typer.Option("--no-plugin", help="Leave this plugin out.")
-]
+NoPlugins = Annotated[list[str] | None, typer.Option("--no-plugin", help="Leave this plugin out.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 StoreFolder = Annotated[Path, typer.Option("--store", help="Folder of records.")]
 
@@ -43,7 +38,8 @@ def version(*, wanted: bool) -> None:
 def root(
     *,
     _version: Annotated[
-        bool, typer.Option("--version", callback=lambda wanted: version(wanted=wanted), is_eager=True)
+        bool,
+        typer.Option("--version", callback=lambda wanted: version(wanted=wanted), is_eager=True),
     ] = False,
 ) -> None:
     """Measure image generators: quality, throughput, memory, over resolutions."""
@@ -75,7 +71,7 @@ def plugins_command(
 
 
 @app.command("run")
-def run_command(  # noqa: PLR0913  # one parameter a flag
+def run_command(
     model: Annotated[str | None, typer.Option(help="NAME[,NAME]; see sfbench list.")] = None,
     res: Annotated[str, typer.Option(help="Pixels: 32,64 or 32:256*2.")] = "32",
     batch: Annotated[str, typer.Option(help="Batch sizes, e.g. 8 or 1,8,64.")] = "8",
@@ -155,7 +151,7 @@ def report_command(
 
 
 @app.command("sample")
-def sample_command(  # noqa: PLR0913  # one parameter a flag
+def sample_command(
     model: Annotated[str, typer.Option(help="NAME; see sfbench list.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="PNG file to write.")],
     seeds: Annotated[str, typer.Option(help="0-15 or 1,5,7.")] = "0-15",
@@ -218,16 +214,3 @@ def doctor_command(
     from sfbench.cli import doctor
 
     typer.echo(doctor.examined(defaults.catalogue(plugin, no_plugin), as_json=as_json))
-
-
-def main() -> None:
-    """Run the command line; the one place where sfbench's errors become exit codes."""
-    try:
-        app()
-    except SfbenchError as error:
-        for line in str(error).splitlines():
-            typer.echo(f"error: {line}", err=True)
-        broken = isinstance(error, PluginError) or getattr(error, "about_plugins", False)
-        sys.exit(Exit.PLUGIN if broken else Exit.USAGE)
-    except BrokenPipeError:
-        sys.exit(Exit.OK)

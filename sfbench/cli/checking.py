@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sfbench.api.errors import PluginError, UsageError
-from sfbench.api.spec import GeneratorSpec
+from sfbench.api.spec import GeneratorSpec, OptionValue
 from sfbench.cli.exits import Exit
 from sfbench.registry import Plugin, find_generator, load_plugin, plugin_sources
 
@@ -42,10 +42,10 @@ def check(
     return Exit.OK if passed else Exit.SOME_FAILED
 
 
-def parsed(spec: GeneratorSpec, options: Sequence[str]) -> dict[str, object]:
+def parsed(spec: GeneratorSpec, options: Sequence[str]) -> dict[str, OptionValue]:
     """Return the options given as NAME=VALUE; raises UsageError for one the model has not."""
     known = {option.name: option for option in spec.options}
-    values: dict[str, object] = {}
+    values: dict[str, OptionValue] = {}
     for text in options:
         name, _, value = text.partition("=")
         if name not in known:

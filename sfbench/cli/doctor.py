@@ -67,7 +67,9 @@ def advice(facts: dict[str, Any]) -> list[str]:
         lines.append("host memory peaks will be null: /proc/self/clear_refs cannot be written")
     for gpu in facts["gpus"]:
         if gpu["throttle_reasons"]:
-            lines.append(f"{gpu['name']}: clocks are held down (reasons {gpu['throttle_reasons']:#x})")
+            lines.append(
+                f"{gpu['name']}: clocks are held down (reasons {gpu['throttle_reasons']:#x})"
+            )
         if gpu["other_processes"]:
             lines.append(f"{gpu['name']}: {gpu['other_processes']} other processes use it")
     if facts["inception"]["state"] != "ok":

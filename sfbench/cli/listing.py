@@ -19,11 +19,16 @@ DATA = (
 
 def listed(catalogue: Catalogue, what: str, *, as_json: bool) -> str:
     """Return the list that was asked for; raises UsageError for an unknown one."""
-    lists = {"models": models, "weights": weights, "data": lambda _: list(DATA)}
-    if what not in lists:
-        msg = f"list {what}: expected {', '.join(lists)}"
+    if what not in SHOWN:
+        msg = f"list {what}: expected {', '.join(SHOWN)}"
         raise UsageError(msg)
-    rows = lists[what](catalogue)
+    match what:
+        case "models":
+            rows = models(catalogue)
+        case "weights":
+            rows = weights(catalogue)
+        case _:
+            rows = [dict(row) for row in DATA]
     if as_json:
         return json.dumps(rows, indent=1, sort_keys=True)
     return columns(rows, SHOWN[what])
@@ -81,7 +86,9 @@ def plugins(catalogue: Catalogue, *, as_json: bool) -> str:
 
 def columns(rows: Sequence[dict[str, Any]], shown: Sequence[str]) -> str:
     """Return the rows as aligned text with a header."""
-    cells = [[name.upper() for name in shown]] + [[str(row[name]) for name in shown] for row in rows]
+    cells = [[name.upper() for name in shown]] + [
+        [str(row[name]) for name in shown] for row in rows
+    ]
     widths = [max(len(line[i]) for line in cells) for i in range(len(shown))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()

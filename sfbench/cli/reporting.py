@@ -19,9 +19,7 @@ FORMATS = ("table", "csv", "json", "md")
 NARROW = 80
 
 
-def show(
-    store: Path, form: str, model: str | None, res: str | None, *, tidy: bool
-) -> Exit:
+def show(store: Path, form: str, model: str | None, res: str | None, *, tidy: bool) -> Exit:
     """Print the stored records in the wanted format; 5 when there is nothing to show."""
     if form not in FORMATS:
         msg = f"--format {form}: expected {', '.join(FORMATS)}"

@@ -21,7 +21,7 @@ CLASSES = ("disc", "square", "triangle", "ring", "star")
 COUNT = 50_000
 LARGEST_EXTRA = 3
 
-Plane = NDArray[np.float32]
+Plane = NDArray[np.floating]
 
 
 class ShapesDataset:
@@ -99,20 +99,22 @@ def uniforms(index: int, count: int = 64) -> NDArray[np.float64]:
 
 def signed_distance(kind: int, u: Plane, v: Plane) -> Plane:
     """Return the distance to a shape of radius about 1: negative inside."""
-    radius = np.hypot(u, v)
+    radius: Plane = np.hypot(u, v)
+    distance: Plane
     match CLASSES[kind]:
         case "disc":
-            return radius - 1
+            distance = radius - 1
         case "square":
-            return np.maximum(np.abs(u), np.abs(v)) - np.float32(0.8)
+            distance = np.maximum(np.abs(u), np.abs(v)) - np.float32(0.8)
         case "triangle":
             sides = [-v * 0.5 + side * u * (math.sqrt(3) / 2) for side in (-1, 1)]
-            return np.maximum(np.maximum(sides[0], sides[1]), v) - np.float32(0.5)
+            distance = np.maximum(np.maximum(sides[0], sides[1]), v) - np.float32(0.5)
         case "ring":
-            return np.abs(radius - np.float32(0.75)) - np.float32(0.25)
+            distance = np.abs(radius - np.float32(0.75)) - np.float32(0.25)
         case _:
             points = np.cos(5 * np.arctan2(v, u)) * np.float32(0.25)
-            return radius - np.float32(0.75) - points
+            distance = radius - np.float32(0.75) - points
+    return distance
 
 
 def hue_to_rgb(hue: float) -> tuple[float, float, float]:

@@ -34,9 +34,9 @@ def locate(text: str) -> Source:
 def open_dataset(source: Source, resolution: int) -> Dataset:
     """Return the dataset at that resolution."""
     if source.kind == "shapes":
-        from sfbench.data.shapes import ShapesDataset  # noqa: PLC0415  # torch comes with it
+        from sfbench.data.shapes import ShapesDataset  # torch comes with it
 
         return ShapesDataset(resolution)
-    from sfbench.data.files import FileDataset  # noqa: PLC0415  # torch comes with it
+    from sfbench.data.files import FileDataset  # torch comes with it
 
     return FileDataset(Path(str(source.path)), resolution, str(source.sha256))

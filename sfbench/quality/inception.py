@@ -49,7 +49,7 @@ def load_network(path: Path) -> torch.nn.Module:
     Its constructor unpickles whatever file it is given, so it is given a copy that holds nothing
     but the tensors that `weights_only` loading let through.
     """
-    from torch_fidelity.feature_extractor_inceptionv3 import (  # noqa: PLC0415  # slow
+    from torch_fidelity.feature_extractor_inceptionv3 import (  # slow
         FeatureExtractorInceptionV3,
     )
 
@@ -61,7 +61,7 @@ def load_network(path: Path) -> torch.nn.Module:
             network: torch.nn.Module = FeatureExtractorInceptionV3(
                 INCEPTION, LAYERS, feature_extractor_weights_path=str(copy)
             )
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  # loading a stranger's file can raise anything
         reason = str(error).strip().splitlines()[0]
         msg = f"{path}: not the Inception-v3 state dict that torch-fidelity reads ({reason})"
         raise WeightsError(msg) from None

@@ -96,9 +96,7 @@ class QualityProbe:
                 self.progress(what, done, total)
         return merged(parts)
 
-    def readings(
-        self, generated: FeatureStatistics, real: FeatureStatistics
-    ) -> Iterator[Reading]:
+    def readings(self, generated: FeatureStatistics, real: FeatureStatistics) -> Iterator[Reading]:
         """Yield every distance with how it was made."""
         how = self.how(generated, real)
         names = metric_names(self.extractor)
@@ -108,7 +106,8 @@ class QualityProbe:
             metric=names["frechet"],
             unit="",
             value=value,
-            how=how | {"estimator": "Cholesky + eigvalsh or SVD, float64, ddof 1"}
+            how=how
+            | {"estimator": "Cholesky + eigvalsh or SVD, float64, ddof 1"}
             | ({"warning": "fewer images than features: biased upwards"} if few else {}),
         )
         kernel = kernel_distance(generated.features, real.features)
@@ -170,9 +169,9 @@ def metric_names(extractor: FeatureExtractor) -> dict[str, str]:
 def open_extractor(source: Source, device: str) -> FeatureExtractor:
     """Return the extractor of a plan's source."""
     if source.kind == BUILT_IN:
-        from sfbench.quality.untrained import UntrainedExtractor  # noqa: PLC0415  # one of two
+        from sfbench.quality.untrained import UntrainedExtractor  # one of two
 
         return UntrainedExtractor(device)
-    from sfbench.quality.inception import InceptionExtractor  # noqa: PLC0415  # slow
+    from sfbench.quality.inception import InceptionExtractor  # slow
 
     return InceptionExtractor(Path(str(source.path)), str(source.sha256), device)

@@ -63,7 +63,7 @@ def locate(choice: str, torch_home: Path) -> Source:
     return Source(kind=INCEPTION, path=str(path.resolve()), sha256=found)
 
 
-def download(target: Path, wanted: WeightsFile = WeightsFile()) -> None:  # noqa: B008  # frozen
+def download(target: Path, wanted: WeightsFile = WeightsFile()) -> None:  # frozen
     """Fetch the file beside its target, check size and digest, and rename it into place.
 
     Raises WeightsError in one line when it cannot be had or is not the expected file.

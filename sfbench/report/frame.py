@@ -147,15 +147,11 @@ def combine(readings: Sequence[Reading]) -> Estimate:
     logs = [math.log(value) for value in values]
     mean = sum(logs) / len(logs)
     variance = sum((log - mean) ** 2 for log in logs) / (len(logs) - 1)
-    margin = float(stats.t.ppf((1 + COVERAGE) / 2, len(logs) - 1)) * math.sqrt(
-        variance / len(logs)
-    )
+    margin = float(stats.t.ppf((1 + COVERAGE) / 2, len(logs) - 1)) * math.sqrt(variance / len(logs))
     return Estimate(math.exp(mean), math.exp(mean - margin), math.exp(mean + margin))
 
 
-def select(
-    frame: pd.DataFrame, models: Sequence[str], resolutions: Sequence[int]
-) -> pd.DataFrame:
+def select(frame: pd.DataFrame, models: Sequence[str], resolutions: Sequence[int]) -> pd.DataFrame:
     """Return the rows of these models and resolutions (all, where none are named)."""
     if frame.empty:
         return frame

@@ -14,7 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 MEBI = 1 << 20
-ABSENT = "–"
+ABSENT = "-"
+WIDE_ONLY = frozenset({"p90 ms", "GFLOP"})
+"""Columns that 80 characters have no room for; Markdown, CSV and JSON show them."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -86,11 +88,11 @@ def columns(frame: pd.DataFrame) -> list[Column]:
 
 
 def badges(row: Any) -> str:
-    """Return how the row was made, in a few words."""
-    words = [f"{row['weights']} weights", row["dtype"], row["mode"], f"b{row['batch']}"]
+    """Return how the row was made: weights, precision, mode, batch size, trials."""
+    words = [row["weights"], row["dtype"], row["mode"], f"b{row['batch']}"]
     if row["trials"] > 1:
-        words.append(f"{row['trials']} trials")
-    return ", ".join(words)
+        words.append(f"x{row['trials']}")
+    return " ".join(words)
 
 
 def same_basis(frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
@@ -112,29 +114,22 @@ def terminal(frame: pd.DataFrame, notes: Sequence[str]) -> RenderableType:
     """Return tables readable at 80 columns, and notes below."""
     parts: list[RenderableType] = []
     for part in same_basis(frame):
-        table = Table(
-            title=heading(part),
-            title_justify="left",
-            title_style="bold",
-            box=box.SIMPLE_HEAD,
-            padding=(0, 1, 0, 0),
-            pad_edge=False,
-        )
-        shown = columns(part)
-        table.add_column("model", no_wrap=True)
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+        shown = [column for column in columns(part) if column.header not in WIDE_ONLY]
+        table.add_column("model", no_wrap=True, min_width=21)
         for column in shown:
-            table.add_column(column.header, justify="right", no_wrap=column.header != "images/s")
+            table.add_column(column.header, justify="right", no_wrap=True)
         for _, row in part.iterrows():
-            table.add_row(Text(row["model"]), *(column.cell(row) for column in shown))
-            table.add_row(Text(f"  {status(row)}", style="dim"))
-        parts += [table, *remarks(part)]
+            name = Text(row["model"]).append(f"\n{status(row)}", style="dim")
+            table.add_row(name, *(column.cell(row) for column in shown))
+        parts += [Text(heading(part), style="bold"), table, *remarks(part)]
     parts += [Text(note, style="dim") for note in notes]
     return Group(*parts)
 
 
 def status(row: Any) -> str:
-    """Return the badges of a row, and its status where it is not ok."""
-    return badges(row) if row["status"] == "ok" else f"{row['status'].upper()} · {badges(row)}"
+    """Return the status of a row and its badges."""
+    return f"{row['status']} · {badges(row)}"
 
 
 def remarks(part: pd.DataFrame) -> list[Text]:

@@ -64,7 +64,7 @@ def read_suite(path: Path) -> list[Request]:
         raise UsageError(msg) from None
     runs = document.get("run")
     if not isinstance(runs, list) or not runs:
-        msg = f"--suite {path}: no [[run]] table; each needs at least model = \"NAME\""
+        msg = f'--suite {path}: no [[run]] table; each needs at least model = "NAME"'
         raise UsageError(msg)
     return [request_from(path, table) for table in runs]
 
@@ -231,7 +231,9 @@ class Grid:
             msg = f"model {model.name} cannot make {resolution} px; it makes {sides}"
             self.complaints.append(UsageError(msg))
 
-    def option_sources(self, model: Model, options: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    def option_sources(
+        self, model: Model, options: Mapping[str, Any]
+    ) -> tuple[tuple[str, str], ...]:
         """Return the content digests of options that name files or folders of images."""
         paths = [o.name for o in model.options if o.kind == "path" and options[o.name]]
         found = []
@@ -269,5 +271,3 @@ class Grid:
                 digest = inception.file_sha256(Path(file))
                 return Source(kind="shipped", path=file, sha256=digest)
         return Source(kind="random")
-
-

@@ -74,7 +74,7 @@ def pending_trials(
     return trials
 
 
-def carry_out(  # noqa: PLR0913  # every part is chosen by the caller
+def carry_out(  # every part is chosen by the caller
     trials: Sequence[Pending],
     store: Store,
     launcher: Launcher,

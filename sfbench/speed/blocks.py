@@ -40,7 +40,9 @@ def time_block(work: Callable[[], object], calls: int, device: str) -> Block:
     """Return one block of `calls` calls of `work`, synchronised at both ends."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
     synchronize(device)
-    span = cuda_span() if device == "cuda" else contextlib.nullcontext([])
+    span: contextlib.AbstractContextManager[list[float]] = (
+        cuda_span() if device == "cuda" else contextlib.nullcontext([])
+    )
     collecting = gc.isenabled()
     gc.disable()
     try:

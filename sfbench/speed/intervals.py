@@ -22,9 +22,7 @@ def quantile(values: Sequence[float], share: float) -> float:
     return ordered[below] + (ordered[above] - ordered[below]) * (position - below)
 
 
-def quantile_interval(
-    values: Sequence[float], share: float
-) -> tuple[float, float, float] | None:
+def quantile_interval(values: Sequence[float], share: float) -> tuple[float, float, float] | None:
     """Return (low, high, coverage): the narrowest order statistics around the quantile that cover it.
 
     The coverage is exact for any continuous distribution: the number of values below the quantile

@@ -59,9 +59,7 @@ class SpeedProbe:
             for name, make in regions.items():
                 self.phase(f"throughput {name}")
                 work = make(generator, self.batch, self.seed)
-                reading, raised = measure_region(
-                    name, work, batch=self.batch, device=self.device
-                )
+                reading, raised = measure_region(name, work, batch=self.batch, device=self.device)
                 self.flags += [flag for flag in raised if flag not in self.flags]
                 yield reading
             self.phase("latency")

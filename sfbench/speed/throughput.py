@@ -15,7 +15,7 @@ BLOCKS = 12
 FEWEST_BLOCKS = 6
 REGION_SECONDS = 25.0
 WARM_SECONDS = {"cpu": 1.0, "cuda": 2.0}
-WARM_LIMIT_SECONDS = 15.0
+WARM_LIMIT_SECONDS = 10.0
 WINDOW = 8
 STEADY_SLOPE = 0.05
 STEADY_SPREAD = 0.10
@@ -62,9 +62,7 @@ def is_steady(seconds: list[float]) -> bool:
     return slope <= STEADY_SLOPE and spread <= STEADY_SPREAD
 
 
-def measure_region(
-    name: str, work: Work, *, batch: int, device: str
-) -> tuple[Reading, list[str]]:
+def measure_region(name: str, work: Work, *, batch: int, device: str) -> tuple[Reading, list[str]]:
     """Return images per second of a region ("core" or "e2e") and the flags it raised."""
     warm = warm_up(work, device)
     calls = calls_per_block(warm.seconds_per_call)

@@ -2,8 +2,8 @@
 
 One line a file: its name, ok or FAILED, the worst relative error and where. Exits 1 when any file
 is beyond tolerance: images, style vectors and logits 5e-6 of the largest reference value; first
-order gradients 2e-5 a tensor; gradients of the R1 penalty 1e-4; a gradient's error may always be 1e-6
-of the network's largest gradient (gradients that are zero but for rounding). Intermediate
+order gradients 2e-5 a tensor; gradients of the R1 penalty 1e-4; a gradient's error may always be
+1e-6 of the network's largest gradient (gradients that are zero but for rounding). Intermediate
 activations, which no tolerance is set for, are held to 2e-5.
 
 Minibatch deviation can amplify float32 rounding so much that a gradient of the R1 penalty is not
@@ -97,12 +97,14 @@ def gradient_checks(
             continue
         parameter = parameters[name]
         got = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-        relative_noise = NOISE_MARGIN * (noise or {}).get(name, 0.0) / max(np.abs(gradient).max(), floor, 1e-30)
+        relative_noise = (
+            NOISE_MARGIN * (noise or {}).get(name, 0.0) / max(np.abs(gradient).max(), floor, 1e-30)
+        )
         allowed = max(tolerance, min(relative_noise, WORST_ROUNDING))
         yield key, relative_error(got, gradient, floor), allowed
 
 
-def check_generator(arrays: Arrays, meta: Mapping[str, Any]) -> Iterator[Check]:
+def check_generator(arrays: Arrays, meta: Mapping[str, Any]) -> Iterator[Check]:  # noqa: C901  # a list of comparisons
     """Compare style vectors, images, activations and gradients of a generator."""
     state = tensors(arrays, "sd/")
     generator: StyleGenerator
@@ -241,7 +243,9 @@ def check_ops(arrays: Arrays, _meta: Mapping[str, Any]) -> Iterator[Check]:
                 got[key] = y
     w, w1 = torch.from_numpy(arrays["in/w"]), torch.from_numpy(arrays["in/w1"])
     turned = w.flip((2, 3))
-    between = F.conv2d(resampling.upfirdn2d(x, binomial, up=(2, 2), padding=(4, 3, 4, 3), gain=4), w)
+    between = F.conv2d(
+        resampling.upfirdn2d(x, binomial, up=(2, 2), padding=(4, 3, 4, 3), gain=4), w
+    )
     got |= {
         "out/conv2d_resample_up1_down1_flip1": F.conv2d(x, w, padding=1),
         "out/conv2d_resample_up1_down1_flip0": F.conv2d(x, turned, padding=1),

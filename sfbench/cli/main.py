@@ -1,0 +1,28 @@
+"""The entry point: the one place where sfbench's errors become lines and exit codes."""
+
+from __future__ import annotations
+
+import sys
+
+from sfbench.api.errors import PluginError, SfbenchError
+from sfbench.cli import quick
+from sfbench.cli.exits import Exit
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        text = quick.answer(sys.argv[1:])
+        if text is not None:
+            print(text)
+            return
+        from sfbench.cli.app import app
+
+        app()
+    except SfbenchError as error:
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        broken = isinstance(error, PluginError) or getattr(error, "about_plugins", False)
+        sys.exit(Exit.PLUGIN if broken else Exit.USAGE)
+    except BrokenPipeError:
+        sys.exit(Exit.OK)
