@@ -32,6 +32,12 @@ def mapping_arguments(arguments: Arguments) -> dict[str, Any]:
     }
 
 
+def clamp_of(arguments: Arguments) -> float | None:
+    """Return the clamp of activations, or None for none."""
+    clamp = arguments.get("conv_clamp")
+    return None if clamp is None else float(clamp)
+
+
 def styleformer_config(arguments: Arguments, *, start_resolution: int = 8) -> StyleformerConfig:
     """Return the sizes of an official Styleformer generator."""
     synthesis = arguments["synthesis_kwargs"]
@@ -43,7 +49,7 @@ def styleformer_config(arguments: Arguments, *, start_resolution: int = 8) -> St
         linformer=bool(synthesis.get("linformer", False)),
         head_width=synthesis.get("depth", 32),
         minimum_heads=synthesis.get("minimum_head", 1),
-        clamp=synthesis.get("conv_clamp"),
+        clamp=clamp_of(synthesis),
         **mapping_arguments(arguments),
     )
 
@@ -55,7 +61,7 @@ def stylegan2_config(arguments: Arguments) -> StyleGAN2Config:
         resolution=arguments["img_resolution"],
         channel_base=synthesis.get("channel_base", 32768),
         channel_max=synthesis.get("channel_max", 512),
-        clamp=synthesis.get("conv_clamp"),
+        clamp=clamp_of(synthesis),
         image_path=synthesis.get("architecture", "skip"),
         **mapping_arguments(arguments),
     )
@@ -72,7 +78,7 @@ def discriminator_config(arguments: Arguments) -> DiscriminatorConfig:
         architecture=arguments.get("architecture", "resnet"),
         channel_base=arguments.get("channel_base", 32768),
         channel_max=arguments.get("channel_max", 512),
-        clamp=arguments.get("conv_clamp"),
+        clamp=clamp_of(arguments),
         label_features=arguments.get("cmap_dim"),
         mapping_layers=mapping.get("num_layers", 8),
         deviation_group=epilogue.get("mbstd_group_size", 4),

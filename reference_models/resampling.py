@@ -111,7 +111,7 @@ def conv2d_up(
     if weight.shape[-1] == 1:
         return upsample2d(F.conv2d(x, weight))
     stretched = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
-    return upfirdn2d(stretched, binomial_like(x), padding=(1, 1, 1, 1), gain=4)
+    return upfirdn2d(stretched, binomial_like(x), padding=(1, 1, 1, 1), gain=4.0)
 
 
 def conv2d_down(

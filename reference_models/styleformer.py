@@ -378,7 +378,9 @@ class StyleformerSynthesis(nn.Module):
 
     def features(
         self, ws: Float[Tensor, "batch num_ws w_dim"], noise: Noise | Sequence[Tensor]
-    ) -> tuple[Float[Tensor, "batch tokens channels"], Float[Tensor, "batch channels side side"]]:
+    ) -> tuple[
+        Float[Tensor, "batch tokens channels"], Float[Tensor, "batch image_channels side side"]
+    ]:
         """Return the last tokens and the image; Styleformer-C goes on from both."""
         x = self.block(self.places[0]).const.expand(len(ws), -1, -1)
         image: Tensor | None = None

@@ -31,6 +31,7 @@ class ImageGenerator(Protocol):
         ...
 
 
+@runtime_checkable
 class Learner(Protocol):
     """A model that can be trained: losses by name, and the generator it has become."""
 
@@ -58,6 +59,7 @@ class Features(NamedTuple):
     logits: Tensor | None
 
 
+@runtime_checkable
 class FeatureExtractor(Protocol):
     """uint8 images [batch, 3, side, side] -> features.
 
@@ -75,6 +77,7 @@ class FeatureExtractor(Protocol):
         ...
 
 
+@runtime_checkable
 class Dataset(Protocol):
     """Real images as uint8 batches [batch, 3, side, side] with optional labels.
 

@@ -28,6 +28,10 @@ def flop_reading(build_on_meta: Callable[[], ImageGenerator]) -> Reading:
     metric, unit = "flops", "FLOP/image"
     try:
         generator = build_on_meta()
+        module = getattr(generator, "module", None)
+        if isinstance(module, nn.Module):
+            # The counter follows gradients through modules where there are any.
+            module.requires_grad_(requires_grad=False)
         latents = generator.draw_latents([0])
         with FlopCounterMode(display=False) as counter, torch.inference_mode():
             generator.synthesize(latents)

@@ -244,7 +244,7 @@ def check_ops(arrays: Arrays, _meta: Mapping[str, Any]) -> Iterator[Check]:
     w, w1 = torch.from_numpy(arrays["in/w"]), torch.from_numpy(arrays["in/w1"])
     turned = w.flip((2, 3))
     between = F.conv2d(
-        resampling.upfirdn2d(x, binomial, up=(2, 2), padding=(4, 3, 4, 3), gain=4), w
+        resampling.upfirdn2d(x, binomial, up=(2, 2), padding=(4, 3, 4, 3), gain=4.0), w
     )
     got |= {
         "out/conv2d_resample_up1_down1_flip1": F.conv2d(x, w, padding=1),

@@ -1,0 +1,46 @@
+"""Shapes are types while the tests run: jaxtyping's import hook checks every annotated function."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+CHECKED = ["reference_models", "sfbench.pixels", "sfbench.quality"]
+ROOT = Path(__file__).parents[1]
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--no-shapes", action="store_true", help="do not check shapes (torch.compile)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not config.getoption("--no-shapes"):
+        from jaxtyping import install_import_hook
+
+        install_import_hook(CHECKED, "beartype.beartype")
+
+
+@pytest.fixture
+def sfbench(tmp_path: Path) -> Command:
+    """Runs the installed command in an empty folder with a cache of its own."""
+
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "sfbench", *arguments],
+            cwd=tmp_path,
+            env=os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")} | environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    return run

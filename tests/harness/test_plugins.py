@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+BUILT_IN = {"styleformer", "styleformer-linformer", "styleformer-c", "stylegan2", "image-folder"}
+FAULTS = str(Path(__file__).with_name("misbehaving.py"))
+BLOCK = """
+import importlib.abc, runpy, sys
+class Blocker(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"torch", "pandas", "torchvision", "scipy"}:
+            raise ImportError(f"{name} is blocked")
+sys.meta_path.insert(0, Blocker())
+sys.argv = ["sfbench", *sys.argv[1:]]
+runpy.run_module("sfbench", run_name="__main__")
+"""
+
+MODEL = """
+from sfbench.api import GeneratorSpec, hookimpl
+
+@hookimpl
+def sfbench_generators():
+    return [GeneratorSpec(name={name!r}, summary="", resolutions=(32,), build=print)]
+"""
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["list"],
+        ["list", "weights", "--json"],
+        ["plugins"],
+        ["run", "--help"],
+        ["list", "--help"],
+        ["--show-completion", "bash"],
+        ["--version"],
+    ],
+    ids=" ".join,
+)
+def test_listing_and_help_need_neither_torch_nor_pandas(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", BLOCK, *arguments],
+        env={
+            "PATH": "/usr/bin:/bin",
+            "HOME": str(tmp_path),
+            "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+@pytest.mark.fast
+def test_every_built_in_model_is_listed(sfbench: Command) -> None:
+    rows = json.loads(sfbench("list", "--json").stdout)
+    assert {row["name"] for row in rows} == BUILT_IN
+    assert "styleformer-linformer" in sfbench("list").stdout
+    cards = json.loads(sfbench("list", "weights", "--json").stdout)
+    assert {card["published"].get("fid") for card in cards} == {2.82, 15.17, 3.66, 7.99}
+
+
+@pytest.mark.fast
+def test_the_second_listing_comes_from_the_cache_and_notices_a_change(
+    sfbench: Command, tmp_path: Path
+) -> None:
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(MODEL.format(name="first"))
+    assert "first" in sfbench("list", "--plugin", str(plugin)).stdout
+    assert "first" in sfbench("list", "--plugin", str(plugin)).stdout
+    plugin.write_text(MODEL.format(name="second-name"))
+    assert "second-name" in sfbench("list", "--plugin", str(plugin)).stdout
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        ("raise ValueError('not today')", "ValueError: not today"),
+        ("import sys; sys.exit(3)", "SystemExit: 3"),
+        ("def f(:", "SyntaxError"),
+        ("x = 1", "it implements no hook"),
+        ("import os; os._exit(9)", "importing it ended the process (status 9)"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "status -11"),
+        (
+            "from sfbench.api import hookimpl\n@hookimpl\ndef sfbench_generators(): return [3]",
+            "expected GeneratorSpec objects",
+        ),
+        (
+            "from sfbench.api import hookimpl\n@hookimpl\ndef sfbench_typo(): return []",
+            "PluginValidationError",
+        ),
+    ],
+)
+def test_a_broken_plugin_is_listed_with_its_reason_and_takes_nothing_down(
+    source: str, problem: str, sfbench: Command, tmp_path: Path
+) -> None:
+    plugin = tmp_path / "broken_one.py"
+    plugin.write_text(source)
+    done = sfbench("plugins", "--plugin", str(plugin), "--json")
+    entries = {entry["name"]: entry for entry in json.loads(done.stdout)}
+    assert problem in entries["broken_one"]["problem"]
+    assert entries["styleformer"]["problem"] is None
+    assert done.returncode == 0
+    wanted = sfbench("run", "--model", "nobody", "--plugin", str(plugin))
+    assert wanted.returncode == 7
+    assert "broken_one" in wanted.stderr
+    listed = {
+        row["name"] for row in json.loads(sfbench("list", "--json", "--plugin", str(plugin)).stdout)
+    }
+    assert listed == BUILT_IN
+
+
+@pytest.mark.fast
+def test_a_name_claimed_twice_is_an_error_that_names_both(sfbench: Command, tmp_path: Path) -> None:
+    plugin = tmp_path / "rival.py"
+    plugin.write_text(MODEL.format(name="styleformer"))
+    done = sfbench("run", "--model", "styleformer", "--plugin", str(plugin))
+    assert done.returncode == 7
+    assert "rival and styleformer" in done.stderr or "styleformer and rival" in done.stderr
+    left = sfbench("list", "--plugin", str(plugin), "--no-plugin", "styleformer", "--json")
+    assert "styleformer" in {row["name"] for row in json.loads(left.stdout)}
+    unknown = sfbench("list", "--no-plugin", "nobody")
+    assert unknown.returncode == 2
+    assert "no such plugin" in unknown.stderr
+
+
+@pytest.mark.parametrize(
+    "name", ["styleformer", "styleformer-linformer", "styleformer-c", "stylegan2"]
+)
+def test_every_built_in_model_holds_to_the_contract(name: str, sfbench: Command) -> None:
+    done = sfbench("check", name, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(json.loads(done.stdout)[name]) == 7
+
+
+def test_check_says_which_point_a_model_breaks(sfbench: Command) -> None:
+    done = sfbench("check", FAULTS, "--json")
+    results = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert all(result["passed"] for result in results["fault-none"])
+    failed = {r["name"]: r["detail"] for r in results["fault-nan"] if not r["passed"]}
+    assert "NaN" in failed["shape, range, finite"]
+    assert "threads" in results["fault-flags"][0]["detail"]
+
+
+def test_sample_draws_a_grid_and_convert_refuses_rubbish(sfbench: Command, tmp_path: Path) -> None:
+    from PIL import Image
+
+    small = ("--option", "preset=readme-example")
+    done = sfbench("sample", "--model", "styleformer", "--seeds", "0-4", "-o", "grid.png", *small)
+    assert done.returncode == 0, done.stderr
+    assert Image.open(tmp_path / "grid.png").size == (3 * 34 - 2, 2 * 34 - 2)
+    (tmp_path / "x.pkl").write_bytes(b"\x80\x03cposix\nsystem\nX\x02\x00\x00\x00id\x85R.")
+    refused = sfbench("convert", "x.pkl", "y.safetensors")
+    assert refused.returncode == 2
+    assert refused.stderr.count("\n") == 1
+    assert "posix.system" in refused.stderr
+    ran = sfbench("run", "--model", "styleformer", "--res", "32", "--weights", "x.pkl", "--json")
+    assert "posix.system" in json.loads(ran.stdout)[0]["reason"]
+
+
+@pytest.mark.fast
+def test_report_of_an_empty_store_says_so_and_exits_5(sfbench: Command) -> None:
+    done = sfbench("report")
+    assert done.returncode == 5
+    assert "sfbench run" in done.stderr
+    assert sfbench("report", "--format", "xls").returncode == 2
+
+
+@pytest.mark.fast
+def test_doctor_reports_without_changing_anything(sfbench: Command) -> None:
+    facts = json.loads(sfbench("doctor", "--json").stdout)
+    assert facts["machine"]["cpus"] >= 1
+    assert facts["inception"]["state"] == "not there"
+    assert "fd[...]" in sfbench("doctor").stdout

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from sfbench.records import Reading, Record
+from sfbench.report import frame, table
+
+pytestmark = pytest.mark.fast
+HOW = {
+    "extractor": {"name": "untrained-64"},
+    "generated": 128,
+    "real": 128,
+    "reference": {"name": "shapes", "sha256": None},
+}
+
+
+def made(model: str = "styleformer-linformer", rate: float = 10.0, **changes: object) -> Record:
+    case = {
+        "model": model,
+        "resolution": 256,
+        "batch": 8,
+        "dtype": "fp32",
+        "mode": "eager",
+        "device": "cpu",
+        "weights": {"kind": "random", "sha256": None},
+        "options": {},
+    }
+    fields = {
+        "identity": model,
+        "case_key": model,
+        "case": case,
+        "trial": 0,
+        "attempt": 0,
+        "status": "ok",
+        "machine": "here",
+        "started": "2026-01-01T00:00:00+00:00",
+        "readings": (
+            Reading(
+                metric="throughput.core", unit="images/s", value=rate, low=rate - 1, high=rate + 1
+            ),
+            Reading(metric="latency.p50", unit="s", value=0.02),
+            Reading(metric="memory.host_peak", unit="bytes", value=3 << 30),
+            Reading(metric="parameters", unit="", value=35_020_000),
+            Reading(metric="fd[untrained-64]", unit="", value=18.4, how=HOW),
+            Reading(metric="fid", unit="", reason="no weights"),
+        ),
+    }
+    return Record(**(fields | changes))
+
+
+def drawn(records: list[Record]) -> str:
+    console = Console(width=80, file=io.StringIO(), highlight=False)
+    console.print(table.terminal(frame.summary(records), []))
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_the_table_shows_every_column_within_80_characters() -> None:
+    text = drawn([made()])
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
+    for word in ("styleformer-linformer", "256", "18.4", "10.0 ±1.0", "20.0", "3,072", "35.0"):
+        assert word in text
+    assert "ok · random fp32 eager b8" in text
+    assert "…" not in text
+    assert "FD = fd[untrained-64]: 128 generated, 128 real of shapes" in text
+
+
+def test_a_failed_case_is_a_row_with_its_reason() -> None:
+    failed = made("broken", status="oom", reason="out of memory", readings=())
+    text = drawn([made(), failed])
+    assert "oom · random fp32 eager b8" in text
+    assert "broken 256 px: oom: out of memory" in text
+
+
+def test_numbers_on_another_basis_stand_in_another_table() -> None:
+    other = {**HOW, "generated": 64}
+    readings = (Reading(metric="fd[untrained-64]", unit="", value=3.0, how=other),)
+    text = drawn([made(), made("other", readings=readings)])
+    assert text.count("FD = fd[untrained-64]") == 2
+
+
+def test_trials_are_combined_by_their_geometric_mean_with_a_t_interval() -> None:
+    records = [made(rate=8.0), dataclasses.replace(made(rate=2.0), trial=1)]
+    row = frame.summary(records).iloc[0]
+    assert row["throughput.core"] == pytest.approx(4.0)
+    assert row["throughput.core.low"] < 2 < 8 < row["throughput.core.high"]
+    assert row["trials"] == 2
+
+
+def test_only_the_newest_code_and_the_last_attempt_are_shown() -> None:
+    old = made(identity="old", started="2025-01-01T00:00:00+00:00")
+    failed = made(status="killed", reason="x", readings=(), attempt=0)
+    again = dataclasses.replace(made(), attempt=1)
+    kept, left_out = frame.current([old, failed, again])
+    assert kept == [again]
+    assert left_out == 2
+
+
+def test_the_tidy_frame_has_one_row_a_number_and_says_why_one_is_missing() -> None:
+    rows = frame.tidy([made()])
+    assert len(rows) == 6
+    missing = rows[rows["metric"] == "fid"].iloc[0]
+    assert pd.isna(missing["value"])
+    assert missing["reason"] == "no weights"
+
+
+def test_markdown_holds_what_the_table_holds() -> None:
+    text = table.markdown(frame.summary([made()]))
+    assert "| styleformer-linformer | 256 | 18.4 | 10.0 ±1.0 | 20.0 |" in text
+
+
+def test_rows_are_chosen_by_model_and_resolution() -> None:
+    rows = frame.summary([made(), made("other")])
+    assert list(frame.select(rows, ["other"], [])["model"]) == ["other"]
+    assert frame.select(rows, [], [64]).empty
+    assert json.loads(rows.to_json(orient="records"))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "-"),
+        (float("nan"), "-"),
+        (0, "0"),
+        (12345.6, "12,346"),
+        (1.234, "1.23"),
+        (1e-6, "1.00e-06"),
+    ],
+)
+def test_numbers_are_shown_with_three_digits(value: float | None, text: str) -> None:
+    assert table.number(value) == text

@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+FAULTS = str(Path(__file__).with_name("misbehaving.py"))
+QUICK = ("--res", "16", "--measure", "quality", "--samples", "16", "--plugin", FAULTS)
+
+
+def statuses(done: subprocess.CompletedProcess[str]) -> dict[str, tuple[str, str]]:
+    rows = json.loads(done.stdout)
+    return {row["case"]["model"]: (row["status"], row["reason"] or "") for row in rows}
+
+
+def test_every_way_to_fail_is_a_row_and_the_others_are_finished(
+    sfbench: Command, tmp_path: Path
+) -> None:
+    names = ("kill", "oom", "hang", "nan", "flags", "unsupported", "none")
+    models = ",".join(f"fault-{name}" for name in names)
+    done = sfbench("run", "--model", models, *QUICK, "--timeout", "20", "--json")
+    found = statuses(done)
+    assert done.returncode == 1, done.stderr
+    assert found["fault-none"] == ("ok", "")
+    assert found["fault-kill"][0] == "killed"
+    assert "SIGKILL" in found["fault-kill"][1]
+    assert found["fault-oom"][0] == "oom"
+    assert found["fault-hang"] == ("timeout", "not finished after 20 s (--timeout)")
+    assert found["fault-nan"][0] == "nonfinite"
+    assert found["fault-flags"][0] == "contract_failed"
+    assert "threads" in found["fault-flags"][1]
+    assert found["fault-unsupported"] == (
+        "unsupported",
+        "this model needs a machine that nobody has",
+    )
+    assert len(list((tmp_path / "results" / "runs").glob("*.json"))) == 7
+    table = sfbench("report").stdout
+    assert all(f"fault-{name}" in table for name in names)
+
+
+def test_a_whole_trial_measures_everything_once(sfbench: Command) -> None:
+    command = ("run", "--model", "fault-none", "--res", "16", "--samples", "16", "--plugin", FAULTS)
+    done = sfbench(*command, "--json")
+    assert done.returncode == 0, done.stderr
+    (record,) = json.loads(done.stdout)
+    readings = {reading["metric"]: reading for reading in record["readings"]}
+    for metric in (
+        "throughput.core",
+        "throughput.e2e",
+        "latency.p50",
+        "latency.p90",
+        "cold.import",
+        "cold.build",
+        "cold.first_call",
+        "memory.weights",
+        "parameters",
+        "flops",
+        "fd[untrained-64]",
+        "kd[untrained-64]",
+    ):
+        assert readings[metric]["value"] is not None, metric
+    assert readings["throughput.core"]["low"] < readings["throughput.core"]["high"]
+    assert readings["parameters"]["value"] == 9 * 3 * 16**2
+    assert readings["flops"]["value"] == 2 * 8 * 3 * 16**2
+    assert readings["memory.weights"]["value"] == 4 * 9 * 3 * 16**2
+    assert readings["fid"]["value"] is None
+    assert readings["memory.device_allocated_peak"]["reason"] == "measured on the CPU: no device"
+    assert record["provenance"]["machine"]["versions"]["torch"]
+    again = sfbench(*command, "--json")
+    assert "0 trials to measure, 1 already measured" in again.stderr
+    assert json.loads(again.stdout) == [record]
+    more = sfbench(*command, "--seed", "1", "--json")
+    assert "1 trial to measure\n" in more.stderr
+
+
+def test_an_interrupt_keeps_what_is_finished_and_ends_with_130(tmp_path: Path) -> None:
+    models = "fault-none,fault-hang"
+    command = [sys.executable, "-m", "sfbench", "run", "--model", models, *QUICK]
+    child = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+    runs = tmp_path / "results" / "runs"
+    deadline = time.monotonic() + 120
+    assert child.stderr is not None
+    for line in child.stderr:
+        # The order of a round is seeded: whichever comes first, the hanging one blocks.
+        if "fault-hang" in line or time.monotonic() > deadline:
+            break
+    time.sleep(1)
+    stored = len(list(runs.glob("*.json"))) if runs.exists() else 0
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert "finished trials are kept" in err
+    assert stored == (len(list(runs.glob("*.json"))) if runs.exists() else 0)
+    assert not list(tmp_path.rglob("*.part"))
+
+
+@pytest.mark.fast
+def test_every_complaint_is_raised_at_once_and_nothing_is_measured(
+    sfbench: Command, tmp_path: Path
+) -> None:
+    done = sfbench(
+        "run",
+        "--model",
+        "styleformer,nobody",
+        "--res",
+        "33",
+        "--batch",
+        "0",
+        "--dtype",
+        "fp8",
+        "--data",
+        "missing.zip",
+        "--option",
+        "nope=1",
+        "--trials",
+        "0",
+    )
+    lines = done.stderr.strip().splitlines()
+    assert done.returncode == 2
+    assert all(line.startswith("error: ") for line in lines)
+    for part in (
+        "--batch '0'",
+        "--dtype fp8",
+        "missing.zip",
+        "model nobody",
+        "33 px",
+        "--trials 0",
+    ):
+        assert any(part in line for line in lines), (part, lines)
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.fast
+def test_a_suite_file_means_the_same_as_flags(sfbench: Command, tmp_path: Path) -> None:
+    suite = tmp_path / "suite.toml"
+    suite.write_text('[[run]]\nmodel = "styleformer"\nres = [32, 33]\nsize = 3\n')
+    done = sfbench("run", "--suite", str(suite))
+    assert done.returncode == 2
+    assert "unknown key size" in done.stderr
+    suite.write_text('[[run]]\nmodel = "styleformer"\nres = [32, 33]\n')
+    assert "cannot make 33 px" in sfbench("run", "--suite", str(suite)).stderr
+    assert "not both" in sfbench("run", "--suite", str(suite), "--model", "x").stderr
+    assert sfbench("run").returncode == 2
+
+
+def test_a_suite_file_runs(sfbench: Command, tmp_path: Path) -> None:
+    (tmp_path / "suite.toml").write_text(
+        '[[run]]\nmodel = "fault-none"\nres = 16\nmeasure = "quality"\nsamples = 16\n'
+        '[[run]]\nmodel = "styleformer"\nres = 8\nmeasure = ["quality"]\nsamples = 16\n'
+        'option = { noise = "none", widths = "16", layers = "1" }\n'
+    )
+    done = sfbench("run", "--suite", "suite.toml", "--plugin", FAULTS, "--json")
+    assert done.returncode == 0, done.stderr
+    assert {row["case"]["model"] for row in json.loads(done.stdout)} == {
+        "fault-none",
+        "styleformer",
+    }
+
+
+def test_image_folder_measures_quality_and_says_what_it_skips(
+    sfbench: Command, tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    images = tmp_path / "made"
+    images.mkdir()
+    for index in range(20):
+        Image.new("RGB", (20, 16), (index * 12, 90, 200 - index * 7)).save(images / f"{index}.png")
+    run = ("run", "--model", "image-folder", "--res", "16", "--option", "path=made", "--json")
+    (record,) = json.loads(sfbench(*run, "--samples", "20").stdout)
+    readings = {reading["metric"]: reading for reading in record["readings"]}
+    assert record["status"] == "ok"
+    assert readings["fd[untrained-64]"]["value"] > 0
+    assert "nothing to time" in readings["throughput.core"]["reason"]
+    (short,) = json.loads(sfbench(*run, "--samples", "21").stdout)
+    reasons = {r["metric"]: r["reason"] for r in short["readings"]}
+    assert reasons["fd[untrained-64]"] == "21 images asked for, 20 given: use --samples"
+
+
+def test_real_images_from_a_folder_with_a_bad_file_end_as_an_error_that_names_it(
+    sfbench: Command, tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    images = tmp_path / "real"
+    images.mkdir()
+    for index in range(16):
+        Image.new("L", (32, 32), index * 12).save(images / f"{index:02}.png")
+    (images / "07.png").write_bytes(b"no image")
+    done = sfbench("run", "--model", "fault-none", *QUICK, "--data", "real", "--json")
+    assert done.returncode == 5
+    status, reason = statuses(done)["fault-none"]
+    assert status == "error"
+    assert "07.png cannot be read as an image" in reason

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import io
+import pickle
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from reference_models import checkpoints, snapshots
+from reference_models.equalized import initialise
+from reference_models.styleformer import Styleformer, StyleformerConfig
+from reference_models.styleformer_c import StyleformerC, StyleformerCConfig
+from reference_models.stylegan2 import StyleGAN2, StyleGAN2Config
+
+LOW = StyleformerConfig(widths=(16, 8), layers=(1, 1), z_dim=8, w_dim=8, head_width=4)
+CONFIGS: dict[str, tuple[Any, Any]] = {
+    "styleformer": (Styleformer, LOW),
+    "styleformer-c": (StyleformerC, StyleformerCConfig(low=LOW, resolution=32, channel_base=64)),
+    "stylegan2": (StyleGAN2, StyleGAN2Config(resolution=8, z_dim=8, w_dim=8, channel_base=64)),
+}
+
+
+def made(kind: str) -> tuple[Any, Any]:
+    model_type, config = CONFIGS[kind]
+    model = model_type(config)
+    initialise(model, torch.Generator().manual_seed(0))
+    return model.eval(), config
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_a_written_checkpoint_reads_back_with_its_architecture_and_bits(
+    kind: str, tmp_path: Path
+) -> None:
+    model, config = made(kind)
+    path = tmp_path / "model.safetensors"
+    checkpoints.write_checkpoint(path, model, config)
+    found = checkpoints.read_checkpoint(path)
+    assert found.config == config
+    again, _ = checkpoints.load_generator(config, path, seed=99)
+    assert all(torch.equal(again.state_dict()[n], t) for n, t in model.state_dict().items())
+
+
+def test_a_state_dict_is_read_with_weights_only(tmp_path: Path) -> None:
+    model, config = made("styleformer")
+    path = tmp_path / "model.pt"
+    torch.save(model.state_dict(), path)
+    again, _ = checkpoints.load_generator(config, path, seed=1)
+    z = torch.ones(1, 8)
+    assert torch.equal(model(z), again.eval()(z))
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"hello, not weights", b"\x80\x04K\x01.", b"PK\x03\x04rubbish"]
+)
+def test_a_file_that_is_no_checkpoint_is_refused_in_one_line(
+    content: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"^[^\n]+$"):
+        checkpoints.read_checkpoint(path)
+
+
+def test_weights_of_another_size_family_or_resolution_are_refused(tmp_path: Path) -> None:
+    model, config = made("styleformer")
+    path = tmp_path / "model.safetensors"
+    checkpoints.write_checkpoint(path, model, config)
+    with pytest.raises(ValueError, match="holds a styleformer model"):
+        checkpoints.load_generator(CONFIGS["stylegan2"][1], path, 0)
+    wide = StyleformerConfig(widths=(16, 8, 8), layers=(1, 1, 1), z_dim=8, w_dim=8, head_width=4)
+    with pytest.raises(ValueError, match="makes 16 px, 32 px"):
+        checkpoints.load_generator(wide, path, 0)
+    state = {name: t for name, t in model.state_dict().items() if "fc1" not in name}
+    torch.save(state, tmp_path / "part.pt")
+    with pytest.raises(ValueError, match=r"mapping.fc1.weight is missing \(and 1 more\)"):
+        checkpoints.load_generator(config, tmp_path / "part.pt", 0)
+
+
+class Stranger:
+    """Asks for a global by name when unpickled, as a stored module does."""
+
+    def __init__(self, module: str, name: str, *arguments: Any) -> None:
+        self.module, self.name, self.arguments = module, name, arguments
+
+
+class Writer(pickle._Pickler):  # the pure Python pickler can be extended
+    """Writes strangers as calls of globals that need not exist here."""
+
+    def save(self, obj: Any, save_persistent_id: bool = True) -> None:  # noqa: FBT001, FBT002
+        if isinstance(obj, Stranger):
+            self.write(f"c{obj.module}\n{obj.name}\n".encode())
+            super().save(obj.arguments, save_persistent_id)
+            self.write(pickle.REDUCE)
+        else:
+            super().save(obj, save_persistent_id)
+
+
+def pickled(content: Any, path: Path) -> Path:
+    buffer = io.BytesIO()
+    Writer(buffer, protocol=3).dump(content)
+    path.write_bytes(buffer.getvalue())
+    return path
+
+
+def stored_tensor(values: torch.Tensor, size: tuple[int, ...], stride: tuple[int, ...]) -> Stranger:
+    buffer = io.BytesIO()
+    torch.save(
+        torch.storage.TypedStorage(
+            wrap_storage=values.untyped_storage(), dtype=values.dtype, _internal=True
+        ),
+        buffer,
+        _use_new_zipfile_serialization=False,
+    )
+    storage = Stranger("torch.storage", "_load_from_bytes", buffer.getvalue())
+    return Stranger(
+        "torch._utils", "_rebuild_tensor_v2", storage, 0, size, stride, False, OrderedDict()
+    )
+
+
+def snapshot_of(tensor: Stranger) -> dict[str, Any]:
+    state = {
+        "_init_kwargs": {"z_dim": 4},
+        "_parameters": {"weight": tensor},
+        "_buffers": {},
+        "_modules": {},
+        "unknown": {1, 2},
+    }
+    meta = {"type": "class", "class_name": "Generator", "state": state, "module_src": "raise 1/0"}
+    return {"G_ema": Stranger("torch_utils.persistence", "_reconstruct_persistent_obj", meta)}
+
+
+def test_a_snapshot_is_read_without_running_its_source(tmp_path: Path) -> None:
+    values = torch.arange(6.0)
+    path = pickled(snapshot_of(stored_tensor(values, (2, 3), (3, 1))), tmp_path / "x.pkl")
+    snapshot = snapshots.read_snapshot(path)
+    assert snapshot.arguments == {"z_dim": 4}
+    assert torch.equal(snapshot.tensors["weight"], values.reshape(2, 3))
+
+
+def test_a_tensor_that_reaches_beyond_its_storage_is_refused(tmp_path: Path) -> None:
+    stored = stored_tensor(torch.arange(6.0), (2, 4), (4, 1))
+    path = pickled(snapshot_of(stored), tmp_path / "x.pkl")
+    with pytest.raises(snapshots.UnsafeSnapshotError, match="reaches beyond its 6 stored values"):
+        snapshots.read_snapshot(path)
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("posix", "system"),
+        ("builtins", "eval"),
+        ("builtins", "getattr"),
+        ("torch", "load"),
+        ("dnnlib.tflib.network", "Network"),
+        ("collections", "OrderedDict.fromkeys"),
+    ],
+)
+def test_any_other_global_is_refused_by_name_and_not_called(
+    module: str, name: str, tmp_path: Path
+) -> None:
+    witness = tmp_path / "executed"
+    path = pickled({"G_ema": Stranger(module, name, f"touch {witness}")}, tmp_path / "x.pkl")
+    with pytest.raises(snapshots.UnsafeSnapshotError, match=rf"^it needs {module}\.{name}, "):
+        snapshots.read_snapshot(path)
+    assert not witness.exists()
+
+
+def test_a_reference_outside_the_file_and_a_foreign_structure_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.pkl"
+    path.write_bytes(b"\x80\x03X\x02\x00\x00\x00idQ.")
+    with pytest.raises(snapshots.UnsafeSnapshotError, match="outside the file"):
+        snapshots.read_snapshot(path)
+    with pytest.raises(ValueError, match="expected a dictionary with a network G_ema"):
+        snapshots.read_snapshot(pickled((1, 2, 3), tmp_path / "tuple.pkl"))
