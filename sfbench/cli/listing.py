@@ -36,7 +36,7 @@ def listed(catalogue: Catalogue, what: str, *, as_json: bool) -> str:
 
 SHOWN = {
     "models": ("name", "sizes", "summary"),
-    "weights": ("name", "px", "here", "published", "dataset"),
+    "weights": ("name", "px", "here", "reported", "dataset"),
     "data": ("name", "summary"),
 }
 
@@ -61,7 +61,7 @@ def weights(catalogue: Catalogue) -> list[dict[str, Any]]:
         | {
             "px": str(card["resolution"]),
             "here": "yes" if card["file"] else "no",
-            "published": ", ".join(f"{k} {v}" for k, v in card["published"].items()),
+            "reported": ", ".join(f"{k} {v}" for k, v in card["published"].items()),
         }
         for card in catalogue.checkpoints
     ]

@@ -148,13 +148,16 @@ def test_every_built_in_model_holds_to_the_contract(name: str, sfbench: Command)
 
 
 def test_check_says_which_point_a_model_breaks(sfbench: Command) -> None:
-    done = sfbench("check", FAULTS, "--json")
-    results = json.loads(done.stdout)
-    assert done.returncode == 1
-    assert all(result["passed"] for result in results["fault-none"])
-    failed = {r["name"]: r["detail"] for r in results["fault-nan"] if not r["passed"]}
+    good, bad, flags = (
+        sfbench("check", f"fault-{fault}", "--plugin", FAULTS, "--json")
+        for fault in ("none", "nan", "flags")
+    )
+    assert (good.returncode, bad.returncode, flags.returncode) == (0, 1, 1)
+    failed = {
+        r["name"]: r["detail"] for r in json.loads(bad.stdout)["fault-nan"] if not r["passed"]
+    }
     assert "NaN" in failed["shape, range, finite"]
-    assert "threads" in results["fault-flags"][0]["detail"]
+    assert "threads" in json.loads(flags.stdout)["fault-flags"][0]["detail"]
 
 
 def test_sample_draws_a_grid_and_convert_refuses_rubbish(sfbench: Command, tmp_path: Path) -> None:
@@ -163,7 +166,8 @@ def test_sample_draws_a_grid_and_convert_refuses_rubbish(sfbench: Command, tmp_p
     small = ("--option", "preset=readme-example")
     done = sfbench("sample", "--model", "styleformer", "--seeds", "0-4", "-o", "grid.png", *small)
     assert done.returncode == 0, done.stderr
-    assert Image.open(tmp_path / "grid.png").size == (3 * 34 - 2, 2 * 34 - 2)
+    with Image.open(tmp_path / "grid.png") as grid:
+        assert grid.size == (3 * 34 - 2, 2 * 34 - 2)
     (tmp_path / "x.pkl").write_bytes(b"\x80\x03cposix\nsystem\nX\x02\x00\x00\x00id\x85R.")
     refused = sfbench("convert", "x.pkl", "y.safetensors")
     assert refused.returncode == 2

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import itertools
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,7 +39,7 @@ def test_parts_in_any_order_and_size_give_the_same_bits_as_the_whole() -> None:
     cuts = [0, 1, 700, 701, 4097, 5000]
     parts = [
         FeatureStatistics.of(whole.indices[a:b].tolist(), whole.features[a:b])
-        for a, b in zip(cuts, cuts[1:], strict=False)
+        for a, b in itertools.pairwise(cuts)
     ]
     again = merged(parts[::-1])
     one_by_one = parts[3] + parts[0] + parts[4] + parts[2] + parts[1]
@@ -203,8 +204,10 @@ def test_too_few_images_give_null_with_the_reason() -> None:
 
 class FakeStandard:
     name = "inception-v3"
-    identity = {"name": "inception-v3", "weights_sha256": weights.SHA256, "resize": "x"}
     standard = True
+
+    def __init__(self) -> None:
+        self.identity = {"name": self.name, "weights_sha256": weights.SHA256, "resize": "x"}
 
     def __call__(self, images: torch.Tensor) -> Features:
         pooled = images.float().mean(dim=(2, 3))

@@ -122,7 +122,7 @@ def test_a_record_survives_its_json() -> None:
 
 @pytest.mark.parametrize("text", ["{}", "[]", '{"schema": 2}', '{"schema": 1}', "not json"])
 def test_text_that_is_no_record_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"record|Expecting value"):
         record_from_json(text)
 
 

@@ -89,7 +89,7 @@ class Stranger:
 class Writer(pickle._Pickler):  # the pure Python pickler can be extended
     """Writes strangers as calls of globals that need not exist here."""
 
-    def save(self, obj: Any, save_persistent_id: bool = True) -> None:  # noqa: FBT001, FBT002
+    def save(self, obj: Any, save_persistent_id: bool = True) -> None:
         if isinstance(obj, Stranger):
             self.write(f"c{obj.module}\n{obj.name}\n".encode())
             super().save(obj.arguments, save_persistent_id)

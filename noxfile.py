@@ -1,0 +1,100 @@
+"""Sessions that CI and contributors run: `nox -l` lists them, `nox -s NAME` runs one."""
+
+from __future__ import annotations
+
+import pathlib
+
+import nox
+
+nox.needs_version = ">=2025.5"
+nox.options.default_venv_backend = "uv"
+nox.options.sessions = ["lint", "types", "imports", "wheel", "plugin", "compiled", "tests"]
+
+PYTHONS = ["3.11", "3.12", "3.13"]
+PINNED = ["-c", "constraints.txt"]
+# Importing torch takes twice as long where compiled files may not be kept.
+ENVIRONMENT = {"PYTHONDONTWRITEBYTECODE": None, "HF_HUB_OFFLINE": "1"}
+
+
+def installed(session: nox.Session, *arguments: str) -> None:
+    """Install with uv, and keep compiled files."""
+    session.env.update(ENVIRONMENT)
+    session.install(*arguments)
+
+
+@nox.session(python="3.11")
+def lint(session: nox.Session) -> None:
+    """Ruff: every rule but those excused in pyproject.toml, and the formatter."""
+    installed(session, *PINNED, "--group", "lint")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session(python="3.11")
+def types(session: nox.Session) -> None:
+    """Mypy, strict."""
+    installed(session, *PINNED, "-e", ".", "--group", "types")
+    session.run("mypy")
+
+
+@nox.session(python="3.11")
+def imports(session: nox.Session) -> None:
+    """Who may import whom; torch is not installed here."""
+    installed(session, *PINNED, "--group", "imports")
+    installed(session, "--no-deps", "-e", ".")
+    session.run("lint-imports")
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Pytest with the pinned versions; `-- -m fast` for the quick part."""
+    installed(session, *PINNED, "-e", ".", "--group", "test")
+    session.run("pytest", "-q", *session.posargs)
+
+
+@nox.session(python="3.11")
+def lowest(session: nox.Session) -> None:
+    """Pytest with the lowest versions that pyproject.toml allows."""
+    installed(session, "--resolution", "lowest-direct", "-e", ".", "--group", "test")
+    session.run("pytest", "-q", *session.posargs)
+
+
+@nox.session(python="3.13")
+def highest(session: nox.Session) -> None:
+    """Pytest with the newest versions there are."""
+    installed(session, "--upgrade", "-e", ".", "--group", "test")
+    session.run("pytest", "-q", *session.posargs)
+
+
+def built_wheel(session: nox.Session) -> str:
+    """Build the wheel and return its path."""
+    folder = pathlib.Path(session.create_tmp())
+    session.run("uv", "build", "-q", "--wheel", "--out-dir", str(folder), external=True)
+    return str(max(folder.glob("*.whl"), key=lambda path: path.stat().st_mtime))
+
+
+@nox.session(python="3.12")
+def wheel(session: nox.Session) -> None:
+    """Build the wheel, install it alone, and use it away from the source."""
+    path = built_wheel(session)
+    installed(session, *PINNED, path)
+    away = session.create_tmp()
+    command = ["--model", "styleformer", "--res", "32", "--measure", "quality", "--samples", "16"]
+    with session.chdir(away):
+        session.run("sfbench", "list")
+        session.run("sfbench", "run", *command, "--store", "records")
+        session.run("sfbench", "report", "--store", "records")
+
+
+@nox.session(python="3.12")
+def plugin(session: nox.Session) -> None:
+    """The stranger's path: a distribution of its own beside the installed wheel."""
+    installed(session, *PINNED, built_wheel(session), "./tests/third_party_plugin", "pytest")
+    session.run("pytest", "-q", "-c", "/dev/null", "tests/third_party_plugin")
+
+
+@nox.session(python="3.11")
+def compiled(session: nox.Session) -> None:
+    """The torch.compile tests, without the hook that checks shapes."""
+    installed(session, *PINNED, "-e", ".", "--group", "test")
+    session.run("pytest", "-q", "--no-shapes", "-m", "compiled", *session.posargs)
