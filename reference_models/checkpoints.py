@@ -19,8 +19,9 @@ from reference_models import official
 from reference_models.equalized import initialise
 from reference_models.snapshots import read_snapshot
 from reference_models.style_generator import StyleGenerator
-from reference_models.styleformer import Styleformer, StyleformerConfig
+from reference_models.styleformer import Styleformer
 from reference_models.styleformer_c import StyleformerC, StyleformerCConfig
+from reference_models.styleformer_config import StyleformerConfig
 from reference_models.stylegan2 import StyleGAN2, StyleGAN2Config
 
 Config = StyleformerConfig | StyleformerCConfig | StyleGAN2Config

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from reference_models.discriminator import DiscriminatorConfig
-from reference_models.styleformer import StyleformerConfig
+from reference_models.styleformer_config import StyleformerConfig
 from reference_models.stylegan2 import StyleGAN2Config
 
 Arguments = Mapping[str, Any]

@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -26,80 +25,12 @@ from reference_models.modulation import demodulation
 from reference_models.noise import Noise, layer_noise
 from reference_models.resampling import upsample2d
 from reference_models.style_generator import StyleGenerator
+from reference_models.styleformer_config import StyleformerConfig
+from reference_models.tokens import sinusoidal_position_encoding, tokens_to_map, upsample_tokens
 
 FIRST_LINFORMER_RESOLUTION = 32
 NORM_EPSILON = 1e-5
 FEED_FORWARD_EXPANSION = 4
-
-StyleInjection = Literal["per-layer", "shared"]
-PreNorm = Literal["after-modulation", "before-modulation", "none"]
-Residual = Literal["modulated-value", "identity", "none"]
-PositionEncoding = Literal["learned", "sinusoidal", "none"]
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class StyleformerConfig:
-    """Everything that fixes a Styleformer: sizes first, then the ablation switches.
-
-    `widths` and `layers` hold one entry per resolution: start, 2 start, 4 start, ...
-    Raises ValueError when they do not fit together.
-    """
-
-    widths: tuple[int, ...]
-    layers: tuple[int, ...]
-    start_resolution: int = 8
-    linformer: bool = False
-    z_dim: int = 512
-    c_dim: int = 0
-    w_dim: int = 512
-    image_channels: int = 3
-    mapping_layers: int = 2
-    embed_features: int | None = None
-    layer_features: int | None = None
-    head_width: int = 32
-    minimum_heads: int = 1
-    clamp: float | None = 256.0
-    style_injection: StyleInjection = "per-layer"
-    pre_norm: PreNorm = "after-modulation"
-    feed_forward: bool = False
-    residual: Residual = "modulated-value"
-    position_encoding: PositionEncoding = "learned"
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be built, saying why."""
-        if len(self.widths) != len(self.layers) or not self.widths or min(self.layers) < 1:
-            msg = (
-                f"widths {self.widths} and layers {self.layers}: one entry (at least 1 layer) "
-                "per resolution is needed in both"
-            )
-            raise ValueError(msg)
-        for width in self.widths:
-            if width % self.heads(width):
-                msg = f"width {width} is not divisible by its {self.heads(width)} attention heads"
-                raise ValueError(msg)
-
-    @property
-    def resolutions(self) -> tuple[int, ...]:
-        """The resolutions with encoder blocks, from the first to the image's own."""
-        return tuple(self.start_resolution << step for step in range(len(self.widths)))
-
-    @property
-    def resolution(self) -> int:
-        """Side of the image in pixels."""
-        return self.resolutions[-1]
-
-    @property
-    def num_ws(self) -> int:
-        """Number of style vectors: one a layer and one a resolution.
-
-        An image's colour layer uses the index of the layer after it, so the last
-        `len(widths) - 1` vectors are never read (as in the released program).
-        """
-        return sum(self.layers) + len(self.layers)
-
-    def heads(self, width: int) -> int:
-        """Return the number of attention heads of a layer of that width."""
-        return max(self.minimum_heads, width // self.head_width)
 
 
 class StyleEncoderLayer(nn.Module):
@@ -419,41 +350,3 @@ class Styleformer(StyleGenerator):
             noise_shapes=synthesis.noise_shapes,
         )
         self.config = config
-
-
-def tokens_to_map(
-    x: Float[Tensor, "batch tokens channels"],
-) -> Float[Tensor, "batch channels side side"]:
-    """Return the tokens as a square image, row-major; a view, channels last in memory."""
-    side = math.isqrt(x.shape[1])
-    return x.view(len(x), side, side, -1).permute(0, 3, 1, 2)
-
-
-def map_to_tokens(
-    x: Float[Tensor, "batch channels height width"],
-) -> Float[Tensor, "batch tokens channels"]:
-    """Return the image as tokens, row-major."""
-    return x.flatten(2).transpose(1, 2)
-
-
-def upsample_tokens(
-    x: Float[Tensor, "batch tokens channels"],
-) -> Float[Tensor, "batch more_tokens channels"]:
-    """Return the tokens of the map at twice the side (`resampling.upsample2d`)."""
-    return map_to_tokens(upsample2d(tokens_to_map(x))).contiguous()
-
-
-def sinusoidal_position_encoding(
-    resolution: int, channels: int
-) -> Float[Tensor, "1 tokens channels"]:
-    """Return fixed sine and cosine codes: half the channels for rows, half for columns.
-
-    Frequencies as in 1706.03762, section 3.5, applied to each axis.
-    """
-    per_axis = (channels + 1) // 2
-    rates = torch.exp(-math.log(10_000.0) * torch.arange(0, per_axis, 2) / per_axis)
-    angles = torch.arange(resolution)[:, None] * rates[None, :]
-    line = torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)[:, :per_axis]
-    rows = line[:, None, :].expand(-1, resolution, -1)
-    columns = line[None, :, :].expand(resolution, -1, -1)
-    return torch.cat([rows, columns], dim=2)[:, :, :channels].reshape(1, -1, channels)

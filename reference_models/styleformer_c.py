@@ -18,8 +18,10 @@ from torch import Tensor, nn
 from reference_models.mapping import MappingNetwork
 from reference_models.noise import Noise
 from reference_models.style_generator import StyleGenerator
-from reference_models.styleformer import StyleformerConfig, StyleformerSynthesis, tokens_to_map
+from reference_models.styleformer import StyleformerSynthesis
+from reference_models.styleformer_config import StyleformerConfig
 from reference_models.stylegan2 import StyleGAN2Config, SynthesisBlock, grow
+from reference_models.tokens import tokens_to_map
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ class Job:
     machine: str
     plugins: tuple[str, ...]
     disabled: tuple[str, ...]
+    environment: Mapping[str, str]
 
 
 def job_to_json(job: Job) -> str:

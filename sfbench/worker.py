@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from sfbench import device
-from sfbench.api.errors import ContractError, SfbenchError, UnsupportedError
+from sfbench.api.errors import ContractError, SfbenchError, SkippedError, UnsupportedError
 from sfbench.api.protocols import ImageGenerator
 from sfbench.api.spec import GeneratorSpec
 from sfbench.building import build
 from sfbench.job import Job, case_document, job_from_json
-from sfbench.plan import Case, Source
+from sfbench.plan import Source
 from sfbench.records import Reading, Record, Status, record_to_json
 from sfbench.registry import find_generator, load_plugin, plugin_sources
 
@@ -80,7 +80,7 @@ class Trial:
 
         self.cold("import", time.perf_counter() - STARTED, "process start to torch imported")
         device.set_policy(self.case.dtype, self.case.threads)
-        self.provenance |= provenance(self.case)
+        self.provenance |= provenance(self.job)
         plugins = [
             load_plugin(source) for source in plugin_sources(self.job.plugins, self.job.disabled)
         ]
@@ -94,6 +94,9 @@ class Trial:
             self.complexity(generator, spec)
         else:
             self.skipped(f"{spec.name} reads images that exist: there is nothing to time")
+            if "quality" not in self.case.measure:
+                msg = f"{spec.name} reads images that exist: only quality can be measured"
+                raise SkippedError(msg)
         if "quality" in self.case.measure:
             self.quality(generator)
 
@@ -228,13 +231,15 @@ def inference() -> Iterator[None]:
         yield
 
 
-def provenance(case: Case) -> dict[str, Any]:
+def provenance(job: Job) -> dict[str, Any]:
     """Return how the trial was made: machine, versions, policy, environment."""
     return {
         "machine": device.machine_class(),
-        "gpus": device.gpus() if case.device == "cuda" else [],
+        "gpus": device.gpus() if job.case.device == "cuda" else [],
         "cpu_quota": device.cpu_quota(),
+        "cpu_pressure_percent": device.pressure(),
         "flags": device.global_flags(),
+        "environment": dict(job.environment),
     }
 
 
@@ -248,6 +253,8 @@ def status_of(error: Exception) -> Status:
         return "contract_failed"
     if isinstance(error, UnsupportedError):
         return "unsupported"
+    if isinstance(error, SkippedError):
+        return "skipped"
     return "error"
 
 

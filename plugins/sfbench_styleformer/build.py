@@ -8,8 +8,8 @@ from typing import Any
 from reference_models.checkpoints import Config, load_generator
 from reference_models.presets import StyleformerPreset, by_resolution, preset
 from reference_models.style_generator import StyleGenerator
-from reference_models.styleformer import StyleformerConfig
 from reference_models.styleformer_c import StyleformerCConfig
+from reference_models.styleformer_config import StyleformerConfig
 from sfbench.api import BuildRequest, ModuleGenerator, UsageError, WeightsError
 
 SWITCHES = (

@@ -6,6 +6,7 @@
     ├── WeightsError      a weights file that cannot be used (unsafe, wrong shape, missing)
     ├── DataError         images that cannot be used
     ├── UnsupportedError  the model or machine cannot do what the case asks
+    ├── SkippedError      there is nothing of what the case asks to measure
     └── ContractError     a plugin broke the contract of sfbench.api
 
 Messages are one line: what was found, what was expected or exists, what helps. The command line
@@ -37,6 +38,10 @@ class DataError(SfbenchError):
 
 class UnsupportedError(SfbenchError):
     """The model or the machine cannot do what the case asks."""
+
+
+class SkippedError(SfbenchError):
+    """There is nothing of what the case asks to measure."""
 
 
 class ContractError(SfbenchError):

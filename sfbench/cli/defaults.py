@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sfbench.catalogue import Catalogue
 
 STORE = Path("results")
+MEASURING = ("CUDA_", "CUBLAS_", "KMP_", "MKL_", "NVIDIA_", "OMP_", "PYTORCH_", "TORCH", "MALLOC_")
 
 
 def user_cache() -> Path:
@@ -21,6 +22,11 @@ def user_cache() -> Path:
 def torch_home() -> Path:
     """Return the folder in which torch keeps downloaded weights."""
     return Path(os.environ.get("TORCH_HOME") or user_cache() / "torch")
+
+
+def measuring_environment() -> dict[str, str]:
+    """Return the environment variables that can move a measurement, as they are set."""
+    return {name: os.environ[name] for name in sorted(os.environ) if name.startswith(MEASURING)}
 
 
 def catalogue(given: Sequence[str] | None, disabled: Sequence[str] | None) -> Catalogue:

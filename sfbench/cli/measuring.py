@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,6 +57,8 @@ def run(asked: Sequence[Request], settings: Settings) -> Exit:
     store = Store(settings.store)
     trials = pending_trials(plan, catalogue, store, device.machine_class())
     listener = ProgressLines(sys.stderr, live=sys.stderr.isatty())
+    # A cluster ends jobs with SIGTERM; that, too, must end the trial's process and keep the rest.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         records = carry_out(
             trials,
@@ -64,6 +67,7 @@ def run(asked: Sequence[Request], settings: Settings) -> Exit:
             listener,
             plugins=settings.plugins,
             disabled=settings.disabled,
+            environment=defaults.measuring_environment(),
             timeout_seconds=settings.timeout_seconds,
         )
     except KeyboardInterrupt:

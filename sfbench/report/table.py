@@ -101,18 +101,21 @@ def same_basis(frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
         yield part
 
 
-def heading(part: pd.DataFrame) -> str:
-    """Return what the numbers of a part rest on."""
+def heading(part: pd.DataFrame, *, machine: bool = False) -> str:
+    """Return what the numbers of a part rest on, and the machine where there are several."""
     quality = part["quality"].iloc[0]
     extractor = quality.partition(",")[0]
     name = "FID" if extractor == "inception-v3" else f"FD = fd[{extractor}]"
     lines = f"{name}: {quality.partition(', ')[2]}" if quality else "quality not measured"
-    return f"{part['device'].iloc[0]} · {lines}"
+    place = f"{part['device'].iloc[0]}"
+    place += f" of machine {part['machine'].iloc[0]}" if machine else ""
+    return f"{place} · {lines}"
 
 
 def terminal(frame: pd.DataFrame, notes: Sequence[str]) -> RenderableType:
     """Return tables readable at 80 columns, and notes below."""
     parts: list[RenderableType] = []
+    several = len(frame["machine"].unique()) > 1
     for part in same_basis(frame):
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
         shown = [column for column in columns(part) if column.header not in WIDE_ONLY]
@@ -122,7 +125,7 @@ def terminal(frame: pd.DataFrame, notes: Sequence[str]) -> RenderableType:
         for _, row in part.iterrows():
             name = Text(row["model"]).append(f"\n{status(row)}", style="dim")
             table.add_row(name, *(column.cell(row) for column in shown))
-        parts += [Text(heading(part), style="bold"), table, *remarks(part)]
+        parts += [Text(heading(part, machine=several), style="bold"), table, *remarks(part)]
     parts += [Text(note, style="dim") for note in notes]
     return Group(*parts)
 
@@ -147,6 +150,7 @@ def remarks(part: pd.DataFrame) -> list[Text]:
 def markdown(frame: pd.DataFrame) -> str:
     """Return the tables as GitHub-flavoured Markdown."""
     blocks = []
+    several = len(frame["machine"].unique()) > 1
     for part in same_basis(frame):
         shown = [
             Column("model", lambda row: row["model"]),
@@ -154,7 +158,7 @@ def markdown(frame: pd.DataFrame) -> str:
             Column("how", badges),
             Column("status", lambda row: row["status"]),
         ]
-        lines = [f"**{heading(part)}**", ""]
+        lines = [f"**{heading(part, machine=several)}**", ""]
         lines.append("| " + " | ".join(column.header for column in shown) + " |")
         lines.append("| " + " | ".join("---" for _ in shown) + " |")
         lines += [

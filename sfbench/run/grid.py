@@ -151,6 +151,7 @@ class Grid:
         models = [self.tried(self.catalogue.model, name) for name in request.model.split(",")]
         chosen = [self.with_options(model, len(models)) for model in models if model is not None]
         self.check_counts()
+        self.check_names([model for model in models if model is not None])
         for (model, _), resolution in itertools.product(filter(None, chosen), resolutions):
             self.check_resolution(model, resolution)
         if len(self.complaints) > before:
@@ -223,6 +224,21 @@ class Grid:
                 given[name] = value
         options = self.tried(model.resolve, given)
         return None if options is None else (model, options)
+
+    def check_names(self, models: Sequence[Model]) -> None:
+        """Complain of options that no model has, and of weights for a model that is not asked for."""
+        if len(models) > 1:
+            options = {option.name for model in models for option in model.options}
+            for text in self.request.option:
+                name = text.partition("=")[0]
+                if name not in options:
+                    msg = f"--option {text}: none of the models has an option {name}"
+                    self.complaints.append(UsageError(msg))
+        if "=" in self.request.weights:
+            named = {pair.partition("=")[0] for pair in self.request.weights.split(",")}
+            for name in sorted(named - set(self.request.model.split(","))):
+                msg = f"--weights {name}=...: model {name} is not among --model"
+                self.complaints.append(UsageError(msg))
 
     def check_resolution(self, model: Model, resolution: int) -> None:
         """Complain of a resolution that the model does not make."""

@@ -82,6 +82,7 @@ def carry_out(  # every part is chosen by the caller
     *,
     plugins: Sequence[str],
     disabled: Sequence[str],
+    environment: Mapping[str, str],
     timeout_seconds: float,
 ) -> list[Record]:
     """Measure what is not stored, store each record as soon as its trial ends, return all records."""
@@ -98,6 +99,7 @@ def carry_out(  # every part is chosen by the caller
             machine=trial.machine,
             plugins=tuple(plugins),
             disabled=tuple(disabled),
+            environment=environment,
         )
         record = launcher(job, timeout_seconds, listener.event)
         store.add(record)

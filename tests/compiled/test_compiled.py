@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from reference_models.equalized import initialise
-from reference_models.styleformer import Styleformer, StyleformerConfig
+from reference_models.styleformer import Styleformer
+from reference_models.styleformer_config import StyleformerConfig
 from reference_models.stylegan2 import StyleGAN2, StyleGAN2Config
 
 Command = Callable[..., subprocess.CompletedProcess[str]]

@@ -57,7 +57,8 @@ def test_a_slope_or_a_spread_is_not_steady() -> None:
 
 def test_a_region_measures_a_known_rate() -> None:
     reading, _ = measure_region("core", lambda: time.sleep(0.01), batch=4, device="cpu")
-    assert reading.value == pytest.approx(4 / 0.0102, rel=0.08)
+    # Sleeping takes its 10 ms and what the system adds; never less.
+    assert 200 < (reading.value or 0) < 400
     assert reading.low is not None
     assert reading.low <= reading.value <= (reading.high or 0)
     assert reading.how["blocks"] == len(reading.samples)

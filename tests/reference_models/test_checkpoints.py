@@ -11,8 +11,9 @@ import torch
 
 from reference_models import checkpoints, snapshots
 from reference_models.equalized import initialise
-from reference_models.styleformer import Styleformer, StyleformerConfig
+from reference_models.styleformer import Styleformer
 from reference_models.styleformer_c import StyleformerC, StyleformerCConfig
+from reference_models.styleformer_config import StyleformerConfig
 from reference_models.stylegan2 import StyleGAN2, StyleGAN2Config
 
 LOW = StyleformerConfig(widths=(16, 8), layers=(1, 1), z_dim=8, w_dim=8, head_width=4)

@@ -5,8 +5,8 @@ import torch
 
 from reference_models.discriminator import Discriminator, DiscriminatorConfig
 from reference_models.equalized import initialise
-from reference_models.styleformer import StyleformerConfig
 from reference_models.styleformer_c import StyleformerC, StyleformerCConfig
+from reference_models.styleformer_config import StyleformerConfig
 from reference_models.stylegan2 import StyleGAN2, StyleGAN2Config
 
 LOW = StyleformerConfig(widths=(32, 16), layers=(1, 2), z_dim=16, w_dim=16, head_width=8)

@@ -28,7 +28,14 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 MODELS = sorted(path.name for path in ORACLE.glob("models/*.npz"))
 SNAPSHOTS = sorted(path.name for path in ORACLE.glob("snapshots/*.pkl"))
 METRICS = ORACLE / "metrics" / "public.npz"
-CASES = ["a_equal", "b_unequal", "c_rank_deficient", "d_identical", "e_ties_duplicates", "f_large_offset"]
+CASES = [
+    "a_equal",
+    "b_unequal",
+    "c_rank_deficient",
+    "d_identical",
+    "e_ties_duplicates",
+    "f_large_offset",
+]
 CASES += ["g_d2048_small_n", "h_collapsed"]
 VERIFY = Path(__file__).with_name("verify_models.py")
 

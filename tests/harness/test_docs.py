@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from sfbench.api.hooks import Hooks
+from sfbench.cli.app import app
+from sfbench.run.grid import read_suite
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL)
+
+
+def shown_commands() -> list[str]:
+    lines = [line for page in PAGES for block in blocks(page, "sh") for line in block.splitlines()]
+    return [line.partition("#")[0].strip() for line in lines if line.startswith("sfbench ")]
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("line", shown_commands())
+def test_every_command_in_the_docs_is_one_the_command_line_takes(line: str) -> None:
+    group = typer.main.get_command(app)
+    _, name, *arguments = shlex.split(line)
+    if name == "--install-completion":
+        return
+    group.commands[name].make_context(name, arguments)  # type: ignore[attr-defined]
+
+
+@pytest.mark.fast
+def test_every_hook_is_documented_and_every_command_listed() -> None:
+    text = (ROOT / "docs" / "write-a-plugin.md").read_text()
+    hooks = [name for name in vars(Hooks) if name.startswith("sfbench_")]
+    assert hooks
+    assert all(f"`{name}(" in text for name in hooks)
+    cli = (ROOT / "docs" / "cli.md").read_text()
+    assert all(f"sfbench {name}" in cli for name in typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+
+
+def test_the_plugin_of_the_docs_has_under_30_lines_and_holds_to_the_contract(
+    sfbench: Command, tmp_path: Path
+) -> None:
+    (source,) = blocks(ROOT / "docs" / "write-a-plugin.md", "python")
+    assert len(source.splitlines()) < 30
+    (tmp_path / "my_generator.py").write_text(source)
+    done = sfbench("check", "my_generator.py", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [result["passed"] for result in json.loads(done.stdout)["mine"]] == [True] * 7
+
+
+@pytest.mark.fast
+def test_the_suite_of_the_docs_can_be_read(tmp_path: Path) -> None:
+    (text,) = blocks(ROOT / "docs" / "cli.md", "toml")
+    (tmp_path / "suite.toml").write_text(text)
+    first, second = read_suite(tmp_path / "suite.toml")
+    assert first.model == "styleformer,styleformer-linformer"
+    assert second.option == ("preset=cifar10-large",)
