@@ -94,7 +94,11 @@ class ImageCollection:
             msg = f"{self.path}: {name} cannot be read as an image ({error})"
             raise DataError(msg) from None
         if rgb.size != (resolution, resolution):
-            rgb = ImageOps.fit(rgb, (resolution, resolution), Image.Resampling.LANCZOS)
+            # Cropped first: resizing a box of the image would let the filter see beyond it.
+            side = min(rgb.size)
+            left, top = (rgb.width - side) // 2, (rgb.height - side) // 2
+            square = rgb.crop((left, top, left + side, top + side))
+            rgb = square.resize((resolution, resolution), Image.Resampling.LANCZOS)
         return np.asarray(rgb)
 
     def label(self, index: int) -> int | None:

@@ -90,10 +90,28 @@ def summary(records: Sequence[Record]) -> pd.DataFrame:
     for record in records:
         groups.setdefault(record.identity, []).append(record)
     rows = [summary_row(group) for group in groups.values()]
+    for row, variant in zip(rows, variants([group[0] for group in groups.values()]), strict=True):
+        row["variant"] = variant
     frame = pd.DataFrame(rows)
     if frame.empty:
         return frame
     return frame.sort_values(list(MODEL_ORDER), kind="stable").reset_index(drop=True)
+
+
+def variants(records: Sequence[Record]) -> list[str]:
+    """Return, a record, the options in which the records of its model differ."""
+    values: dict[tuple[str, str], set[str]] = {}
+    for record in records:
+        for name, value in record.case["options"].items():
+            values.setdefault((record.case["model"], name), set()).add(str(value))
+    return [
+        "; ".join(
+            f"{name}={value}"
+            for name, value in sorted(record.case["options"].items())
+            if len(values[record.case["model"], name]) > 1
+        )
+        for record in records
+    ]
 
 
 def summary_row(group: Sequence[Record]) -> dict[str, Any]:

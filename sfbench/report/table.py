@@ -95,6 +95,11 @@ def badges(row: Any) -> str:
     return " ".join(words)
 
 
+def described(row: Any) -> str:
+    """Return the badges, and the options in which the model's rows differ."""
+    return f"{badges(row)} {row['variant']}".strip()
+
+
 def same_basis(frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
     """Yield the rows whose quality numbers may stand in one column, machine by machine."""
     for _, part in frame.groupby(["machine", "device", "quality"], sort=False, dropna=False):
@@ -106,7 +111,7 @@ def heading(part: pd.DataFrame, *, machine: bool = False) -> str:
     quality = part["quality"].iloc[0]
     extractor = quality.partition(",")[0]
     name = "FID" if extractor == "inception-v3" else f"FD = fd[{extractor}]"
-    lines = f"{name}: {quality.partition(', ')[2]}" if quality else "quality not measured"
+    lines = f"{name}\n{quality.partition(', ')[2]}" if quality else "quality not measured"
     place = f"{part['device'].iloc[0]}"
     place += f" of machine {part['machine'].iloc[0]}" if machine else ""
     return f"{place} · {lines}"
@@ -124,6 +129,8 @@ def terminal(frame: pd.DataFrame, notes: Sequence[str]) -> RenderableType:
             table.add_column(column.header, justify="right", no_wrap=True)
         for _, row in part.iterrows():
             name = Text(row["model"]).append(f"\n{status(row)}", style="dim")
+            for option in filter(None, row["variant"].split("; ")):
+                name.append(f"\n{option}", style="dim")
             table.add_row(name, *(column.cell(row) for column in shown))
         parts += [Text(heading(part, machine=several), style="bold"), table, *remarks(part)]
     parts += [Text(note, style="dim") for note in notes]
@@ -155,10 +162,10 @@ def markdown(frame: pd.DataFrame) -> str:
         shown = [
             Column("model", lambda row: row["model"]),
             *columns(part),
-            Column("how", badges),
+            Column("how", described),
             Column("status", lambda row: row["status"]),
         ]
-        lines = [f"**{heading(part, machine=several)}**", ""]
+        lines = [f"**{heading(part, machine=several)}**".replace("\n", ": "), ""]
         lines.append("| " + " | ".join(column.header for column in shown) + " |")
         lines.append("| " + " | ".join("---" for _ in shown) + " |")
         lines += [

@@ -158,30 +158,29 @@ class Grid:
             return
         samples = request.samples or SAMPLES[where]
         threads = request.threads or device.cpu_count()
-        for pair, resolution, batch, dtype, mode in itertools.product(
-            chosen, resolutions, batches, dtypes, modes
-        ):
-            model, options = pair
+        for (model, options), resolution in itertools.product(chosen, resolutions):
             found = self.tried(self.find_weights, model, resolution, options)
-            if found is None:
+            option_sources = self.option_sources(model, options)
+            if len(self.complaints) > before:
                 continue
-            yield Case(
-                model=model.name,
-                resolution=resolution,
-                options=options,
-                option_sources=self.option_sources(model, options),
-                weights=found,
-                batch=batch,
-                dtype=dtype,
-                mode=mode,
-                device=where,
-                data=data,
-                extractor=extractor,
-                measure=tuple(m for m in MEASURES if m in measures),
-                samples=samples,
-                seed=request.seed,
-                threads=threads,
-            )
+            for batch, dtype, mode in itertools.product(batches, dtypes, modes):
+                yield Case(
+                    model=model.name,
+                    resolution=resolution,
+                    options=options,
+                    option_sources=option_sources,
+                    weights=found,
+                    batch=batch,
+                    dtype=dtype,
+                    mode=mode,
+                    device=where,
+                    data=data,
+                    extractor=extractor,
+                    measure=tuple(m for m in MEASURES if m in measures),
+                    samples=samples,
+                    seed=request.seed,
+                    threads=threads,
+                )
 
     def words(self, flag: str, text: str, known: Sequence[str]) -> list[Any]:
         """Return the comma-separated words of a flag, each of them known."""

@@ -67,7 +67,19 @@ def test_the_table_shows_every_column_within_80_characters() -> None:
         assert word in text
     assert "ok · random fp32 eager b8" in text
     assert "…" not in text
-    assert "FD = fd[untrained-64]: 128 generated, 128 real of shapes" in text
+    assert "FD = fd[untrained-64]\n128 generated, 128 real of shapes" in text
+
+
+def test_rows_of_a_model_say_in_which_options_they_differ() -> None:
+    plain, other = made(), made(identity="b", case_key="b")
+    changed = {"options": {"noise": "none", "layers": [1, 2]}}
+    same = {"options": {"noise": "random", "layers": [1, 2]}}
+    rows = [dataclasses.replace(plain, case={**plain.case, **same})]
+    rows += [dataclasses.replace(other, case={**other.case, **changed})]
+    text = drawn(rows)
+    assert "noise=none" in text
+    assert "noise=random" in text
+    assert "layers" not in text
 
 
 def test_a_failed_case_is_a_row_with_its_reason() -> None:
