@@ -30,6 +30,8 @@ KINDS: Mapping[str, tuple[type[Any], type[Any]]] = {
     "styleformer-c": (StyleformerCConfig, StyleformerC),
     "stylegan2": (StyleGAN2Config, StyleGAN2),
 }
+LEGACY_STATE_DICT = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"
+"""How files of torch.save began before they were zip files: a pickled number."""
 METADATA_KEY = "sfbench.architecture"
 
 
@@ -48,10 +50,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises ValueError (UnsafeSnapshotError for a pickle that asks for more) saying what is wrong.
     """
     with path.open("rb") as file:
-        head = file.read(9)
+        head = file.read(16)
     if head[8:9] == b"{":
         return read_safetensors(path)
-    if zipfile.is_zipfile(path):
+    if zipfile.is_zipfile(path) or head.startswith(LEGACY_STATE_DICT):
         return read_state_dict(path)
     if head[:1] == b"\x80":
         snapshot = read_snapshot(path)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import math
 import pickle
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,19 +29,45 @@ class UnsafeSnapshotError(ValueError):
     """The file needs something that a snapshot has no need of; nothing of it was executed."""
 
 
-class OptionDict(dict[str, Any]):
+class Sealed(type):
+    """The type of stand-in classes: a file cannot set attributes on them."""
+
+    def __setattr__(cls, name: str, value: object) -> None:
+        """Refuse."""
+        msg = f"it changes the class {cls.__name__}: refused"
+        raise UnsafeSnapshotError(msg)
+
+
+class OptionDict(dict[str, Any], metaclass=Sealed):
     """Stands for the attribute dictionary of the official programs."""
 
+    __slots__ = ()
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Module:
+
+class Module(metaclass=Sealed):
     """Stands for a stored network module: its class name and plain state; its source is dropped."""
+
+    __slots__ = ("class_name", "state")
 
     class_name: str
     state: Mapping[str, Any]
 
+    def __init__(self, class_name: str, state: Mapping[str, Any]) -> None:
+        object.__setattr__(self, "class_name", class_name)
+        object.__setattr__(self, "state", state)
 
-class NumpyType:
+    def __setattr__(self, name: str, value: object) -> None:
+        """Refuse."""
+        msg = f"it changes {name} of a module after making it: refused"
+        raise UnsafeSnapshotError(msg)
+
+    def __setstate__(self, state: object) -> None:
+        """Refuse: official modules are made whole by their call."""
+        msg = "it changes a module after making it: refused"
+        raise UnsafeSnapshotError(msg)
+
+
+class NumpyType(metaclass=Sealed):
     """Stands for numpy.dtype: keeps the type code, for scalars of numbers only."""
 
     def __init__(self, code: str, _align: object = None, _copy: object = None) -> None:
@@ -50,6 +77,29 @@ class NumpyType:
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         """Take the byte order from the stored state."""
         self.order = str(state[1])
+
+
+class Call(metaclass=Sealed):
+    """A function that a file may call and nothing else: attributes of it cannot be set."""
+
+    __slots__ = ("function",)
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        object.__setattr__(self, "function", function)
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Return what the function returns."""
+        return self.function(*arguments)  # type: ignore[attr-defined]  # a slot
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Refuse."""
+        msg = f"it changes {name} of a function: refused"
+        raise UnsafeSnapshotError(msg)
+
+    def __setstate__(self, state: object) -> None:
+        """Refuse."""
+        msg = "it changes a function: refused"
+        raise UnsafeSnapshotError(msg)
 
 
 def numpy_scalar(kind: NumpyType, content: bytes) -> float:
@@ -92,7 +142,8 @@ def strided_tensor(  # the stored call's own arguments
     """Return a view of a stored tensor after checking that it lies within its storage."""
     numbers = [offset, *size, *stride]
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-    if min(numbers, default=0) < 0 or (0 not in size and last >= flat.numel()):
+    beyond = last >= flat.numel() or math.prod(size) > flat.numel()
+    if min(numbers, default=0) < 0 or (0 not in size and beyond):
         msg = f"a tensor of size {tuple(size)} reaches beyond its {flat.numel()} stored values"
         raise UnsafeSnapshotError(msg)
     return flat.as_strided(size, stride, offset).clone()
@@ -104,14 +155,14 @@ def parameter(tensor: Tensor, _requires_grad: object = None, _hooks: object = No
 
 
 ALLOWED: Mapping[tuple[str, str], Any] = {
-    ("torch_utils.persistence", "_reconstruct_persistent_obj"): stored_module,
+    ("torch_utils.persistence", "_reconstruct_persistent_obj"): Call(stored_module),
     ("dnnlib.util", "EasyDict"): OptionDict,
     ("collections", "OrderedDict"): OrderedDict,
-    ("torch._utils", "_rebuild_parameter"): parameter,
-    ("torch._utils", "_rebuild_tensor_v2"): strided_tensor,
-    ("torch.storage", "_load_from_bytes"): storage_tensor,
-    ("numpy.core.multiarray", "scalar"): numpy_scalar,
-    ("numpy._core.multiarray", "scalar"): numpy_scalar,
+    ("torch._utils", "_rebuild_parameter"): Call(parameter),
+    ("torch._utils", "_rebuild_tensor_v2"): Call(strided_tensor),
+    ("torch.storage", "_load_from_bytes"): Call(storage_tensor),
+    ("numpy.core.multiarray", "scalar"): Call(numpy_scalar),
+    ("numpy._core.multiarray", "scalar"): Call(numpy_scalar),
     ("numpy", "dtype"): NumpyType,
     ("builtins", "set"): set,
     ("__builtin__", "set"): set,

@@ -146,7 +146,8 @@ def ask(given: Sequence[str], disabled: Sequence[str]) -> dict[str, Any]:
         try:
             answers.append(ask_once(given, disabled, [name]))
         except ChildDiedError as death:
-            broken = {"name": name, "origin": "", "problem": str(death), "models": []}
+            origin = "--plugin" if any(Path(p).stem == name or p == name for p in given) else ""
+            broken = {"name": name, "origin": origin, "problem": str(death), "models": []}
             answers.append({"models": [], "plugins": [broken], "checkpoints": [], "files": {}})
     return {
         part: [entry for answer in answers for entry in answer[part]]

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sfbench.api.errors import ContractError
+from sfbench.api.errors import ContractError, NonFiniteError
 from sfbench.api.protocols import ImageGenerator
 
 SEEDS = (0, 1, 2)
@@ -20,10 +20,6 @@ HALF_TOLERANCE = 5e-2
 COMPILE_TOLERANCE = 1e-3
 RANGE_LIMIT = 100.0
 IMAGE_CHANNELS = (1, 3)
-
-
-class NonFiniteError(ContractError):
-    """The generator's images hold NaN or infinity."""
 
 
 def draw(generator: ImageGenerator, seeds: Sequence[int]) -> Tensor:
@@ -45,10 +41,7 @@ def check_images(generator: ImageGenerator, resolution: int) -> Tensor:
             f"({len(SEEDS)}, 1 or 3, {resolution}, {resolution})"
         )
         raise ContractError(msg)
-    if not images.isfinite().all():
-        bad = int((~images.isfinite()).sum())
-        msg = f"{bad} of {images.numel()} image values are NaN or infinite"
-        raise NonFiniteError(msg)
+    check_finite(images)
     largest = images.abs().max().item()
     if largest > RANGE_LIMIT:
         msg = f"image values reach {largest:.3g}; expected about -1 to 1"
@@ -57,6 +50,14 @@ def check_images(generator: ImageGenerator, resolution: int) -> Tensor:
         msg = "seeds 0 and 1 give the same image; an image must depend on its seed"
         raise ContractError(msg)
     return images
+
+
+def check_finite(images: Tensor) -> None:
+    """Raise NonFiniteError when any value is NaN or infinite."""
+    if not images.isfinite().all():
+        bad = int((~images.isfinite()).sum())
+        msg = f"{bad} of {images.numel()} image values are NaN or infinite"
+        raise NonFiniteError(msg)
 
 
 def check_batch_independence(
@@ -68,7 +69,7 @@ def check_batch_independence(
     """
     alone = draw(generator, SEEDS[1:2])
     difference = relative_difference(alone[0], together[1])
-    if difference > tolerance:
+    if not difference <= tolerance:
         msg = (
             f"image of seed 1 alone differs from its row of a batch by {difference:.1e} of the "
             f"largest value; expected at most {tolerance:.0e} (is batch normalisation in training "

@@ -37,6 +37,12 @@ TORCH_DTYPES: Mapping[str, str] = {
     "fp16": "float16",
 }
 PROC = Path("/proc")
+MEMORY_SIGNS = (
+    "can't allocate memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
 
 
 def versions() -> dict[str, str | None]:
@@ -172,6 +178,27 @@ def set_policy(dtype: str, threads: int) -> None:
     torch.backends.cudnn.benchmark = True
 
 
+@contextlib.contextmanager
+def strict_precision() -> Iterator[None]:
+    """Use IEEE single precision inside, whatever the case's policy: features are always made so."""
+    import torch
+
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+
+
+def current_gpu() -> dict[str, str]:
+    """Return name and UUID of the GPU that torch uses."""
+    import torch
+
+    properties = torch.cuda.get_device_properties(torch.cuda.current_device())
+    return {"name": properties.name, "uuid": str(getattr(properties, "uuid", "unknown"))}
+
+
 def global_flags() -> dict[str, Any]:
     """Return torch's process-wide switches that a plugin must leave as they are."""
     import torch  # slow
@@ -202,7 +229,7 @@ def out_of_memory(error: BaseException) -> bool:
 
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in MEMORY_SIGNS)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -213,6 +240,7 @@ class AllocatorPeaks:
     requested: int
     reserved: int
     retries: int
+    """Since the process started."""
 
 
 def allocator_peaks() -> AllocatorPeaks:

@@ -13,16 +13,22 @@ from sfbench.plan import Case, Source
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What the parent asks of one process: a case, its place in the run, and the plugins to load."""
+    """What the parent asks of one process: a case, its place in the run, the plugin to load.
+
+    `plugins` and `disabled` say where plugins are looked for; `spawned` is the time at which the
+    process was started (seconds since the epoch).
+    """
 
     case: Case
     identity: str
     trial: int
     attempt: int
     machine: str
+    plugin: str
     plugins: tuple[str, ...]
     disabled: tuple[str, ...]
     environment: Mapping[str, str]
+    spawned: float = 0.0
 
 
 def job_to_json(job: Job) -> str:

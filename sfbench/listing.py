@@ -93,7 +93,11 @@ def files_behind(plugins: Sequence[Plugin], imported: set[str]) -> set[str]:
     """Return the files of the modules that plugins imported and of the code they name."""
     packages = {plugin.module for plugin in plugins if plugin.module}
     packages |= {name for plugin in plugins for spec in plugin.generators for name in spec.code}
-    files = {str(path) for package in packages for path in source_files(package)}
+    sources = {path for package in packages for path in source_files(package)}
+    # Folders too, whose stamp tells of files added, and the cards beside the sources.
+    folders = {path.parent for path in sources}
+    files = {str(path) for path in sources | folders}
+    files |= {str(card) for folder in folders for card in folder.glob("*.toml")}
     for name in imported:
         origin = getattr(sys.modules.get(name), "__file__", None)
         if origin:

@@ -39,7 +39,8 @@ class PluginSource:
         if not self.target.endswith(".py"):
             return importlib.import_module(self.target)
         path = Path(self.target)
-        spec = importlib.util.spec_from_file_location(f"sfbench_file_{path.stem}", path)
+        place = hashlib.sha256(str(path).encode()).hexdigest()[:8]
+        spec = importlib.util.spec_from_file_location(f"sfbench_file_{path.stem}_{place}", path)
         if spec is None or spec.loader is None or not path.is_file():
             msg = f"{path}: no such file"
             raise PluginError(msg)

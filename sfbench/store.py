@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from sfbench.api.errors import DataError
 from sfbench.records import FINAL, Record, record_from_json, record_to_json
 
 
@@ -25,6 +26,27 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.runs = root / "runs"
+
+    def prepare(self) -> None:
+        """Make the folder, and find out before any work whether records can be stored in it.
+
+        Raises DataError in one line when they cannot.
+        """
+        try:
+            self.runs.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(dir=self.runs, suffix=".part")
+            os.close(handle)
+            try:
+                os.link(name, name + ".link")
+                Path(name + ".link").unlink()
+            finally:
+                Path(name).unlink()
+        except OSError as error:
+            msg = (
+                f"--store {self.root}: records cannot be stored there ({error}); choose a writable "
+                "folder on a file system with hard links"
+            )
+            raise DataError(msg) from None
 
     def add(self, record: Record) -> Path:
         """Write the record and return its file.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -34,21 +35,25 @@ def styleformer(request: BuildRequest, *, linformer: bool) -> ModuleGenerator:
         name = "styleformer-linformer" if found.linformer else "styleformer"
         msg = f"{request.weights}: it holds a {name} model; run it with --model {name}"
         raise WeightsError(msg)
-    return adapt(module, request)
+    return adapt(module, found, request)
 
 
 def styleformer_c(request: BuildRequest) -> ModuleGenerator:
     """Return Styleformer up to the split resolution (at most half the image's), StyleGAN2 above."""
     options: Any = request.options
     split = min(options["split"], request.resolution // 2)
-    sizes = by_resolution(split, linformer=False)
-    config = StyleformerCConfig(
-        low=config_of(request, sizes, linformer=False),
-        resolution=request.resolution,
-        channel_base=options["channel_base"],
-    )
-    module, _ = load(request, config)
-    return adapt(module, request)
+    try:
+        sizes = by_resolution(split, linformer=False)
+        config = StyleformerCConfig(
+            low=config_of(request, sizes, linformer=False),
+            resolution=request.resolution,
+            channel_base=options["channel_base"],
+        )
+    except ValueError as error:
+        msg = f"option split={split}: {error}"
+        raise UsageError(msg) from None
+    module, found = load(request, config)
+    return adapt(module, found, request)
 
 
 def chosen_sizes(request: BuildRequest, *, linformer: bool) -> StyleformerPreset:
@@ -101,7 +106,7 @@ def load(
         raise WeightsError(msg) from None
 
 
-def adapt(module: StyleGenerator, request: BuildRequest) -> ModuleGenerator:
+def adapt(module: StyleGenerator, config: Config, request: BuildRequest) -> ModuleGenerator:
     """Return the module as an ImageGenerator with the requested noise and truncation."""
     options: Any = request.options
     random_noise = options["noise"] == "random"
@@ -112,5 +117,6 @@ def adapt(module: StyleGenerator, request: BuildRequest) -> ModuleGenerator:
         latent_shape=(module.mapping.z_dim,),
         classes=module.mapping.c_dim,
         noise_shapes=module.noise_shapes if random_noise else (),
+        architecture=dataclasses.asdict(config),
         forward=functools.partial(module, truncation_psi=options["truncation_psi"], **fixed),
     )

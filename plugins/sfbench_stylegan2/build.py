@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -25,7 +26,7 @@ def stylegan2(request: BuildRequest) -> ModuleGenerator:
         image_path=options["image_path"],
     )
     try:
-        module, _ = load_generator(config, request.weights, request.seed)
+        module, found = load_generator(config, request.weights, request.seed)
     except ValueError as error:
         msg = f"{request.weights}: {error}"
         raise WeightsError(msg) from None
@@ -37,5 +38,6 @@ def stylegan2(request: BuildRequest) -> ModuleGenerator:
         latent_shape=(module.mapping.z_dim,),
         classes=module.mapping.c_dim,
         noise_shapes=module.noise_shapes if random_noise else (),
+        architecture=dataclasses.asdict(found),
         forward=functools.partial(module, truncation_psi=options["truncation_psi"], **fixed),
     )

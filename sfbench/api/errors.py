@@ -8,6 +8,7 @@
     ├── UnsupportedError  the model or machine cannot do what the case asks
     ├── SkippedError      there is nothing of what the case asks to measure
     └── ContractError     a plugin broke the contract of sfbench.api
+        └── NonFiniteError    its images hold NaN or infinity
 
 Messages are one line: what was found, what was expected or exists, what helps. The command line
 catches the family once; anything else is a bug and shows its traceback.
@@ -46,3 +47,7 @@ class SkippedError(SfbenchError):
 
 class ContractError(SfbenchError):
     """A plugin broke the contract of sfbench.api."""
+
+
+class NonFiniteError(ContractError):
+    """The generator's images hold NaN or infinity."""

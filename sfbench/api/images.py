@@ -38,7 +38,11 @@ class ImageCollection:
             )
             raise DataError(msg)
         self.path = path
-        self.archive = None if path.is_dir() else zipfile.ZipFile(path)
+        try:
+            self.archive = None if path.is_dir() else zipfile.ZipFile(path)
+        except zipfile.BadZipFile as error:
+            msg = f"{path}: a damaged zip file ({error})"
+            raise DataError(msg) from None
         names = sorted(self._all_names())
         self.names = [name for name in names if PurePosixPath(name).suffix.lower() in SUFFIXES]
         if not self.names:
@@ -89,6 +93,7 @@ class ImageCollection:
             UnidentifiedImageError,
             OSError,
             SyntaxError,
+            zipfile.BadZipFile,
             Image.DecompressionBombError,
         ) as error:
             msg = f"{self.path}: {name} cannot be read as an image ({error})"

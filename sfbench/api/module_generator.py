@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from sfbench.api.errors import ContractError
 from sfbench.api.spec import BuildRequest
@@ -28,7 +28,8 @@ class ModuleGenerator:
 
     The module is put on the request's device and dtype, in eval mode. It is called as
     `forward(z)`, `forward(z, c)` with `classes`, and with `noise=` where `noise_shapes` names one
-    image's noise in each layer. `forward` defaults to the module itself.
+    image's noise in each layer. `forward` defaults to the module itself. `architecture` is stored
+    with every record: what was built in the end, where weights decide it.
     """
 
     def __init__(  # one call describes a whole generator
@@ -40,6 +41,7 @@ class ModuleGenerator:
         classes: int = 0,
         noise_shapes: Sequence[Sequence[int]] = (),
         forward: Callable[..., Tensor] | None = None,
+        architecture: Mapping[str, Any] | None = None,
     ) -> None:
         import torch  # sfbench.api must not import torch when imported
 
@@ -51,6 +53,7 @@ class ModuleGenerator:
         self.classes = classes
         self.noise_shapes = [tuple(shape) for shape in noise_shapes]
         self.forward = forward or module
+        self.architecture = None if architecture is None else dict(architecture)
 
     def draw_latents(self, seeds: Sequence[int]) -> Latents:
         """Return the latents of these seeds: row i is drawn from seed i alone, always on the CPU."""

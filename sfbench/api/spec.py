@@ -6,6 +6,7 @@ Values only: creating them is free, and importing this module never imports torc
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -48,7 +49,10 @@ class Option:
             case "int":
                 return int(text)
             case "float":
-                return float(text)
+                number = float(text)
+                if not math.isfinite(number):
+                    raise ValueError
+                return number
             case "ints":
                 return tuple(int(part) for part in text.split(","))
             case "bool":

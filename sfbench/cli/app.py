@@ -88,7 +88,7 @@ def run_command(
         str, typer.Option(help="auto, random, FILE, or MODEL=FILE[,MODEL=FILE].")
     ] = "auto",
     samples: Annotated[
-        int | None, typer.Option(help="Images for quality [50000 on a GPU, 128 on a CPU].")
+        int | None, typer.Option(help="Images for quality [CPU 128; GPU 50000, 1024 of shapes].")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of initial weights, and the first image's.")] = 0,
     threads: Annotated[int | None, typer.Option(help="CPU threads [all there are].")] = None,
@@ -126,7 +126,7 @@ def run_command(
     requests = measuring.requests(flags, suite)
     settings = measuring.Settings(
         store=store,
-        plugins=tuple(plugin or ()),
+        plugins=tuple(defaults.located(plugin)),
         disabled=tuple(no_plugin or ()),
         trials=trials,
         timeout_seconds=timeout,
@@ -176,7 +176,7 @@ def sample_command(
         device=device,
         measure="memory",
     )
-    typer.echo(drawing.grid(request, seeds, output, plugin or [], no_plugin or []))
+    typer.echo(drawing.grid(request, seeds, output, defaults.located(plugin), no_plugin or []))
 
 
 @app.command("check")
@@ -191,7 +191,9 @@ def check_command(
     """Hold a model to the plugin contract."""
     from sfbench.cli import checking
 
-    raise typer.Exit(checking.check(target, res, option or [], plugin or [], as_json=as_json))
+    raise typer.Exit(
+        checking.check(target, res, option or [], defaults.located(plugin), as_json=as_json)
+    )
 
 
 @app.command("convert")
@@ -203,7 +205,7 @@ def convert_command(
     """Rewrite published weights as safetensors; nothing in the file is executed."""
     from sfbench.cli import converting
 
-    typer.echo(converting.convert(source, target, plugin or []))
+    typer.echo(converting.convert(source, target, defaults.located(plugin)))
 
 
 @app.command("doctor")

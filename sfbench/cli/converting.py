@@ -20,9 +20,20 @@ def convert(source: Path, target: Path, given: Sequence[str]) -> str:
     if target.exists():
         msg = f"{target} exists already; delete it or choose another name"
         raise WeightsError(msg)
+    if not target.parent.is_dir():
+        msg = f"{target}: folder {target.parent} does not exist"
+        raise WeightsError(msg)
+    refusals = []
     for plugin in map(load_plugin, plugin_sources(given, [])):
-        found = plugin.convert(source=source, target=target) if plugin.convert else None
+        try:
+            found = plugin.convert(source=source, target=target) if plugin.convert else None
+        except WeightsError as error:
+            # Another plugin may know a kind of file that this one cannot read.
+            refusals.append(error)
+            continue
         if found:
             return f"{target}: {found}, {target.stat().st_size:,} bytes"
+    if refusals:
+        raise refusals[0]
     msg = f"{source}: no plugin knows this kind of file"
     raise WeightsError(msg)

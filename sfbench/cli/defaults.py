@@ -24,6 +24,16 @@ def torch_home() -> Path:
     return Path(os.environ.get("TORCH_HOME") or user_cache() / "torch")
 
 
+def gpus_hidden() -> bool:
+    """Return whether the environment hides every GPU from torch."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES") in {"", "-1"}
+
+
+def located(plugins: Sequence[str] | None) -> list[str]:
+    """Return --plugin values with files as absolute paths: the same name may lie elsewhere."""
+    return [str(Path(p).resolve()) if p.endswith(".py") else p for p in plugins or []]
+
+
 def measuring_environment() -> dict[str, str]:
     """Return the environment variables that can move a measurement, as they are set."""
     return {name: os.environ[name] for name in sorted(os.environ) if name.startswith(MEASURING)}
@@ -33,4 +43,4 @@ def catalogue(given: Sequence[str] | None, disabled: Sequence[str] | None) -> Ca
     """Return what is installed and given."""
     from sfbench.catalogue import read_catalogue
 
-    return read_catalogue(given or [], disabled or [], user_cache() / "sfbench")
+    return read_catalogue(located(given), disabled or [], user_cache() / "sfbench")

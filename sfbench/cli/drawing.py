@@ -26,6 +26,9 @@ def grid(
         msg = f"sample draws one model at one resolution; {len(plan.cases)} were asked for"
         raise UsageError(msg)
     case = plan.cases[0]
+    if output.suffix.lower() != ".png":
+        msg = f"{output}: the picture is a PNG; give it the ending .png"
+        raise UsageError(msg)
     if not output.parent.is_dir():
         msg = f"{output}: folder {output.parent} does not exist"
         raise DataError(msg)

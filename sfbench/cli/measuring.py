@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sfbench import device
 from sfbench.api.errors import UsageError
+from sfbench.catalogue import Catalogue
 from sfbench.cli import defaults, reporting
 from sfbench.cli.exits import Exit
 from sfbench.cli.progress import ProgressLines
@@ -40,7 +41,10 @@ def requests(flags: Request | None, suite: Path | None) -> list[Request]:
     if (flags is None) == (suite is None):
         msg = "give --model NAME or --suite FILE.toml" + (", not both" if flags else "")
         raise UsageError(msg)
-    return read_suite(suite) if suite is not None else [flags] if flags else []
+    asked = read_suite(suite) if suite is not None else [flags] if flags else []
+    if defaults.gpus_hidden():
+        asked = [dataclasses.replace(r, device="cpu") if r.device == "auto" else r for r in asked]
+    return asked
 
 
 def run(asked: Sequence[Request], settings: Settings) -> Exit:
@@ -53,9 +57,13 @@ def run(asked: Sequence[Request], settings: Settings) -> Exit:
         trials=settings.trials,
         timeout_seconds=settings.timeout_seconds,
     )
-    announce(plan)
     store = Store(settings.store)
-    trials = pending_trials(plan, catalogue, store, device.machine_class())
+    store.prepare()
+    broken = announce_broken(catalogue)
+    announce(plan)
+    environment = defaults.measuring_environment()
+    machine = device.machine_class() | {"environment": environment}
+    trials = pending_trials(plan, catalogue, store, machine)
     listener = ProgressLines(sys.stderr, live=sys.stderr.isatty())
     # A cluster ends jobs with SIGTERM; that, too, must end the trial's process and keep the rest.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -67,7 +75,7 @@ def run(asked: Sequence[Request], settings: Settings) -> Exit:
             listener,
             plugins=settings.plugins,
             disabled=settings.disabled,
-            environment=defaults.measuring_environment(),
+            environment=environment,
             timeout_seconds=settings.timeout_seconds,
         )
     except KeyboardInterrupt:
@@ -75,7 +83,16 @@ def run(asked: Sequence[Request], settings: Settings) -> Exit:
         print(f"interrupted: finished trials are kept in {store.runs}", file=sys.stderr)
         return Exit.INTERRUPTED
     show(records, settings)
-    return exit_code(records)
+    code = exit_code(records)
+    return Exit.PLUGIN if code == Exit.OK and broken else code
+
+
+def announce_broken(catalogue: Catalogue) -> bool:
+    """Say which plugins are broken; return whether one of them was asked for with --plugin."""
+    broken = [entry for entry in catalogue.plugins if entry.problem]
+    for entry in broken:
+        print(f"warning: plugin {entry.name} is broken: {entry.problem}", file=sys.stderr)
+    return any(entry.origin == "--plugin" for entry in broken)
 
 
 def announce(plan: Plan) -> None:

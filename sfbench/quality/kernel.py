@@ -19,10 +19,10 @@ SUBSET_SEED = 2020
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class KernelDistance:
-    """Mean and population standard deviation over subsets."""
+    """Mean and population standard deviation over subsets; None where there is but one subset."""
 
     mean: float
-    deviation: float
+    deviation: float | None
     subsets: int
     subset_size: int
 
@@ -38,9 +38,13 @@ def kernel_distance(
     """Return the unbiased estimate over random subsets, computed in float64.
 
     Subsets are those of torch-fidelity: RandomState(seed), generated rows drawn before real ones,
-    without replacement. They shrink to the smaller set.
+    without replacement. They shrink to the smaller set; where that makes every subset the whole of
+    both sets, it is taken once.
     """
     size = min(subset_size, len(generated), len(real))
+    if size == len(generated) == len(real):
+        whole = unbiased_discrepancy(generated.astype(np.float64), real.astype(np.float64))
+        return KernelDistance(whole, None, 1, size)
     source = np.random.RandomState(seed)
     values = []
     for _ in range(subsets):

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 
 from sfbench.api.protocols import Dataset, FeatureExtractor, ImageGenerator
+from sfbench.contract import check_finite
+from sfbench.device import strict_precision
 from sfbench.pixels import QUANTISATION, to_bytes, to_rgb
 from sfbench.plan import Source
 from sfbench.quality.frechet import frechet_distance
@@ -79,7 +81,9 @@ class QualityProbe:
         last = self.seed + self.samples
         for start in range(self.seed, last, self.batch):
             seeds = list(range(start, min(start + self.batch, last)))
-            yield seeds, to_rgb(to_bytes(generator.synthesize(generator.draw_latents(seeds))))
+            images = generator.synthesize(generator.draw_latents(seeds))
+            check_finite(images)
+            yield seeds, to_rgb(to_bytes(images))
 
     def statistics(
         self, what: str, batches: Iterable[tuple[list[int], Tensor]]
@@ -89,7 +93,8 @@ class QualityProbe:
         parts, done = [], 0
         with torch.inference_mode():
             for numbers, pixels in batches:
-                seen = self.extractor(pixels)
+                with strict_precision():
+                    seen = self.extractor(pixels)
                 logits = None if seen.logits is None else seen.logits.cpu().numpy()
                 parts.append(FeatureStatistics.of(numbers, seen.pooled.cpu().numpy(), logits))
                 done += len(numbers)

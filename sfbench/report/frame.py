@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -13,7 +13,7 @@ from scipy import stats
 from sfbench.records import Reading, Record
 
 COVERAGE = 0.95
-CASE_COLUMNS = ("model", "resolution", "batch", "dtype", "mode", "device")
+CASE_COLUMNS = ("model", "resolution", "batch", "dtype", "mode", "device", "seed", "threads")
 QUALITY = ("fid", "kid", "is")
 MODEL_ORDER = ("quality", "model", "resolution", "batch", "dtype", "mode")
 
@@ -21,7 +21,8 @@ MODEL_ORDER = ("quality", "model", "resolution", "batch", "dtype", "mode")
 def current(records: Sequence[Record]) -> tuple[list[Record], int]:
     """Return the newest records of each case and machine, and how many older ones are left out.
 
-    Older: another identity (the code or a package has changed since), or an earlier attempt.
+    Older: another identity (the code, a package or the environment has changed since), or an
+    earlier attempt.
     """
     newest: dict[tuple[str, str], Record] = {}
     for record in records:
@@ -98,16 +99,25 @@ def summary(records: Sequence[Record]) -> pd.DataFrame:
     return frame.sort_values(list(MODEL_ORDER), kind="stable").reset_index(drop=True)
 
 
+def settings(record: Record) -> dict[str, Any]:
+    """Return the options of a record's model, its seed and its threads."""
+    return {
+        **record.case["options"],
+        "seed": record.case["seed"],
+        "threads": record.case["threads"],
+    }
+
+
 def variants(records: Sequence[Record]) -> list[str]:
     """Return, a record, the options in which the records of its model differ."""
     values: dict[tuple[str, str], set[str]] = {}
     for record in records:
-        for name, value in record.case["options"].items():
+        for name, value in settings(record).items():
             values.setdefault((record.case["model"], name), set()).add(str(value))
     return [
         "; ".join(
             f"{name}={value}"
-            for name, value in sorted(record.case["options"].items())
+            for name, value in sorted(settings(record).items())
             if len(values[record.case["model"], name]) > 1
         )
         for record in records
@@ -116,8 +126,8 @@ def variants(records: Sequence[Record]) -> list[str]:
 
 def summary_row(group: Sequence[Record]) -> dict[str, Any]:
     """Return one case's row."""
-    measured = [record for record in group if record.readings] or group
-    row = case_columns(measured[-1])
+    good = [record for record in group if record.status == "ok"] or list(group)
+    row = case_columns(good[-1])
     bad = [record for record in group if record.status != "ok"]
     row |= {
         "trials": sum(record.status == "ok" for record in group),
@@ -127,15 +137,29 @@ def summary_row(group: Sequence[Record]) -> dict[str, Any]:
         "started": group[-1].started,
     }
     readings: dict[str, list[Reading]] = {}
-    for record in group:
+    for record in good:
         for reading in record.readings:
             readings.setdefault(reading.metric, []).append(reading)
+    row["quality_reason"] = quality_reason(readings)
     for metric, found in sorted(readings.items()):
         combined = combine(found)
         row[metric] = combined.value
         if combined.low is not None:
             row[f"{metric}.low"], row[f"{metric}.high"] = combined.low, combined.high
     return row
+
+
+def quality_reason(readings: Mapping[str, Sequence[Reading]]) -> str | None:
+    """Return why there is no distance at all, where quality was asked for and there is none."""
+    found = [
+        one
+        for name, of in readings.items()
+        if name == "fid" or name.startswith("fd[")
+        for one in of
+    ]
+    if not found or any(reading.value is not None for reading in found):
+        return None
+    return found[-1].reason
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -18,6 +18,9 @@ from sfbench.plan import DTYPES, MEASURES, MODES, Case, Plan, Source, parse_reso
 from sfbench.quality import weights as inception
 
 SAMPLES = {"cpu": 128, "cuda": 50_000}
+DRAWN_SAMPLES = 1024
+"""On a GPU, against scenes that the CPU has to draw first."""
+LARGEST_SEED = (1 << 32) - 1
 MOST_CASES = 10_000
 
 
@@ -79,12 +82,27 @@ def request_from(path: Path, table: Mapping[str, Any]) -> Request:
     values: dict[str, Any] = {}
     for name, value in table.items():
         if name == "option":
-            values[name] = tuple(f"{key}={one}" for key, one in dict(value).items())
+            if not isinstance(value, Mapping):
+                msg = (
+                    f'--suite {path}: option = {value!r}; expected a table, e.g. {{ preset = "x" }}'
+                )
+                raise UsageError(msg)
+            values[name] = tuple(f"{key}={flag_text(one)}" for key, one in value.items())
         elif name in {"samples", "seed", "threads"}:
+            if type(value) is not int:
+                msg = f"--suite {path}: {name} = {value!r}; expected a whole number"
+                raise UsageError(msg)
             values[name] = value
         else:
-            values[name] = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+            values[name] = flag_text(value)
     return Request(**values)
+
+
+def flag_text(value: Any) -> str:
+    """Return a TOML value as a flag would give it: lists with commas."""
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def make_plan(
@@ -103,6 +121,8 @@ def make_plan(
             cases.setdefault(case.key(), case)
     if trials < 1:
         complaints.append(UsageError(f"--trials {trials}: expected 1 or more"))
+    if not timeout_seconds > 0:
+        complaints.append(UsageError(f"--timeout {timeout_seconds:g}: expected seconds above 0"))
     if len(cases) > MOST_CASES:
         complaints.append(UsageError(f"{len(cases)} cases: expected at most {MOST_CASES}"))
     if complaints:
@@ -156,7 +176,8 @@ class Grid:
             self.check_resolution(model, resolution)
         if len(self.complaints) > before:
             return
-        samples = request.samples or SAMPLES[where]
+        most = DRAWN_SAMPLES if data.kind in sources.BUILT_IN else SAMPLES["cuda"]
+        samples = request.samples or min(SAMPLES[where], most)
         threads = request.threads or device.cpu_count()
         for (model, options), resolution in itertools.product(chosen, resolutions):
             found = self.tried(self.find_weights, model, resolution, options)
@@ -204,10 +225,13 @@ class Grid:
 
     def check_counts(self) -> None:
         """Complain of counts and seeds below their least value."""
+        if self.request.seed > LARGEST_SEED:
+            msg = f"--seed {self.request.seed}: expected at most {LARGEST_SEED}"
+            self.complaints.append(UsageError(msg))
         least = (("samples", 2), ("seed", 0), ("threads", 1))
         for name, smallest in least:
             value = getattr(self.request, name)
-            if value is not None and (not isinstance(value, int) or value < smallest):
+            if value is not None and value < smallest:
                 msg = f"--{name} {value}: expected a whole number, {smallest} or more"
                 self.complaints.append(UsageError(msg))
 

@@ -11,6 +11,7 @@ from sfbench.registry import code_digest
 
 MEASURING_CODE = (
     "sfbench.api",
+    "sfbench.building",
     "sfbench.contract",
     "sfbench.data",
     "sfbench.device",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import select
@@ -33,7 +34,8 @@ def launch(job: Job, timeout_seconds: float, on_event: OnEvent) -> Record:
     started, clock = datetime.now(UTC), time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="sfbench-") as name:
         folder = Path(name)
-        (folder / "job.json").write_text(job_to_json(job), encoding="utf-8")
+        timed = dataclasses.replace(job, spawned=time.time())
+        (folder / "job.json").write_text(job_to_json(timed), encoding="utf-8")
         child, events = spawn(folder)
         try:
             ended = follow(child, events, timeout_seconds, on_event)

@@ -14,6 +14,9 @@ from sfbench.records import Record, digest
 from sfbench.run.identity import identity, measuring_code
 from sfbench.store import Store
 
+SOFTWARE = frozenset({"versions", "environment"})
+"""What of a machine can change without its being another machine."""
+
 Launcher = Callable[[Job, float, Callable[[Mapping[str, Any]], None]], Record]
 
 
@@ -45,6 +48,7 @@ class Pending:
     trial: int
     identity: str
     machine: str
+    plugin: str
     attempt: int
     stored: Record | None
 
@@ -54,19 +58,21 @@ def pending_trials(
 ) -> list[Pending]:
     """Return every trial of the plan in the order of doing: rounds, each in a seeded random order."""
     measuring = measuring_code()
-    code = {model.name: model.code_sha256 for model in catalogue.models}
+    models = {model.name: model for model in catalogue.models}
+    hardware = digest({name: machine[name] for name in machine if name not in SOFTWARE})[:12]
     trials = []
     for trial in range(plan.trials):
         cases = list(plan.cases)
         random.Random(trial).shuffle(cases)  # noqa: S311  # an order, not a secret
         for case in cases:
-            name = identity(case, code[case.model], measuring, machine)
+            name = identity(case, models[case.model].code_sha256, measuring, machine)
             trials.append(
                 Pending(
                     case=case,
                     trial=trial,
                     identity=name,
-                    machine=digest(dict(machine))[:12],
+                    machine=hardware,
+                    plugin=models[case.model].plugin,
                     attempt=len(store.attempts(name, trial)),
                     stored=store.settled(name, trial),
                 )
@@ -97,6 +103,7 @@ def carry_out(  # every part is chosen by the caller
             trial=trial.trial,
             attempt=trial.attempt,
             machine=trial.machine,
+            plugin=trial.plugin,
             plugins=tuple(plugins),
             disabled=tuple(disabled),
             environment=environment,

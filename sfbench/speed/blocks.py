@@ -21,12 +21,13 @@ MOST_CALLS = 100_000
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Block:
-    """One timed block: its calls and seconds (wall, processor, device), and its witnesses."""
+    """One timed block: its calls and seconds (wall, processor, device, until all was queued)."""
 
     calls: int
     seconds: float
     cpu_seconds: float
     device_seconds: float | None
+    queued_seconds: float
     switches: int
     pressure: float | None
 
@@ -51,6 +52,7 @@ def time_block(work: Callable[[], object], calls: int, device: str) -> Block:
         with span as device_seconds:
             for _ in range(calls):
                 work()
+            queued_seconds = time.perf_counter() - start
         synchronize(device)
         seconds = time.perf_counter() - start
         cpu_seconds = time.process_time() - cpu
@@ -62,6 +64,7 @@ def time_block(work: Callable[[], object], calls: int, device: str) -> Block:
         seconds=seconds,
         cpu_seconds=cpu_seconds,
         device_seconds=device_seconds[0] if device_seconds else None,
+        queued_seconds=queued_seconds,
         switches=resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - before,
         pressure=pressure(),
     )

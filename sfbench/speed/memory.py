@@ -37,8 +37,10 @@ def measure_memory(
     `loaded`: resident bytes of the process once the model was built.
     """
     how = {"batch": batch, "region": "core", "calls": CALLS}
+    retries = 0
     if device == "cuda":
         reset_allocator_peaks()
+        retries = allocator_peaks().retries
     resettable = reset_host_peak()
     for _ in range(CALLS):
         work()
@@ -52,7 +54,7 @@ def measure_memory(
     yield host_reading("memory.host_peak", peak, how, reason)
     above = None if peak is None or loaded is None else max(peak - loaded, 0)
     yield host_reading("memory.host_above_loaded", above, how, reason)
-    yield from device_readings(device, how)
+    yield from device_readings(device, how, retries)
 
 
 def host_reading(metric: str, value: int | None, how: dict[str, object], reason: str) -> Reading:
@@ -62,8 +64,8 @@ def host_reading(metric: str, value: int | None, how: dict[str, object], reason:
     return Reading(metric=metric, unit="bytes", value=value, how=how)
 
 
-def device_readings(device: str, how: dict[str, object]) -> Iterator[Reading]:
-    """Yield the CUDA allocator's peaks."""
+def device_readings(device: str, how: dict[str, object], retries: int = 0) -> Iterator[Reading]:
+    """Yield the CUDA allocator's peaks; `retries` are those before the measurement."""
     names = ("requested", "allocated", "reserved")
     if device != "cuda":
         for name in names:
@@ -76,5 +78,5 @@ def device_readings(device: str, how: dict[str, object]) -> Iterator[Reading]:
             metric=f"memory.device_{name}_peak",
             unit="bytes",
             value=getattr(peaks, name),
-            how=how | {"allocation_retries": peaks.retries},
+            how=how | {"allocation_retries": peaks.retries - retries},
         )

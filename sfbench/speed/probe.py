@@ -18,16 +18,18 @@ RING = 4
 LATENCY_BATCH = 1
 
 
-def core_work(generator: ImageGenerator, batch: int, seed: int) -> Callable[[], object]:
+def core_work(
+    generator: ImageGenerator, batch: int, seed: int, *, ring: int = RING
+) -> Callable[[], object]:
     """Return a call that synthesizes the next batch of a ring of latents drawn now."""
-    ring = itertools.cycle(
+    latents = itertools.cycle(
         [
             generator.draw_latents(range(seed + turn * batch, seed + (turn + 1) * batch))
-            for turn in range(RING)
+            for turn in range(ring)
         ]
     )
     synthesize = generator.synthesize
-    return lambda: synthesize(next(ring))
+    return lambda: synthesize(next(latents))
 
 
 def e2e_work(generator: ImageGenerator, batch: int, seed: int) -> Callable[[], object]:

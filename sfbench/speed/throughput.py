@@ -21,6 +21,7 @@ STEADY_SLOPE = 0.05
 STEADY_SPREAD = 0.10
 NOISY_SPREAD = 0.20
 LAUNCH_BOUND = 1.1
+QUEUE_BOUND = 0.9
 
 Work = Callable[[], object]
 
@@ -36,6 +37,7 @@ class WarmUp:
 
 def warm_up(work: Work, device: str) -> WarmUp:
     """Call `work` until the last blocks show no slope and little spread, or the limit is reached."""
+    time_block(work, 1, device)  # may compile or tune: no measure of the calls after it
     start = time.perf_counter()
     first = time_block(work, 1, device)
     calls = max(1, calls_per_block(first.seconds_per_call) // 4)
@@ -46,8 +48,8 @@ def warm_up(work: Work, device: str) -> WarmUp:
         recent = history[-WINDOW:]
         steady = len(recent) == WINDOW and is_steady(recent)
         if (steady and elapsed >= WARM_SECONDS[device]) or elapsed >= WARM_LIMIT_SECONDS:
-            # Where a call takes seconds there is no time for eight: judge those after the first.
-            settled = steady or is_steady(history[1:][-WINDOW:])
+            # Where a call takes seconds there is no time for eight: judge those there are.
+            settled = steady or is_steady(recent)
             return WarmUp(elapsed, settled, median(recent[-WINDOW // 2 :]))
 
 
@@ -112,6 +114,7 @@ def witnesses(blocks: list[Block]) -> dict[str, Any]:
         "cpu_seconds_per_second": median([b.cpu_seconds / b.seconds for b in blocks]),
         "involuntary_switches": sum(block.switches for block in blocks),
         "cpu_pressure_percent": median(waits) if waits else None,
+        "queued_over_wall": median([b.queued_seconds / b.seconds for b in blocks]),
         "wall_over_device": median(device) if device else None,
     }
 
@@ -123,7 +126,9 @@ def flags(warm: WarmUp, blocks: list[Block], rates: list[float]) -> list[str]:
         raised.append("unsteady")
     if (max(rates) - min(rates)) / median(rates) > NOISY_SPREAD:
         raised.append("noisy")
-    ratio = witnesses(blocks)["wall_over_device"]
-    if ratio is not None and ratio > LAUNCH_BOUND:
+    seen = witnesses(blocks)
+    ratio = seen["wall_over_device"]
+    # Events span the idle gaps between kernels: that queueing took all the time says it better.
+    if ratio is not None and (ratio > LAUNCH_BOUND or seen["queued_over_wall"] > QUEUE_BOUND):
         raised.append("launch_bound")
     return raised

@@ -28,6 +28,8 @@ def made(model: str = "styleformer-linformer", rate: float = 10.0, **changes: ob
         "dtype": "fp32",
         "mode": "eager",
         "device": "cpu",
+        "seed": 0,
+        "threads": 2,
         "weights": {"kind": "random", "sha256": None},
         "options": {},
     }

@@ -131,6 +131,10 @@ def test_every_complaint_is_raised_at_once_and_nothing_is_measured(
         "nope=1",
         "--trials",
         "0",
+        "--timeout",
+        "0",
+        "--seed",
+        "5000000000",
     )
     lines = done.stderr.strip().splitlines()
     assert done.returncode == 2
@@ -142,6 +146,8 @@ def test_every_complaint_is_raised_at_once_and_nothing_is_measured(
         "model nobody",
         "33 px",
         "--trials 0",
+        "--timeout 0",
+        "--seed 5000000000",
     ):
         assert any(part in line for line in lines), (part, lines)
     assert not (tmp_path / "results").exists()

@@ -44,10 +44,11 @@ def test_a_written_checkpoint_reads_back_with_its_architecture_and_bits(
     assert all(torch.equal(again.state_dict()[n], t) for n, t in model.state_dict().items())
 
 
-def test_a_state_dict_is_read_with_weights_only(tmp_path: Path) -> None:
+@pytest.mark.parametrize("as_zip", [True, False])
+def test_a_state_dict_is_read_with_weights_only(as_zip: bool, tmp_path: Path) -> None:
     model, config = made("styleformer")
     path = tmp_path / "model.pt"
-    torch.save(model.state_dict(), path)
+    torch.save(model.state_dict(), path, _use_new_zipfile_serialization=as_zip)
     again, _ = checkpoints.load_generator(config, path, seed=1)
     z = torch.ones(1, 8)
     assert torch.equal(model(z), again.eval()(z))
@@ -146,6 +147,33 @@ def test_a_tensor_that_reaches_beyond_its_storage_is_refused(tmp_path: Path) -> 
     path = pickled(snapshot_of(stored), tmp_path / "x.pkl")
     with pytest.raises(snapshots.UnsafeSnapshotError, match="reaches beyond its 6 stored values"):
         snapshots.read_snapshot(path)
+
+
+def test_one_stored_value_cannot_stand_for_many(tmp_path: Path) -> None:
+    stored = stored_tensor(torch.arange(6.0), (1 << 40,), (0,))
+    with pytest.raises(snapshots.UnsafeSnapshotError, match="reaches beyond"):
+        snapshots.read_snapshot(pickled(snapshot_of(stored), tmp_path / "x.pkl"))
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        b"cdnnlib.util\nEasyDict\n",
+        b"ctorch._utils\n_rebuild_parameter\n",
+        b"cnumpy\ndtype\n",
+    ],
+)
+@pytest.mark.parametrize("slots", [True, False])
+def test_a_file_cannot_change_what_stands_for_its_globals(
+    target: bytes, slots: bool, tmp_path: Path
+) -> None:
+    state = pickle.dumps((None, {"changed": 1}) if slots else {"changed": 1}, protocol=2)[2:-1]
+    path = tmp_path / "x.pkl"
+    path.write_bytes(b"\x80\x02" + target + state + b"b.")
+    with pytest.raises(ValueError, match=r"^it "):
+        snapshots.read_snapshot(path)
+    for stand_in in snapshots.ALLOWED.values():
+        assert not hasattr(stand_in, "changed")
 
 
 @pytest.mark.parametrize(
