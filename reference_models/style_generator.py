@@ -6,6 +6,7 @@ Source: Karras et al., "A Style-Based Generator Architecture" (arXiv 1812.04948,
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -15,20 +16,56 @@ from reference_models.mapping import MappingNetwork, broadcast_styles
 from reference_models.noise import Noise, draw_noise
 
 
+@runtime_checkable
+class LatentSizes(Protocol):
+    """The fields of a configuration that fix its mapping network."""
+
+    @property
+    def z_dim(self) -> int:
+        """Width of the latent."""
+
+    @property
+    def c_dim(self) -> int:
+        """Number of classes; 0 for none."""
+
+    @property
+    def w_dim(self) -> int:
+        """Width of a style vector."""
+
+    @property
+    def mapping_layers(self) -> int:
+        """Number of fully connected layers."""
+
+    @property
+    def embed_features(self) -> int | None:
+        """Width of the label's embedding; None for that of a style vector."""
+
+    @property
+    def layer_features(self) -> int | None:
+        """Width between layers; None for that of a style vector."""
+
+
 class StyleGenerator(nn.Module):
     """Latents [batch, z_dim] (and labels [batch, c_dim]) -> images [batch, channels, R, R]."""
 
     def __init__(
         self,
+        sizes: LatentSizes,
         *,
-        mapping: MappingNetwork,
         synthesis: nn.Module,
         num_ws: int,
         noise_shapes: Sequence[tuple[int, ...]],
     ) -> None:
         super().__init__()
         self.synthesis = synthesis
-        self.mapping = mapping
+        self.mapping = MappingNetwork(
+            z_dim=sizes.z_dim,
+            c_dim=sizes.c_dim,
+            w_dim=sizes.w_dim,
+            layers=sizes.mapping_layers,
+            embed_features=sizes.embed_features,
+            layer_features=sizes.layer_features,
+        )
         self.num_ws = num_ws
         self.noise_shapes = tuple(noise_shapes)
 

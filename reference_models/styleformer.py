@@ -20,7 +20,6 @@ from torch.nn import functional as F
 
 from reference_models.attention import LINFORMER_TOKENS, attend, project_tokens
 from reference_models.equalized import EqualizedLinear, leaky_relu
-from reference_models.mapping import MappingNetwork
 from reference_models.modulation import demodulation
 from reference_models.noise import Noise, layer_noise
 from reference_models.resampling import upsample2d
@@ -337,14 +336,7 @@ class Styleformer(StyleGenerator):
     def __init__(self, config: StyleformerConfig) -> None:
         synthesis = StyleformerSynthesis(config)
         super().__init__(
-            mapping=MappingNetwork(
-                z_dim=config.z_dim,
-                c_dim=config.c_dim,
-                w_dim=config.w_dim,
-                layers=config.mapping_layers,
-                embed_features=config.embed_features,
-                layer_features=config.layer_features,
-            ),
+            config,
             synthesis=synthesis,
             num_ws=config.num_ws,
             noise_shapes=synthesis.noise_shapes,

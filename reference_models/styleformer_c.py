@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from reference_models.mapping import MappingNetwork
 from reference_models.noise import Noise
 from reference_models.style_generator import StyleGenerator
 from reference_models.styleformer import StyleformerSynthesis
@@ -115,14 +114,7 @@ class StyleformerC(StyleGenerator):
     def __init__(self, config: StyleformerCConfig) -> None:
         synthesis = StyleformerCSynthesis(config)
         super().__init__(
-            mapping=MappingNetwork(
-                z_dim=config.low.z_dim,
-                c_dim=config.low.c_dim,
-                w_dim=config.low.w_dim,
-                layers=config.low.mapping_layers,
-                embed_features=config.low.embed_features,
-                layer_features=config.low.layer_features,
-            ),
+            config.low,
             synthesis=synthesis,
             num_ws=config.num_ws,
             noise_shapes=synthesis.noise_shapes,

@@ -18,7 +18,6 @@ from torch.nn import functional as F
 
 from reference_models.convolution import EqualizedConv2d
 from reference_models.equalized import EqualizedLinear, leaky_relu
-from reference_models.mapping import MappingNetwork
 from reference_models.modulation import energy_demodulation
 from reference_models.noise import Noise, layer_noise
 from reference_models.resampling import conv2d_up, upsample2d
@@ -288,14 +287,7 @@ class StyleGAN2(StyleGenerator):
     def __init__(self, config: StyleGAN2Config) -> None:
         synthesis = StyleGAN2Synthesis(config)
         super().__init__(
-            mapping=MappingNetwork(
-                z_dim=config.z_dim,
-                c_dim=config.c_dim,
-                w_dim=config.w_dim,
-                layers=config.mapping_layers,
-                embed_features=config.embed_features,
-                layer_features=config.layer_features,
-            ),
+            config,
             synthesis=synthesis,
             num_ws=config.num_ws,
             noise_shapes=synthesis.noise_shapes,

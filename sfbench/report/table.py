@@ -68,16 +68,15 @@ def peak(row: Any) -> str:
 
 
 def columns(frame: pd.DataFrame) -> list[Column]:
-    """Return the columns that these rows fill: quality under its own name, then speed and size."""
+    """Return the columns there are: quality under its own name, then speed and size."""
     quality = [
         name
         for name in frame.columns
-        if name in {"fid", "is"} or (name.startswith("fd[") and "." not in name)
+        if name in {"fid", "is"} or (name.startswith("fd[") and name.endswith("]"))
     ]
-    filled = [name for name in quality if frame[name].notna().any()]
     return [
         Column("px", lambda row: str(row["resolution"])),
-        *(Column(name.partition("[")[0].upper(), scaled(name, 1)) for name in filled),
+        *(Column(name.partition("[")[0].upper(), scaled(name, 1)) for name in quality),
         Column("images/s", rate),
         Column("p50 ms", scaled("latency.p50", 1000)),
         Column("p90 ms", scaled("latency.p90", 1000)),
@@ -85,6 +84,12 @@ def columns(frame: pd.DataFrame) -> list[Column]:
         Column("params M", scaled("parameters", 1e-6)),
         Column("GFLOP", scaled("flops", 1e-9)),
     ]
+
+
+def filled(frame: pd.DataFrame) -> list[Column]:
+    """Return the columns in which at least one row has a value."""
+    rows = [row for _, row in frame.iterrows()]
+    return [c for c in columns(frame) if any(c.cell(row) != ABSENT for row in rows)]
 
 
 def badges(row: Any) -> str:
@@ -123,7 +128,7 @@ def terminal(frame: pd.DataFrame, notes: Sequence[str]) -> RenderableType:
     several = len(frame["machine"].unique()) > 1
     for part in same_basis(frame):
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-        shown = [column for column in columns(part) if column.header not in WIDE_ONLY]
+        shown = [column for column in filled(part) if column.header not in WIDE_ONLY]
         table.add_column("model", no_wrap=True, min_width=21)
         for column in shown:
             table.add_column(column.header, justify="right", no_wrap=True)
@@ -165,7 +170,7 @@ def markdown(frame: pd.DataFrame) -> str:
     for part in same_basis(frame):
         shown = [
             Column("model", lambda row: row["model"]),
-            *columns(part),
+            *filled(part),
             Column("how", described),
             Column("status", lambda row: row["status"]),
         ]
