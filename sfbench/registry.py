@@ -134,7 +134,7 @@ def one_line(error: BaseException) -> str:
 def find_generator(plugins: Iterable[Plugin], name: str) -> tuple[Plugin, GeneratorSpec]:
     """Return the plugin and spec of a model.
 
-    Raises PluginError when nobody or more than one offers that name.
+    Raises UsageError when nobody offers that name, PluginError when more than one does.
     """
     offers = [
         (plugin, spec) for plugin in plugins for spec in plugin.generators if spec.name == name
@@ -145,8 +145,9 @@ def find_generator(plugins: Iterable[Plugin], name: str) -> tuple[Plugin, Genera
         owners = " and ".join(plugin.source.name for plugin, _ in offers)
         msg = f"model {name} is offered by plugins {owners}; leave one out with --no-plugin"
         raise PluginError(msg)
-    msg = f"model {name}: no plugin offers it"
-    raise PluginError(msg)
+    names = ", ".join(sorted(spec.name for plugin in plugins for spec in plugin.generators))
+    msg = f"model {name}: not found; there are {names or 'none'}"
+    raise UsageError(msg)
 
 
 def code_digest(packages: Iterable[str]) -> str:

@@ -105,7 +105,7 @@ class Trial:
                 msg = f"{spec.name} reads images that exist: only quality can be measured"
                 raise SkippedError(msg)
         if "quality" in self.case.measure:
-            self.quality(generator)
+            self.quality(generator, spec)
 
     def cold(self, name: str, seconds: float, what: str) -> None:
         """Add a reading of a cost that is paid once."""
@@ -209,7 +209,7 @@ class Trial:
         for metric, unit in SKIPPED:
             self.readings.append(Reading(metric=metric, unit=unit, reason=reason))
 
-    def quality(self, generator: ImageGenerator) -> None:
+    def quality(self, generator: ImageGenerator, spec: GeneratorSpec) -> None:
         """Compare generated with real images."""
         import torch
 
@@ -236,7 +236,10 @@ class Trial:
             batch=self.case.batch,
             progress=progress,
         )
-        self.readings.extend(probe(generator))
+        found = list(probe(generator))
+        self.readings.extend(found)
+        if not spec.synthesizes and all(reading.value is None for reading in found):
+            raise SkippedError(found[0].reason)
 
 
 SKIPPED = (

@@ -105,24 +105,22 @@ def run_command(
     from sfbench.cli import measuring
     from sfbench.run.grid import Request
 
-    flags = None
-    if model is not None:
-        flags = Request(
-            model=model,
-            res=res,
-            batch=batch,
-            dtype=dtype,
-            mode=mode,
-            device=device,
-            data=data,
-            measure=measure,
-            inception=inception,
-            option=tuple(option or ()),
-            weights=weights,
-            samples=samples,
-            seed=seed,
-            threads=threads,
-        )
+    flags = Request(
+        model=model or "",
+        res=res,
+        batch=batch,
+        dtype=dtype,
+        mode=mode,
+        device=device,
+        data=data,
+        measure=measure,
+        inception=inception,
+        option=tuple(option or ()),
+        weights=weights,
+        samples=samples,
+        seed=seed,
+        threads=threads,
+    )
     requests = measuring.requests(flags, suite)
     settings = measuring.Settings(
         store=store,

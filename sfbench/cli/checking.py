@@ -27,6 +27,10 @@ def check(
     specs = find(target, given)
     results = {}
     for spec in specs:
+        if resolution is not None and spec.resolutions and resolution not in spec.resolutions:
+            sides = ", ".join(map(str, spec.resolutions))
+            msg = f"model {spec.name} cannot make {resolution} px; it makes {sides}"
+            raise UsageError(msg)
         values = parsed(spec, options)
         results[spec.name] = check_generator(spec, resolution=resolution, options=values)
     if as_json:

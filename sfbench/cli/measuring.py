@@ -36,12 +36,20 @@ class Settings:
     as_json: bool
 
 
-def requests(flags: Request | None, suite: Path | None) -> list[Request]:
-    """Return what is asked for, by flags or by a suite file; raises UsageError for both or none."""
-    if (flags is None) == (suite is None):
-        msg = "give --model NAME or --suite FILE.toml" + (", not both" if flags else "")
+def requests(flags: Request, suite: Path | None) -> list[Request]:
+    """Return what is asked for, by flags or by a suite file; raises UsageError for both or none.
+
+    Flags that say what to measure are those of `Request`; without `model` they are not meant.
+    """
+    if bool(flags.model) == (suite is not None):
+        msg = "give --model NAME or --suite FILE.toml" + (", not both" if flags.model else "")
         raise UsageError(msg)
-    asked = read_suite(suite) if suite is not None else [flags] if flags else []
+    if suite is not None and flags != Request(model=""):
+        given = [f.name for f in dataclasses.fields(flags) if getattr(flags, f.name) != f.default]
+        names = ", ".join(f"--{name}" for name in given if name != "model")
+        msg = f"{names}: a suite file says what to measure; write it there"
+        raise UsageError(msg)
+    asked = [flags] if suite is None else read_suite(suite)
     if defaults.gpus_hidden():
         asked = [dataclasses.replace(r, device="cpu") if r.device == "auto" else r for r in asked]
     return asked

@@ -32,6 +32,10 @@ def show(store: Path, form: str, model: str | None, res: str | None, *, tidy: bo
     resolutions = parse_resolutions(res) if res else ()
     whole = frame.tidy(kept) if tidy else frame.summary(kept)
     chosen = frame.select(whole, models, resolutions)
+    stored = sorted({record.case["model"] for record in kept})
+    for name in set(models) - set(stored):
+        there = ", ".join(stored) or "none"
+        print(f"warning: no record of model {name}; there are {there}", file=sys.stderr)
     if chosen.empty:
         hint = "sfbench run --model NAME measures" if not records else "no record matches"
         print(f"nothing to show in {store / 'runs'}: {hint}", file=sys.stderr)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -100,12 +101,16 @@ def summary(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def settings(record: Record) -> dict[str, Any]:
-    """Return the options of a record's model, its seed and its threads."""
-    return {
-        **record.case["options"],
-        "seed": record.case["seed"],
-        "threads": record.case["threads"],
+    """Return the options of a record's model, its seed and its threads.
+
+    A file or folder stands in a case by the digest of its content: eight digits tell it apart.
+    """
+    case = record.case
+    options = {
+        name: value[:8] if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) else value
+        for name, value in case["options"].items()
     }
+    return {**options, "seed": case["seed"], "threads": case["threads"]}
 
 
 def variants(records: Sequence[Record]) -> list[str]:

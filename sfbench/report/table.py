@@ -154,7 +154,7 @@ def remarks(part: pd.DataFrame) -> list[Text]:
         name = f"{row['model']} {row['resolution']} px"
         if row["status"] != "ok":
             lines.append(Text(f"{name}: {row['status']}: {row['reason']}", style="red"))
-        if row["quality_reason"] and row["status"] == "ok":
+        if isinstance(row["quality_reason"], str) and row["status"] == "ok":
             lines.append(
                 Text(f"{name}: quality not measured: {row['quality_reason']}", style="red")
             )

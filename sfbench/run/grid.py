@@ -65,6 +65,10 @@ def read_suite(path: Path) -> list[Request]:
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         msg = f"--suite {path}: {error}"
         raise UsageError(msg) from None
+    stray = sorted(set(document) - {"run"})
+    if stray:
+        msg = f"--suite {path}: unknown table {stray[0]}; a suite holds [[run]] tables alone"
+        raise UsageError(msg)
     runs = document.get("run")
     if not isinstance(runs, list) or not runs:
         msg = f'--suite {path}: no [[run]] table; each needs at least model = "NAME"'
@@ -274,9 +278,12 @@ class Grid:
         self, model: Model, options: Mapping[str, Any]
     ) -> tuple[tuple[str, str], ...]:
         """Return the content digests of options that name files or folders of images."""
-        paths = [o.name for o in model.options if o.kind == "path" and options[o.name]]
         found = []
-        for name in paths:
+        for name in (option.name for option in model.options if option.kind == "path"):
+            if not options[name]:
+                msg = f"model {model.name} needs --option {name}=FILE or FOLDER"
+                self.complaints.append(UsageError(msg))
+                continue
             content = self.tried(lambda path: ImageCollection(Path(path)).sha256(), options[name])
             found.append((name, str(content)))
         return tuple(found)

@@ -72,6 +72,13 @@ def test_the_table_shows_every_column_within_80_characters() -> None:
     assert "FD = fd[untrained-64]\n128 generated, 128 real of shapes" in text
 
 
+def test_a_missing_quality_is_explained_in_its_own_row_alone() -> None:
+    none = (Reading(metric="fd[untrained-64]", unit="", reason="8 images given"),)
+    text = drawn([made(), made("other", readings=none)])
+    assert text.count("quality not measured: ") == 1
+    assert "other 256 px: quality not measured: 8 images given" in text
+
+
 def test_rows_of_a_model_say_in_which_options_they_differ() -> None:
     plain, other = made(), made(identity="b", case_key="b")
     changed = {"options": {"noise": "none", "layers": [1, 2]}}

@@ -173,6 +173,9 @@ def test_a_suite_file_means_the_same_as_flags(sfbench: Command, tmp_path: Path) 
     suite.write_text('[[run]]\nmodel = "styleformer"\nres = [32, 33]\n')
     assert "cannot make 33 px" in sfbench("run", "--suite", str(suite)).stderr
     assert "not both" in sfbench("run", "--suite", str(suite), "--model", "x").stderr
+    assert "--samples: a suite" in sfbench("run", "--suite", str(suite), "--samples", "9").stderr
+    suite.write_text('[[run]]\nmodel = "styleformer"\n[[runs]]\nmodel = "stylegan2"\n')
+    assert "unknown table runs" in sfbench("run", "--suite", str(suite)).stderr
     assert sfbench("run").returncode == 2
 
 
@@ -211,6 +214,10 @@ def test_image_folder_measures_quality_and_says_what_it_skips(
     (short,) = json.loads(sfbench(*run, "--samples", "21").stdout)
     reasons = {r["metric"]: r["reason"] for r in short["readings"]}
     assert reasons["fd[untrained-64]"] == "21 images asked for, 20 given: use --samples"
+    assert short["status"] == "skipped"
+    missing = sfbench("run", "--model", "image-folder", "--res", "16")
+    assert missing.returncode == 2
+    assert "needs --option path=" in missing.stderr
 
 
 def test_real_images_from_a_folder_with_a_bad_file_end_as_an_error_that_names_it(
