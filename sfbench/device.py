@@ -10,12 +10,9 @@ import re
 from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from sfbench.api.errors import UnsupportedError, UsageError
-
-if TYPE_CHECKING:
-    import torch
 
 DISTRIBUTIONS = (
     "sfbench",
@@ -294,11 +291,3 @@ def cuda_span() -> Iterator[list[float]]:
     end.record()
     end.synchronize()
     seconds.append(begin.elapsed_time(end) / 1000)
-
-
-def torch_dtype(dtype: str) -> torch.dtype:
-    """Return the torch type that a --dtype name stands for."""
-    import torch  # slow
-
-    found: torch.dtype = getattr(torch, TORCH_DTYPES[dtype])
-    return found

@@ -15,7 +15,6 @@ from sfbench.records import Reading, Record
 
 COVERAGE = 0.95
 CASE_COLUMNS = ("model", "resolution", "batch", "dtype", "mode", "device", "seed", "threads")
-QUALITY = ("fid", "kid", "is")
 MODEL_ORDER = ("quality", "model", "resolution", "batch", "dtype", "mode")
 
 
