@@ -45,6 +45,13 @@ def imports(session: nox.Session) -> None:
     session.run("lint-imports")
 
 
+@nox.session(python="3.11")
+def bench(session: nox.Session) -> None:
+    """Time the quality path against its peers, interleaved: minutes, no test. `-- resize` for a part."""
+    installed(session, *PINNED, "-e", ".", "--group", "test")
+    session.run("python", "scripts/bench_quality.py", *session.posargs)
+
+
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """Pytest with the pinned versions; `-- -m fast` for the quick part."""

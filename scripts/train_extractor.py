@@ -66,7 +66,7 @@ class NormalisedNetwork(nn.Module):
 def load(path: Path) -> tuple[Tensor, Tensor]:
     """Return all images as uint8 [N, 3, 32, 32] and their labels."""
     images = ImageCollection(path)
-    rows = [images.read(index, SIDE) for index in range(len(images))]
+    rows = [images.read(index, SIDE).pixels for index in range(len(images))]
     labels = [images.label(index) for index in range(len(images))]
     if None in labels:
         msg = f"{path}: {labels.count(None)} images have no label"

@@ -24,6 +24,7 @@ from sfbench.api.spec import Option
 from sfbench.records import digest
 
 IMPORT_SECONDS = 60
+PARTS = ("models", "plugins", "checkpoints", "extractors")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,15 +64,17 @@ class PluginEntry:
     origin: str
     problem: str | None
     models: tuple[str, ...]
+    extractors: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Catalogue:
-    """Models, plugins (broken ones too) and checkpoint cards."""
+    """Models, plugins (broken ones too), checkpoint cards and feature extractors."""
 
     models: tuple[Model, ...]
     plugins: tuple[PluginEntry, ...]
     checkpoints: tuple[Mapping[str, Any], ...]
+    extractors: tuple[Mapping[str, Any], ...]
 
     def model(self, name: str) -> Model:
         """Return the model; raises PluginError when nobody or several plugins offer the name."""
@@ -147,12 +150,13 @@ def ask(given: Sequence[str], disabled: Sequence[str]) -> dict[str, Any]:
             answers.append(ask_once(given, disabled, [name]))
         except ChildDiedError as death:
             origin = "--plugin" if any(Path(p).stem == name or p == name for p in given) else ""
-            broken = {"name": name, "origin": origin, "problem": str(death), "models": []}
-            answers.append({"models": [], "plugins": [broken], "checkpoints": [], "files": {}})
-    return {
-        part: [entry for answer in answers for entry in answer[part]]
-        for part in ("models", "plugins", "checkpoints")
-    } | {"files": {}}
+            broken: dict[str, Any] = {"name": name, "origin": origin, "problem": str(death)}
+            broken |= {"models": [], "extractors": []}
+            nothing: dict[str, Any] = {part: [] for part in PARTS}
+            answers.append(nothing | {"plugins": [broken], "files": {}})
+    return {part: [entry for answer in answers for entry in answer[part]] for part in PARTS} | {
+        "files": {}
+    }
 
 
 class ChildDiedError(Exception):
@@ -214,10 +218,17 @@ def parse(document: Mapping[str, Any]) -> Catalogue:
             for entry in document["models"]
         ),
         plugins=tuple(
-            PluginEntry(**{**entry, "models": tuple(entry["models"])})
+            PluginEntry(
+                **{
+                    **entry,
+                    "models": tuple(entry["models"]),
+                    "extractors": tuple(entry["extractors"]),
+                }
+            )
             for entry in document["plugins"]
         ),
         checkpoints=tuple(document["checkpoints"]),
+        extractors=tuple(document["extractors"]),
     )
 
 

@@ -15,7 +15,8 @@ from sfbench.plan import Case, Source
 class Job:
     """What the parent asks of one process: a case, its place in the run, the plugin to load.
 
-    `plugins` and `disabled` say where plugins are looked for; `spawned` is the time at which the
+    `plugins` and `disabled` say where plugins are looked for; `features` is the folder in which
+    features of real images are kept; `spawned` is the time at which the
     process was started (seconds since the epoch).
     """
 
@@ -28,6 +29,7 @@ class Job:
     plugins: tuple[str, ...]
     disabled: tuple[str, ...]
     environment: Mapping[str, str]
+    features: str
     spawned: float = 0.0
 
 

@@ -70,8 +70,22 @@ def describe(plugins: Sequence[Plugin], imported: set[str]) -> dict[str, Any]:
                 "origin": plugin.source.origin,
                 "problem": plugin.problem,
                 "models": [spec.name for spec in plugin.generators],
+                "extractors": [spec.name for spec in plugin.extractors],
             }
             for plugin in plugins
+        ],
+        "extractors": [
+            {
+                "name": spec.name,
+                "plugin": plugin.source.name,
+                "summary": spec.summary,
+                "weights": [dataclasses.asdict(file) for file in spec.weights],
+                "variants": spec.variants,
+                "licence": spec.licence,
+                "citation": spec.citation,
+            }
+            for plugin in plugins
+            for spec in plugin.extractors
         ],
         "checkpoints": [
             {field.name: plain(getattr(card, field.name)) for field in dataclasses.fields(card)}

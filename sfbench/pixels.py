@@ -2,23 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor
+
+Images = Float[Tensor, "*batch channels height width"]
+Bytes = UInt8[Tensor, "*batch channels height width"]
 
 QUANTISATION = "round((x + 1) * 127.5), clamped to 0..255"
 
 
-def to_bytes(
-    images: Float[Tensor, "batch channels height width"],
-) -> UInt8[Tensor, "batch channels height width"]:
+def to_bytes(images: Images) -> Bytes:
     """Return images in [-1, 1] as uint8: rounded to the nearest of 256 levels, clamped."""
     levels = (images.float() + 1) * 127.5
     return levels.round().clamp(0, 255).to(torch.uint8)
 
 
+def to_bytes_by_128(images: Images) -> Bytes:
+    """Return images as uint8 the way of the StyleGAN family: x 127.5 + 128, cut, truncated."""
+    return (images.float() * 127.5 + 128).clamp(0, 255).to(torch.uint8)
+
+
+def to_bytes_truncated(images: Images) -> Bytes:
+    """Return images as uint8 the way of torchmetrics with normalize=True: x in 0..1, truncated."""
+    return ((images.float() + 1) / 2 * 255).clamp(0, 255).to(torch.uint8)
+
+
+def to_levels(images: Images) -> Images:
+    """Return images in 0..255 without rounding, cut to that range (clean-fid's generators)."""
+    return ((images.float() + 1) * 127.5).clamp(0, 255)
+
+
+QUANTISERS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "round": to_bytes,
+    "by-128": to_bytes_by_128,
+    "truncate": to_bytes_truncated,
+    "none": to_levels,
+}
+
+
 def to_rgb(
-    pixels: UInt8[Tensor, "batch channels height width"],
-) -> UInt8[Tensor, "batch 3 height width"]:
+    pixels: Shaped[Tensor, "*batch channels height width"],
+) -> Shaped[Tensor, "*batch 3 height width"]:
     """Return the images with three channels; a single channel is repeated."""
-    return pixels.expand(-1, 3, -1, -1) if pixels.shape[1] == 1 else pixels
+    return pixels.expand(*pixels.shape[:-3], 3, -1, -1) if pixels.shape[-3] == 1 else pixels

@@ -20,7 +20,7 @@ import pluggy
 
 from sfbench.api.errors import PluginError, UsageError
 from sfbench.api.hooks import PROJECT, Hooks
-from sfbench.api.spec import CheckpointCard, GeneratorSpec
+from sfbench.api.spec import CheckpointCard, ExtractorSpec, GeneratorSpec
 
 BYTES_SHOWN = 200
 T = TypeVar("T")
@@ -58,6 +58,7 @@ class Plugin:
     problem: str | None = None
     generators: tuple[GeneratorSpec, ...] = ()
     checkpoints: tuple[CheckpointCard, ...] = ()
+    extractors: tuple[ExtractorSpec, ...] = ()
     module: str = ""
     convert: Callable[..., str | None] | None = None
 
@@ -99,17 +100,19 @@ def load_plugin(source: PluginSource) -> Plugin:
         manager.check_pending()
         generators = collect(manager.hook.sfbench_generators, GeneratorSpec)
         checkpoints = collect(manager.hook.sfbench_checkpoints, CheckpointCard)
+        extractors = collect(manager.hook.sfbench_extractors, ExtractorSpec)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001  # a stranger's code may raise anything, SystemExit too
         return Plugin(source=source, problem=one_line(error))
-    if not generators and not checkpoints:
+    if not generators and not checkpoints and not extractors:
         hooks = ", ".join(name for name in vars(Hooks) if name.startswith("sfbench_"))
         return Plugin(source=source, problem=f"it implements no hook; there are {hooks}")
     return Plugin(
         source=source,
         generators=generators,
         checkpoints=checkpoints,
+        extractors=extractors,
         module=module.__name__,
         convert=manager.hook.sfbench_convert,
     )

@@ -16,8 +16,10 @@ from sfbench.api.protocols import FeatureExtractor, ImageGenerator
 from sfbench.api.spec import GeneratorSpec, OptionValue
 from sfbench.building import build
 from sfbench.plan import Case, Source
+from sfbench.quality.resizing import resized
 
 USUAL_RESOLUTION = 32
+USUAL_SIDE = 40
 EXTRACTOR_TOLERANCE = 1e-4
 
 
@@ -196,10 +198,11 @@ class GeneratorSuite:
 def check_extractor(extractor: FeatureExtractor) -> list[CheckResult]:
     """Return the results of the contract of a feature extractor."""
     source = torch.Generator().manual_seed(0)
-    pixels = torch.randint(0, 256, (3, 3, 40, 40), dtype=torch.uint8, generator=source)
+    side = extractor.side or USUAL_SIDE
+    pixels = torch.randint(0, 256, (3, 3, side, side), generator=source).float()
 
     def identity() -> str:
-        missing = {"weights_sha256", "resize"} - set(extractor.identity)
+        missing = {"name", "weights_sha256", "features"} - set(extractor.identity)
         if missing:
             msg = f"its identity does not say {', '.join(sorted(missing))}"
             raise ContractError(msg)
@@ -210,7 +213,15 @@ def check_extractor(extractor: FeatureExtractor) -> list[CheckResult]:
         if pooled.ndim != 2 or len(pooled) != len(pixels) or not pooled.isfinite().all():  # noqa: PLR2004  # batch, features
             msg = f"features {tuple(pooled.shape)}; expected ({len(pixels)}, D), all finite"
             raise ContractError(msg)
+        told = extractor.identity.get("features")
+        if pooled.shape[1] != told:
+            msg = f"{pooled.shape[1]} features, but its identity says {told}"
+            raise ContractError(msg)
         return f"{pooled.shape[1]} features"
+
+    def resizing() -> str:
+        resized(pixels, extractor.resize, side)
+        return f"{extractor.resize} to {extractor.side or 'no fixed size'}"
 
     def independence() -> str:
         together, alone = extractor(pixels).pooled, extractor(pixels[1:2]).pooled
@@ -220,5 +231,10 @@ def check_extractor(extractor: FeatureExtractor) -> list[CheckResult]:
             raise ContractError(msg)
         return f"difference {difference:.1e}"
 
-    checks = {"identity": identity, "shape, finite": shape, "batch independence": independence}
+    checks = {
+        "identity": identity,
+        "resize": resizing,
+        "shape, finite": shape,
+        "batch independence": independence,
+    }
     return [timed(name, check) for name, check in checks.items()]

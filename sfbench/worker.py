@@ -29,8 +29,9 @@ from sfbench.api.protocols import ImageGenerator
 from sfbench.api.spec import GeneratorSpec
 from sfbench.building import build
 from sfbench.job import Job, case_document, job_from_json
+from sfbench.quality.published import EMBEDDED, INCEPTION
 from sfbench.records import Reading, Record, Status, record_to_json
-from sfbench.registry import find_generator, load_plugin, plugin_sources
+from sfbench.registry import Plugin, find_generator, load_plugin, plugin_sources
 
 if TYPE_CHECKING:
     import torch
@@ -214,7 +215,8 @@ class Trial:
         import torch
 
         from sfbench.data.sources import open_dataset  # torch comes with it
-        from sfbench.quality.probe import QualityProbe, open_extractor  # torch
+        from sfbench.quality.extractors import open_extractor
+        from sfbench.quality.probe import QualityProbe  # torch
 
         self.phase("quality")
         if self.case.mode == "compile":
@@ -230,16 +232,26 @@ class Trial:
 
         probe = QualityProbe(
             dataset=open_dataset(self.case.data, self.case.resolution),
-            extractor=open_extractor(self.case.extractor, self.case.device),
+            extractor=open_extractor(
+                self.case.extractor, self.case.device, plugins=self.extractor_plugins()
+            ),
             samples=self.case.samples,
             seed=self.case.seed,
             batch=self.case.batch,
+            device=self.case.device,
+            store=Path(self.job.features),
             progress=progress,
         )
         found = list(probe(generator))
         self.readings.extend(found)
         if not spec.synthesizes and all(reading.value is None for reading in found):
             raise SkippedError(found[0].reason)
+
+    def extractor_plugins(self) -> list[Plugin]:
+        """Return the plugins that may offer the case's extractor; none for a built-in one."""
+        if self.case.extractor.kind in {INCEPTION, EMBEDDED}:
+            return []
+        return [load_plugin(s) for s in plugin_sources(self.job.plugins, self.job.disabled)]
 
 
 SKIPPED = (

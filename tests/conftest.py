@@ -28,6 +28,17 @@ def pytest_configure(config: pytest.Config) -> None:
         install_import_hook(CHECKED, "beartype.beartype")
 
 
+@pytest.fixture(scope="session")
+def inception_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a file in the published format of Inception-v3, with random weights."""
+    sys.path.insert(0, str(ROOT / "scripts"))
+    from random_inception import random_inception
+
+    path = tmp_path_factory.mktemp("inception") / "w.pth"
+    random_inception(path)
+    return path
+
+
 @pytest.fixture
 def sfbench(tmp_path: Path) -> Command:
     """Runs the installed command in an empty folder with a cache of its own."""

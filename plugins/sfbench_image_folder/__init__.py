@@ -44,7 +44,7 @@ class ImageFolderGenerator:
         import numpy as np  # not needed to list plugins
         import torch  # not needed to list plugins
 
-        arrays = np.stack([self.images.read(index, self.resolution) for index in latents])
+        arrays = np.stack([self.images.read(index, self.resolution).pixels for index in latents])
         pixels = torch.from_numpy(arrays).permute(0, 3, 1, 2).to(self.device)
         return pixels.float() / 127.5 - 1
 

@@ -24,8 +24,19 @@ if TYPE_CHECKING:
         Features,
         ImageGenerator,
         Learner,
+        Picture,
     )
-    from sfbench.api.spec import BuildRequest, CheckpointCard, GeneratorSpec, Option, OptionValue
+    from sfbench.api.spec import (
+        BuildRequest,
+        CheckpointCard,
+        ExtractorRequest,
+        ExtractorSpec,
+        GeneratorSpec,
+        Option,
+        OptionValue,
+        WeightsFile,
+    )
+    from sfbench.api.tensors import read_tensors
 
 HOMES = {
     "ContractError": "errors",
@@ -45,11 +56,16 @@ HOMES = {
     "Features": "protocols",
     "ImageGenerator": "protocols",
     "Learner": "protocols",
+    "Picture": "protocols",
     "BuildRequest": "spec",
     "CheckpointCard": "spec",
+    "ExtractorRequest": "spec",
+    "ExtractorSpec": "spec",
     "GeneratorSpec": "spec",
     "Option": "spec",
     "OptionValue": "spec",
+    "WeightsFile": "spec",
+    "read_tensors": "tensors",
 }
 
 __all__ = [
@@ -58,6 +74,8 @@ __all__ = [
     "ContractError",
     "DataError",
     "Dataset",
+    "ExtractorRequest",
+    "ExtractorSpec",
     "FeatureExtractor",
     "Features",
     "GeneratorSpec",
@@ -69,12 +87,15 @@ __all__ = [
     "ModuleGenerator",
     "Option",
     "OptionValue",
+    "Picture",
     "PluginError",
     "SfbenchError",
     "UnsupportedError",
     "UsageError",
     "WeightsError",
+    "WeightsFile",
     "hookimpl",
+    "read_tensors",
 ]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pluggy
 
-from sfbench.api.spec import CheckpointCard, GeneratorSpec
+from sfbench.api.spec import CheckpointCard, ExtractorSpec, GeneratorSpec
 
 PROJECT = "sfbench"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -28,6 +28,10 @@ class Hooks:
     @hookspec
     def sfbench_checkpoints(self) -> Iterable[CheckpointCard]:  # type: ignore[empty-body]  # a hook
         """Return cards of published or shipped checkpoints of this plugin's models."""
+
+    @hookspec
+    def sfbench_extractors(self) -> Iterable[ExtractorSpec]:  # type: ignore[empty-body]  # a hook
+        """Return the feature extractors this plugin offers."""
 
     @hookspec(firstresult=True)
     def sfbench_convert(self, source: Path, target: Path) -> str | None:

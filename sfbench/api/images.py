@@ -6,9 +6,10 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sfbench.api.errors import DataError
 
@@ -22,10 +23,19 @@ MEMBER_LIMIT = 1 << 28
 RESIZE = "Pillow Lanczos on uint8, after a centre crop to a square"
 
 
-class ImageCollection:
-    """The images of a folder (with sub-folders) or a zip file, in sorted order of their names.
+class ReadImage(NamedTuple):
+    """Pixels, uint8 [height, width, 3], and what had to be done to get them, or None."""
 
-    Raises DataError when the path does not exist, is neither, or holds no image.
+    pixels: np.ndarray
+    note: str | None
+
+
+class ImageCollection:
+    """The images of a folder (with sub-folders) or a zip file, sorted by name.
+
+    What lies beside them is counted in `others` (files that are no images, by name) and `empty`
+    (folders without a file). Raises DataError when the path does not exist, is neither, or holds
+    no image.
     """
 
     def __init__(self, path: Path) -> None:
@@ -44,7 +54,9 @@ class ImageCollection:
             msg = f"{path}: a damaged zip file ({error})"
             raise DataError(msg) from None
         names = sorted(self._all_names())
-        self.names = [name for name in names if PurePosixPath(name).suffix.lower() in SUFFIXES]
+        self.names = [name for name in names if is_image_name(name)]
+        self.others = [n for n in names if not is_image_name(n) and n != LABELS_FILE]
+        self.empty = self._empty_folders(names)
         if not self.names:
             kinds = ", ".join(sorted(SUFFIXES))
             msg = f"{path}: {len(names)} files, none of them an image ({kinds})"
@@ -61,6 +73,20 @@ class ImageCollection:
             yield from (file.relative_to(self.path).as_posix() for file in files)
         else:
             yield from (entry.filename for entry in self.archive.infolist() if not entry.is_dir())
+
+    def _empty_folders(self, names: Sequence[str]) -> list[str]:
+        if self.archive is None:
+            folders = {
+                entry.relative_to(self.path).as_posix()
+                for entry in self.path.rglob("*")
+                if entry.is_dir()
+            }
+        else:
+            folders = {
+                entry.filename.rstrip("/") for entry in self.archive.infolist() if entry.is_dir()
+            }
+        used = {str(parent) for name in names for parent in PurePosixPath(name).parents}
+        return sorted(folders - used)
 
     def _read_labels(self) -> dict[str, int]:
         try:
@@ -79,32 +105,39 @@ class ImageCollection:
             raise DataError(msg)
         return self.archive.read(name)
 
-    def read(self, index: int, resolution: int) -> np.ndarray:
-        """Return image `index` as uint8 RGB [side, side, 3], resized when its size differs."""
-        import numpy as np  # slow to import
+    def read(self, index: int, resolution: int | None = None) -> ReadImage:
+        """Return image `index` as uint8 RGB, and what had to be done to it.
+
+        With a resolution, an image of another size is cropped to a centred square and resized.
+        Raises DataError in one line for a file that is damaged or no image.
+        """
         from PIL import Image, ImageOps, UnidentifiedImageError  # slow to import
 
         name = self.names[index]
         try:
             with Image.open(io.BytesIO(self.read_bytes(name))) as opened:
-                image = ImageOps.exif_transpose(opened)
-                rgb = to_rgb(image, f"{self.path}: {name}")
+                rgb, note = to_rgb(ImageOps.exif_transpose(opened))
         except (
             UnidentifiedImageError,
             OSError,
             SyntaxError,
+            ValueError,
+            RuntimeError,
+            EOFError,
+            zlib.error,
             zipfile.BadZipFile,
             Image.DecompressionBombError,
         ) as error:
-            msg = f"{self.path}: {name} cannot be read as an image ({error})"
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            msg = f"{self.path}: {name} cannot be read as an image ({reason})"
             raise DataError(msg) from None
-        if rgb.size != (resolution, resolution):
+        if resolution is not None and rgb.size != (resolution, resolution):
             # Cropped first: resizing a box of the image would let the filter see beyond it.
             side = min(rgb.size)
             left, top = (rgb.width - side) // 2, (rgb.height - side) // 2
             square = rgb.crop((left, top, left + side, top + side))
             rgb = square.resize((resolution, resolution), Image.Resampling.LANCZOS)
-        return np.asarray(rgb)
+        return ReadImage(np_array(rgb), note)
 
     def label(self, index: int) -> int | None:
         """Return the class number of image `index` from dataset.json, or None."""
@@ -122,13 +155,48 @@ class ImageCollection:
         return digest.hexdigest()
 
 
-def to_rgb(image: Image.Image, name: str) -> Image.Image:
-    """Return an 8-bit RGB image; raises DataError where that would lose what the image says."""
-    if image.mode in {"RGB", "L", "P", "1", "CMYK", "YCbCr"} and "transparency" not in image.info:
-        return image.convert("RGB")
-    msg = (
-        f"{name} has mode {image.mode}"
-        f"{' with transparency' if 'transparency' in image.info else ''}; "
-        "expected 8-bit RGB, grey or palette: convert it first"
-    )
-    raise DataError(msg)
+def is_image_name(name: str) -> bool:
+    """Return whether a file is taken for an image: by its ending, hidden files left out."""
+    path = PurePosixPath(name)
+    hidden = path.name.startswith("._") or "__MACOSX" in path.parts
+    return path.suffix.lower() in SUFFIXES and not hidden
+
+
+def np_array(image: Image.Image) -> np.ndarray:
+    """Return the image's pixels."""
+    import numpy as np  # slow to import
+
+    # A copy: what Pillow hands out may not be written to, and torch wants it to be.
+    return np.array(image)
+
+
+def to_rgb(image: Image.Image) -> tuple[Image.Image, str | None]:
+    """Return an 8-bit RGB image, and what that took where it may matter.
+
+    Transparency is dropped, not composed onto a colour, as every metrics package does.
+    """
+    if image.mode in {"I;16", "I;16L", "I;16B", "I;16N", "I"}:
+        import numpy as np  # slow to import
+        from PIL import Image as Pillow  # slow to import
+
+        levels = np.asarray(image).astype(np.int64)
+        bytes_ = np.rint(levels.clip(0, 65535) / 257).astype(np.uint8)
+        return Pillow.fromarray(bytes_).convert("RGB"), "16-bit grey reduced to 8 bits"
+    if image.mode == "F":
+        msg = "floating-point pixels have no agreed range; expected 8-bit or 16-bit"
+        raise ValueError(msg)
+    note = NOTES.get(image.mode)
+    if image.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in image.info:
+        note = "transparency dropped"
+    return image.convert("RGB"), note
+
+
+NOTES = {
+    "L": "grey, repeated in three channels",
+    "1": "black and white, repeated in three channels",
+    "P": "palette, expanded",
+    "CMYK": "CMYK, converted",
+    "YCbCr": "YCbCr, converted",
+    "LAB": "Lab, converted",
+    "HSV": "HSV, converted",
+}

@@ -5,7 +5,7 @@ torch appears in annotations only; importing this module does not import it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -53,33 +53,52 @@ class Learner(Protocol):
 
 
 class Features(NamedTuple):
-    """What an extractor sees: features [batch, D] and class logits [batch, K] or None."""
+    """What an extractor sees: features [batch, D], class logits [batch, K] or None.
+
+    `spatial` [batch, S]: features that keep where things are (for sFID), or None.
+    """
 
     pooled: Tensor
-    logits: Tensor | None
+    logits: Tensor | None = None
+    spatial: Tensor | None = None
 
 
 @runtime_checkable
 class FeatureExtractor(Protocol):
-    """uint8 images [batch, 3, side, side] -> features.
+    """Images, already resized, as float32 [batch, 3, side, side] in 0..255 -> features.
 
-    `name` enters every metric's name (`fd[name]`). `identity` says how features are made: at
-    least `weights_sha256` and `resize`. `standard` is True only for Inception-v3 (2015) with its
-    published weights: then distances may be called FID, KID and IS.
+    Resizing is the harness's: every metrics package does it its own way, and it moves distances
+    more than anything else. `side`: the pixels it needs; None takes images as they are. `resize`:
+    the way its authors resize, used unless a protocol says otherwise. `name` enters every metric's
+    name (`fd[name]`). `identity` holds at least `name`, `weights_sha256` and `features`, and
+    whatever else moves a number. `standard` is True only for Inception-v3 (2015) with its published
+    weights: then distances may be called FID, KID and IS.
     """
 
     name: str
     identity: Mapping[str, Any]
     standard: bool
+    side: int | None
+    resize: str
 
     def __call__(self, images: Tensor) -> Features:
         """Return the features of a batch."""
         ...
 
 
+class Picture(NamedTuple):
+    """One image: pixels [3, height, width], and what had to be done to get 8-bit RGB, or None.
+
+    Pixels are uint8; a generator's are floating point in [-1, 1].
+    """
+
+    pixels: Tensor
+    note: str | None = None
+
+
 @runtime_checkable
 class Dataset(Protocol):
-    """Real images as uint8 batches [batch, 3, side, side] with optional labels.
+    """Real images as uint8 RGB with optional labels.
 
     `identity` holds `name`, `sha256` (of content, or of the definition where images are drawn)
     and `resize`.
@@ -91,8 +110,8 @@ class Dataset(Protocol):
         """Return how many images there are."""
         ...
 
-    def batches(self, indices: Sequence[int], batch_size: int) -> Iterator[Tensor]:
-        """Yield the images with these indices, in order."""
+    def read(self, index: int) -> Picture:
+        """Return one image; raises DataError naming it when it cannot be read."""
         ...
 
     def labels(self, indices: Sequence[int]) -> list[int] | None:

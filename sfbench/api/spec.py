@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sfbench.api.errors import UsageError
 
 if TYPE_CHECKING:
-    from sfbench.api.protocols import ImageGenerator, Learner
+    from sfbench.api.protocols import FeatureExtractor, ImageGenerator, Learner
 
 OptionValue = int | float | str | bool | tuple[int, ...] | None
 OptionKind = Literal["int", "float", "str", "bool", "ints", "path"]
@@ -106,6 +106,54 @@ class GeneratorSpec:
     build_learner: Callable[[BuildRequest], Learner] | None = None
     synthesizes: bool = True
     code: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class WeightsFile:
+    """A published file of weights: its name, where it is fetched, and what decides that it is it.
+
+    It is looked for in `folder` under torch's home. Without `url` and `sha256` it is never fetched.
+    """
+
+    name: str
+    url: str | None = None
+    size: int | None = None
+    sha256: str | None = None
+    folder: str = "hub/checkpoints"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ExtractorRequest:
+    """What the harness asks a plugin to build: an extractor on a device.
+
+    `weights` and `sha256`: the file and the digest of its content (None where the spec names no
+    file). `fast` allows rewriting the network within 1e-4 of its features. `variant` is what
+    follows the colon in `NAME:VARIANT`.
+    """
+
+    device: str = "cpu"
+    weights: Path | None = None
+    sha256: str | None = None
+    fast: bool = False
+    variant: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ExtractorSpec:
+    """One feature extractor a plugin offers.
+
+    `weights`: published files, any one of which will do, the one to fetch first; empty where the
+    weights come with the code. `variants`: what may follow the name after a colon, in words; then
+    a file must be given by hand.
+    """
+
+    name: str
+    summary: str
+    build: Callable[[ExtractorRequest], FeatureExtractor]
+    weights: tuple[WeightsFile, ...] = ()
+    variants: str | None = None
+    licence: str = ""
+    citation: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,11 +19,17 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+data_app = typer.Typer(
+    name="data", help="Images to compare with.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(data_app)
+
 Plugins = Annotated[
     list[str] | None, typer.Option("--plugin", help="Also load this FILE.py or module.")
 ]
 NoPlugins = Annotated[list[str] | None, typer.Option("--no-plugin", help="Leave this plugin out.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+ExtractorWeights = Annotated[str, typer.Option(help="auto, download or FILE.")]
 StoreFolder = Annotated[Path, typer.Option("--store", help="Folder of records.")]
 
 
@@ -47,13 +53,15 @@ def root(
 
 @app.command("list")
 def list_command(
-    what: Annotated[str, typer.Argument(help="models, weights or data")] = "models",
+    what: Annotated[
+        str, typer.Argument(help="models, weights, data, extractors or protocols")
+    ] = "models",
     plugin: Plugins = None,
     no_plugin: NoPlugins = None,
     *,
     as_json: AsJson = False,
 ) -> None:
-    """List models, published weights or data sets."""
+    """List models, published weights, data sets, extractors or protocols."""
     from sfbench.cli import listing
 
     catalogue = defaults.catalogue(plugin, no_plugin)
@@ -80,9 +88,8 @@ def run_command(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     data: Annotated[str, typer.Option(help="shapes, or a zip or folder of images.")] = "shapes",
     measure: Annotated[str, typer.Option(help="What to measure.")] = "speed,memory,quality",
-    inception: Annotated[
-        str, typer.Option(help="Inception-v3 weights: auto, none, download or FILE.")
-    ] = "auto",
+    extractor: Annotated[str, typer.Option(help="See sfbench list extractors.")] = "auto",
+    extractor_weights: ExtractorWeights = "auto",
     option: Annotated[list[str] | None, typer.Option(help="NAME=VALUE for the model.")] = None,
     weights: Annotated[
         str, typer.Option(help="auto, random, FILE, or MODEL=FILE[,MODEL=FILE].")
@@ -114,7 +121,8 @@ def run_command(
         device=device,
         data=data,
         measure=measure,
-        inception=inception,
+        extractor=extractor,
+        extractor_weights=extractor_weights,
         option=tuple(option or ()),
         weights=weights,
         samples=samples,
@@ -131,6 +139,131 @@ def run_command(
         as_json=as_json,
     )
     raise typer.Exit(measuring.run(requests, settings))
+
+
+@app.command("quality")
+def quality_command(
+    images: Annotated[
+        str | None, typer.Option(help="Generated images: folder, zip, .npz or .npy.")
+    ] = None,
+    reference: Annotated[
+        str, typer.Option(help="Real images, or a statistics .npz; or shapes.")
+    ] = "",
+    model: Annotated[str | None, typer.Option(help="Draw the images from this model.")] = None,
+    res: Annotated[int | None, typer.Option(help="Pixels of a model, or of all images.")] = None,
+    protocol: Annotated[str, typer.Option(help="all, or NAME[,NAME].")] = "sfbench",
+    extractor: Annotated[
+        str | None, typer.Option(help="Instead of the protocols' own; see sfbench list extractors.")
+    ] = None,
+    extractor_weights: ExtractorWeights = "auto",
+    samples: Annotated[
+        int | None, typer.Option(help="At most so many images of each [all; a model's 1024].")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="First image's, and of choices.")] = 0,
+    batch: Annotated[int, typer.Option(help="A model's batch.")] = 8,
+    option: Annotated[list[str] | None, typer.Option(help="NAME=VALUE for the model.")] = None,
+    weights: Annotated[str, typer.Option(help="The model's: auto, random or FILE.")] = "auto",
+    neighbours: Annotated[
+        Path | None, typer.Option(help="PNG of images beside their nearest real ones.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    threads: Annotated[int | None, typer.Option(help="CPU threads [all there are].")] = None,
+    plugin: Plugins = None,
+    no_plugin: NoPlugins = None,
+    *,
+    fast: Annotated[bool, typer.Option("--fast", help="Folded Inception, within 1e-4.")] = False,
+    per_class: Annotated[
+        bool, typer.Option("--per-class", help="A distance a class, too.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare images with real ones: every metric, with intervals, by any package's protocol."""
+    from sfbench.cli import judging
+
+    asked = judging.Asked(
+        images=images,
+        reference=reference,
+        model=model,
+        resolution=res,
+        samples=samples,
+        seed=seed,
+        batch=batch,
+        option=tuple(option or ()),
+        weights=weights,
+        extractor=extractor,
+        extractor_weights=extractor_weights,
+        fast=fast,
+        per_class=per_class,
+        device=device,
+        threads=threads,
+        plugins=tuple(defaults.located(plugin)),
+        disabled=tuple(no_plugin or ()),
+    )
+    raise typer.Exit(judging.quality(asked, protocol, neighbours, as_json=as_json))
+
+
+@app.command("explain")
+def explain_command(
+    images: Annotated[str, typer.Argument(help="Generated images: folder, zip, .npz or .npy.")],
+    reference: Annotated[str, typer.Argument(help="Real images.")],
+    protocols: Annotated[tuple[str, str], typer.Option(help="Two; see sfbench list protocols.")],
+    extractor: Annotated[str | None, typer.Option(help="Instead of the protocols' own.")] = None,
+    extractor_weights: ExtractorWeights = "auto",
+    samples: Annotated[
+        int | None, typer.Option(help="At most so many images of each [all].")
+    ] = None,
+    res: Annotated[int | None, typer.Option(help="Pixels of all images [their own].")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    plugin: Plugins = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Say why two protocols give different numbers on the same images, a convention at a time."""
+    from sfbench.cli import judging
+
+    asked = judging.Asked(
+        images=images,
+        reference=reference,
+        resolution=res,
+        samples=samples,
+        extractor=extractor,
+        extractor_weights=extractor_weights,
+        device=device,
+        plugins=tuple(defaults.located(plugin)),
+    )
+    raise typer.Exit(judging.explain(asked, *protocols, as_json=as_json))
+
+
+@data_app.command("stats")
+def data_stats_command(
+    source: Annotated[
+        str, typer.Argument(help="Images: folder, zip, .npz, .npy or shapes; none: list.")
+    ] = "",
+    out: Annotated[Path | None, typer.Option(help="Statistics .npz for other packages.")] = None,
+    protocol: Annotated[str, typer.Option(help="See sfbench list protocols.")] = "sfbench",
+    extractor: Annotated[str | None, typer.Option(help="Instead of the protocol's own.")] = None,
+    extractor_weights: ExtractorWeights = "auto",
+    samples: Annotated[int | None, typer.Option(help="At most so many images [all].")] = None,
+    res: Annotated[int | None, typer.Option(help="Pixels of all images [their own].")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    plugin: Plugins = None,
+    *,
+    clear: Annotated[bool, typer.Option("--clear", help="Remove all kept features.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compute reference statistics once, or list what is kept."""
+    from sfbench.cli import judging
+
+    asked = judging.Asked(
+        reference=source,
+        resolution=res,
+        samples=samples,
+        extractor=extractor,
+        extractor_weights=extractor_weights,
+        device=device,
+        plugins=tuple(defaults.located(plugin)),
+    )
+    raise typer.Exit(judging.stats(asked, protocol, out, clear=clear, as_json=as_json))
 
 
 @app.command("report")

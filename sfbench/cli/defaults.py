@@ -29,6 +29,11 @@ def gpus_hidden() -> bool:
     return os.environ.get("CUDA_VISIBLE_DEVICES") in {"", "-1"}
 
 
+def ranks() -> tuple[int, int]:
+    """Return this process's number among those that torchrun started, and how many they are."""
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def located(plugins: Sequence[str] | None) -> list[str]:
     """Return --plugin values with files as absolute paths: the same name may lie elsewhere."""
     return [str(Path(p).resolve()) if p.endswith(".py") else p for p in plugins or []]

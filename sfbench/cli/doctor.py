@@ -8,7 +8,9 @@ from typing import Any
 from sfbench import device
 from sfbench.catalogue import Catalogue
 from sfbench.cli import defaults
-from sfbench.quality.weights import NAME, SHA256, SIZE, file_sha256
+from sfbench.quality.extractors import offers
+from sfbench.quality.published import INCEPTION
+from sfbench.quality.weights import file_sha256, place
 
 BUSY_PERCENT = 10.0
 
@@ -28,7 +30,8 @@ def examined(catalogue: Catalogue, *, as_json: bool) -> str:
         *(f"  {gpu}" for gpu in facts["gpus"]),
         "versions    " + ", ".join(f"{k} {v or '-'}" for k, v in machine["versions"].items()),
         f"plugins     {len(facts['plugins'])}, broken: {', '.join(facts['broken']) or 'none'}",
-        f"inception   {facts['inception']['state']}: {facts['inception']['path']}",
+        "weights     of extractors, where they are looked for:",
+        *(weights_line(row) for row in facts["extractor_weights"]),
         *(f"! {line}" for line in advice(facts)),
     ]
     return "\n".join(lines)
@@ -41,10 +44,6 @@ def shown(value: float | None, unit: str) -> str:
 
 def gathered(catalogue: Catalogue) -> dict[str, Any]:
     """Return the facts."""
-    weights = defaults.torch_home() / "hub" / "checkpoints" / NAME
-    state = "not there"
-    if weights.exists():
-        state = "ok" if file_sha256(weights) == SHA256 else "WRONG sha256"
     return {
         "machine": device.machine_class(),
         "cpu_quota": device.cpu_quota(),
@@ -53,8 +52,43 @@ def gathered(catalogue: Catalogue) -> dict[str, Any]:
         "gpus": device.gpus(),
         "plugins": [entry.name for entry in catalogue.plugins],
         "broken": [entry.name for entry in catalogue.plugins if entry.problem],
-        "inception": {"path": str(weights), "state": state, "size": SIZE, "sha256": SHA256},
+        "extractor_weights": extractor_weights(catalogue),
     }
+
+
+def extractor_weights(catalogue: Catalogue) -> list[dict[str, Any]]:
+    """Return a row a published weights file: what it is, where it is looked for, its state."""
+    rows = []
+    for offer in offers(catalogue.extractors):
+        for file in offer.weights:
+            path = place(file, defaults.torch_home())
+            state = "not there"
+            found = None
+            if path.exists():
+                found = file_sha256(path)
+                state = "ok" if found == file.sha256 else "WRONG sha256"
+                if file.sha256 is None:
+                    state = "there; no digest is published to hold it against"
+            rows.append(
+                {
+                    "extractor": offer.name,
+                    "file": file.name,
+                    "path": str(path),
+                    "state": state,
+                    "size": file.size,
+                    "sha256": file.sha256,
+                    "found_sha256": found,
+                    "url": file.url,
+                }
+            )
+    return rows
+
+
+def weights_line(row: dict[str, Any]) -> str:
+    """Return a weights file in two lines."""
+    size = f"{row['size']:,} bytes" if row["size"] else "size not known"
+    digest = f"sha256 {row['sha256'][:12]}…" if row["sha256"] else "sha256 not known"
+    return f"  {row['extractor']}: {row['state']} ({size}, {digest})\n    {row['path']}"
 
 
 def advice(facts: dict[str, Any]) -> list[str]:
@@ -72,7 +106,8 @@ def advice(facts: dict[str, Any]) -> list[str]:
             )
         if gpu["other_processes"]:
             lines.append(f"{gpu['name']}: {gpu['other_processes']} other processes use it")
-    if facts["inception"]["state"] != "ok":
+    standard = [row for row in facts["extractor_weights"] if row["extractor"] == INCEPTION]
+    if not any(row["state"] == "ok" for row in standard):
         lines.append("no usable Inception-v3 weights: quality is fd[...], not FID")
     lines += [f"plugin {name} is broken: see sfbench plugins" for name in facts["broken"]]
     return lines

@@ -27,6 +27,10 @@ def listed(catalogue: Catalogue, what: str, *, as_json: bool) -> str:
             rows = models(catalogue)
         case "weights":
             rows = weights(catalogue)
+        case "extractors":
+            rows = extractors(catalogue)
+        case "protocols":
+            rows = protocols()
         case _:
             rows = [dict(row) for row in DATA]
     if as_json:
@@ -38,7 +42,27 @@ SHOWN = {
     "models": ("name", "sizes", "summary"),
     "weights": ("name", "px", "here", "reported", "dataset"),
     "data": ("name", "summary"),
+    "extractors": ("name", "plugin", "summary"),
+    "protocols": ("name", "extractor", "summary"),
 }
+
+
+def extractors(catalogue: Catalogue) -> list[dict[str, Any]]:
+    """Return a row an extractor."""
+    from sfbench.quality.extractors import offers  # only where they are listed
+
+    return [
+        dataclasses.asdict(offer)
+        | {"name": f"{offer.name}:{offer.variants}" if offer.variants else offer.name}
+        for offer in offers(catalogue.extractors)
+    ]
+
+
+def protocols() -> list[dict[str, Any]]:
+    """Return a row a protocol: the whole card."""
+    from sfbench.quality.protocol import protocol_names, read_protocol  # only where they are listed
+
+    return [dataclasses.asdict(read_protocol(name)) for name in protocol_names()]
 
 
 def models(catalogue: Catalogue) -> list[dict[str, Any]]:
@@ -72,7 +96,7 @@ def plugins(catalogue: Catalogue, *, as_json: bool) -> str:
     rows = [
         dataclasses.asdict(entry)
         | {
-            "offers": ", ".join(entry.models) or "checkpoints only",
+            "offers": ", ".join((*entry.models, *entry.extractors)) or "checkpoints only",
             "state": "ok" if entry.problem is None else f"broken: {entry.problem}",
         }
         for entry in catalogue.plugins

@@ -16,7 +16,8 @@ from sfbench.cli import defaults, reporting
 from sfbench.cli.exits import Exit
 from sfbench.cli.progress import ProgressLines
 from sfbench.plan import Plan
-from sfbench.quality.weights import BUILT_IN, NAME
+from sfbench.quality.published import EMBEDDED, STANDARD
+from sfbench.quality.weights import place
 from sfbench.records import Record, record_to_json
 from sfbench.run.grid import Request, make_plan, read_suite
 from sfbench.run.local import launch
@@ -84,6 +85,7 @@ def run(asked: Sequence[Request], settings: Settings) -> Exit:
             plugins=settings.plugins,
             disabled=settings.disabled,
             environment=environment,
+            features=str(defaults.user_cache() / "sfbench" / "features"),
             timeout_seconds=settings.timeout_seconds,
         )
     except KeyboardInterrupt:
@@ -105,11 +107,11 @@ def announce_broken(catalogue: Catalogue) -> bool:
 
 def announce(plan: Plan) -> None:
     """Say once what a reader must know before looking at quality numbers."""
-    if any(case.extractor.kind == BUILT_IN for case in plan.cases):
-        place = defaults.torch_home() / "hub" / "checkpoints" / NAME
+    if any(case.extractor.kind == EMBEDDED for case in plan.cases):
         print(
-            f"note: no Inception-v3 weights at {place}: distances use the built-in untrained "
-            "extractor and are not FID (--inception download fetches them)",
+            f"note: no Inception-v3 weights at {place(STANDARD, defaults.torch_home())}: distances "
+            f"use the shipped {EMBEDDED} and are not FID (--extractor inception-v3 "
+            "--extractor-weights download fetches them)",
             file=sys.stderr,
         )
 

@@ -88,6 +88,44 @@ class ProgressLines:
             self.width = 0
 
 
+class PassProgress:
+    """Shows how many images have been seen: one live line, or a plain line every half minute."""
+
+    def __init__(self, stream: TextIO, *, live: bool, quiet: bool) -> None:
+        self.stream = stream
+        self.live = live
+        self.quiet = quiet
+        self.what = ""
+        self.began = self.told = time.monotonic()
+        self.first = self.width = 0
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Show progress; the time left counts from the first image that was not kept already."""
+        now = time.monotonic()
+        if what != self.what:
+            self.what, self.began, self.told, self.first = what, now, now, done
+        if self.quiet or (now - self.told < (0.2 if self.live else 30) and done < total):
+            return
+        self.told = now
+        fresh = done - self.first
+        left = (now - self.began) / fresh * (total - done) if fresh else None
+        text = f"{what} {done:,}/{total:,}"
+        if done < total and left is not None:
+            text += f", {clock(left)} left"
+        if self.live:
+            self.stream.write(f"\r{text[:79]:<{self.width}}")
+            self.width = min(len(text), 79)
+        elif done < total:
+            self.stream.write(text + "\n")
+        self.stream.flush()
+
+    def clear(self) -> None:
+        """Take the live line away."""
+        if self.live and self.width:
+            self.stream.write(f"\r{'':<{self.width}}\r")
+            self.width = 0
+
+
 def clock(seconds: float) -> str:
     """Return a duration as people say it."""
     if seconds < 60:  # noqa: PLR2004  # a minute

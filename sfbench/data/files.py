@@ -1,44 +1,106 @@
-"""Datasets from files: a zip in the StyleGAN layout, any zip, or a folder of images."""
+"""Datasets from files: a zip in the StyleGAN layout, any zip, a folder of images, or an array file."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from sfbench.api.errors import DataError
 from sfbench.api.images import RESIZE, ImageCollection
+from sfbench.api.protocols import Picture
+
+ARRAY_SUFFIXES = frozenset({".npy", ".npz"})
+ADM_KEY = "arr_0"
+IMAGES_NDIM = 4
 
 
 class FileDataset:
-    """The images of a folder or zip at one resolution, resized where their size differs."""
+    """The images of a folder or zip.
 
-    def __init__(self, path: Path, resolution: int, sha256: str) -> None:
+    At one resolution, cropped and resized where their size differs; or, with None, as they are.
+    """
+
+    def __init__(self, path: Path, resolution: int | None, sha256: str) -> None:
         self.images = ImageCollection(path)
         self.resolution = resolution
         self.identity: Mapping[str, Any] = {
             "name": path.name,
             "sha256": sha256,
-            "resize": f"{RESIZE}, where the size differs",
+            "resolution": resolution,
+            "resize": "none" if resolution is None else f"{RESIZE}, where the size differs",
         }
 
     def __len__(self) -> int:
         """Return how many images there are."""
         return len(self.images)
 
-    def batches(self, indices: Sequence[int], batch_size: int) -> Iterator[Tensor]:
-        """Yield uint8 images [batch, 3, side, side]; raises DataError naming a bad file."""
-        for start in range(0, len(indices), batch_size):
-            rows = [
-                self.images.read(index, self.resolution)
-                for index in indices[start : start + batch_size]
-            ]
-            yield torch.from_numpy(np.stack(rows)).permute(0, 3, 1, 2)
+    def read(self, index: int) -> Picture:
+        """Return one image; raises DataError naming a bad file."""
+        pixels, note = self.images.read(index, self.resolution)
+        return Picture(torch.from_numpy(pixels).permute(2, 0, 1), note)
 
     def labels(self, indices: Sequence[int]) -> list[int] | None:
         """Return class numbers from dataset.json, or None where any image has none."""
         found = [self.images.label(index) for index in indices]
         return None if None in found else [label for label in found if label is not None]
+
+
+class ArrayDataset:
+    """Images of a .npy file, or of `arr_0` of an .npz: uint8 [N, height, width, 3 or 1].
+
+    That is how guided-diffusion (ADM) keeps samples. Raises DataError for anything else.
+    """
+
+    def __init__(self, path: Path, sha256: str) -> None:
+        self.pixels, self.classes = read_arrays(path)
+        if self.pixels.dtype != np.uint8 or self.pixels.ndim != IMAGES_NDIM:
+            msg = (
+                f"{path}: an array {self.pixels.dtype} {self.pixels.shape}; expected images "
+                "uint8 (N, height, width, 3)"
+            )
+            raise DataError(msg)
+        if self.pixels.shape[3] not in {1, 3}:
+            msg = f"{path}: images with {self.pixels.shape[3]} channels last; expected 3 or 1"
+            raise DataError(msg)
+        self.identity: Mapping[str, Any] = {
+            "name": path.name,
+            "sha256": sha256,
+            "resolution": None,
+            "resize": "none",
+        }
+
+    def __len__(self) -> int:
+        """Return how many images there are."""
+        return len(self.pixels)
+
+    def read(self, index: int) -> Picture:
+        """Return one image."""
+        image = torch.from_numpy(np.array(self.pixels[index])).permute(2, 0, 1)
+        if image.shape[0] == 1:
+            return Picture(image.expand(3, -1, -1), "grey, repeated in three channels")
+        return Picture(image)
+
+    def labels(self, indices: Sequence[int]) -> list[int] | None:
+        """Return class numbers (`arr_1`), or None."""
+        return None if self.classes is None else [int(self.classes[index]) for index in indices]
+
+
+def read_arrays(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return images and class numbers of an array file; nothing is unpickled."""
+    try:
+        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        msg = f"{path}: cannot be read as an array file ({error})"
+        raise DataError(msg) from None
+    if isinstance(loaded, np.ndarray):
+        return loaded, None
+    with loaded:
+        if ADM_KEY not in loaded.files:
+            msg = f"{path}: holds {', '.join(loaded.files) or 'nothing'}; expected images {ADM_KEY}"
+            raise DataError(msg)
+        labels = loaded["arr_1"] if "arr_1" in loaded.files else None
+        return loaded[ADM_KEY], labels

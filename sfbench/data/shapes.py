@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+
+from sfbench.api.protocols import Picture
 
 DEFINITION = "shapes-1"
 CLASSES = ("disc", "square", "triangle", "ring", "star")
@@ -32,6 +33,7 @@ class ShapesDataset:
         self.identity: Mapping[str, Any] = {
             "name": "shapes",
             "sha256": None,
+            "resolution": resolution,
             "definition": DEFINITION,
             "resize": "none: drawn at the resolution",
         }
@@ -42,11 +44,9 @@ class ShapesDataset:
         """Return how many scenes there are."""
         return COUNT
 
-    def batches(self, indices: Sequence[int], batch_size: int) -> Iterator[Tensor]:
-        """Yield uint8 images [batch, 3, side, side]."""
-        for start in range(0, len(indices), batch_size):
-            rows = [self.draw(index) for index in indices[start : start + batch_size]]
-            yield torch.from_numpy(np.stack(rows))
+    def read(self, index: int) -> Picture:
+        """Return one scene, uint8 [3, side, side]."""
+        return Picture(torch.from_numpy(self.draw(index)))
 
     def labels(self, indices: Sequence[int]) -> list[int]:
         """Return the class of each scene."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,10 @@ if TYPE_CHECKING:
     from sfbench.api.protocols import Dataset
 
 BUILT_IN = ("shapes",)
+ARRAYS = frozenset({".npy", ".npz"})
 
 
-def locate(text: str) -> Source:
+def locate(text: str, flag: str = "--data") -> Source:
     """Return what a --data value stands for, digested. No torch needed.
 
     Raises UsageError for a name that is neither built in nor a path, DataError for a path
@@ -25,18 +27,27 @@ def locate(text: str) -> Source:
         return Source(kind=text)
     path = Path(text)
     if not path.exists():
-        msg = f"--data {text}: not a file or folder, and not one of {', '.join(BUILT_IN)}"
+        msg = f"{flag} {text}: not a file or folder, and not one of {', '.join(BUILT_IN)}"
         raise UsageError(msg)
+    if path.is_file() and path.suffix.lower() in ARRAYS:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return Source(kind="array", path=str(path.resolve()), sha256=digest)
     collection = ImageCollection(path)
     return Source(kind="files", path=str(path.resolve()), sha256=collection.sha256())
 
 
-def open_dataset(source: Source, resolution: int) -> Dataset:
-    """Return the dataset at that resolution."""
+def open_dataset(source: Source, resolution: int | None) -> Dataset:
+    """Return the dataset at that resolution; with None, files with the sizes they have."""
     if source.kind == "shapes":
         from sfbench.data.shapes import ShapesDataset  # torch comes with it
 
+        if resolution is None:
+            msg = "shapes are drawn at a resolution: give --res"
+            raise UsageError(msg)
         return ShapesDataset(resolution)
-    from sfbench.data.files import FileDataset  # torch comes with it
+    from sfbench.data.files import ArrayDataset, FileDataset  # torch comes with it
 
+    if source.kind == "array":
+        return ArrayDataset(Path(str(source.path)), str(source.sha256))
     return FileDataset(Path(str(source.path)), resolution, str(source.sha256))

@@ -1,4 +1,4 @@
-"""The quality probe: seeds -> images -> bytes -> features -> statistics -> metrics.
+"""The quality probe of a trial: generated images against a data set, by this project's own protocol.
 
 Real and generated images go down the same path and differ only in where their bytes come from.
 """
@@ -6,52 +6,66 @@ Real and generated images go down the same path and differ only in where their b
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from sfbench.api.protocols import Dataset, FeatureExtractor, ImageGenerator
-from sfbench.contract import check_finite
-from sfbench.device import strict_precision
-from sfbench.pixels import QUANTISATION, to_bytes, to_rgb
-from sfbench.plan import Source
-from sfbench.quality.frechet import frechet_distance
-from sfbench.quality.inception_score import SPLITS, inception_score
-from sfbench.quality.kernel import kernel_distance
-from sfbench.quality.statistics import FeatureStatistics, merged
-from sfbench.quality.weights import BUILT_IN
+from sfbench.quality.comparison import Comparison
+from sfbench.quality.feature_store import FeatureStore
+from sfbench.quality.features import FeaturePass, GeneratedPictures, Progress, RealPictures
+from sfbench.quality.names import MetricNames
+from sfbench.quality.protocol import OWN, read_protocol
 from sfbench.records import Reading
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how many images are done, and of how many."""
 
 FEW = 2
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class QualityProbe:
-    """Compares `samples` generated images (seeds `seed`, `seed` + 1, ...) with real ones."""
+    """Compares `samples` generated images (seeds `seed`, `seed` + 1, ...) with real ones.
+
+    Features of real images are kept in `store` and used again; those of generated ones are not.
+    """
 
     dataset: Dataset
     extractor: FeatureExtractor
     samples: int
     seed: int
     batch: int
+    device: str
+    store: Path
     progress: Progress
 
     def __call__(self, generator: ImageGenerator) -> Iterator[Reading]:
-        """Yield the distances; null with the reason where there are too few images."""
+        """Yield every metric; null with the reason where there are too few images."""
         shortage = self.shortage(generator)
         if shortage is not None:
-            yield from self.nothing(shortage)
+            names = MetricNames(OWN, self.extractor)
+            for metric in (names.frechet, names.kernel, names.score):
+                yield Reading(metric=metric, unit="", reason=shortage)
             return
-        real = self.statistics("real images", self.real_batches())
-        generated = self.statistics("generated images", self.generated_batches(generator))
-        yield from self.readings(generated, real)
+        indices = range(self.seed, self.seed + self.samples)
+        with tempfile.TemporaryDirectory(prefix="sfbench-features-") as folder:
+            yield from Comparison(
+                generated=GeneratedPictures(
+                    generator=generator,
+                    indices=indices,
+                    batch=self.batch,
+                    identity={"first_seed": self.seed, "images": self.samples},
+                ),
+                reference=RealPictures(dataset=self.dataset, indices=self.real_indices()),
+                protocols=[read_protocol(OWN)],
+                open_extractor=lambda _: self.extractor,
+                passes=lambda extractor: FeaturePass(
+                    extractor=extractor, progress=self.progress, device=self.device
+                ),
+                stores=(FeatureStore(Path(folder)), FeatureStore(self.store)),
+                extractor=self.extractor.name,
+            ).readings()
 
     def shortage(self, generator: ImageGenerator) -> str | None:
         """Return why there are too few images, or None."""
@@ -62,121 +76,14 @@ class QualityProbe:
             return f"{self.samples} images asked for, at least {FEW} needed"
         return None
 
-    @property
-    def reference_count(self) -> int:
-        """How many real images are used: as many as generated ones, if there are."""
-        return min(self.samples, len(self.dataset))
-
-    def real_batches(self) -> Iterator[tuple[list[int], Tensor]]:
-        """Yield numbers and bytes of real images, chosen by a seeded shuffle of all."""
-        order = np.random.RandomState(self.seed).permutation(len(self.dataset))
-        indices = sorted(int(index) for index in order[: self.reference_count])
-        start = 0
-        for pixels in self.dataset.batches(indices, self.batch):
-            yield indices[start : start + len(pixels)], pixels
-            start += len(pixels)
-
-    def generated_batches(self, generator: ImageGenerator) -> Iterator[tuple[list[int], Tensor]]:
-        """Yield numbers and bytes of generated images: image i is that of seed i."""
-        last = self.seed + self.samples
-        for start in range(self.seed, last, self.batch):
-            seeds = list(range(start, min(start + self.batch, last)))
-            images = generator.synthesize(generator.draw_latents(seeds))
-            check_finite(images)
-            yield seeds, to_rgb(to_bytes(images))
-
-    def statistics(
-        self, what: str, batches: Iterable[tuple[list[int], Tensor]]
-    ) -> FeatureStatistics:
-        """Return the feature statistics of all batches."""
-        total = self.reference_count if what.startswith("real") else self.samples
-        parts, done = [], 0
-        with torch.inference_mode():
-            for numbers, pixels in batches:
-                with strict_precision():
-                    seen = self.extractor(pixels)
-                logits = None if seen.logits is None else seen.logits.cpu().numpy()
-                parts.append(FeatureStatistics.of(numbers, seen.pooled.cpu().numpy(), logits))
-                done += len(numbers)
-                self.progress(what, done, total)
-        return merged(parts)
-
-    def readings(self, generated: FeatureStatistics, real: FeatureStatistics) -> Iterator[Reading]:
-        """Yield every distance with how it was made."""
-        how = self.how(generated, real)
-        names = metric_names(self.extractor)
-        value = frechet_distance(generated.moments(), real.moments())
-        few = min(len(generated), len(real)) <= generated.features.shape[1]
-        yield Reading(
-            metric=names["frechet"],
-            unit="",
-            value=value,
-            how=how
-            | {"estimator": "Cholesky + eigvalsh or SVD, float64, ddof 1"}
-            | ({"warning": "fewer images than features: biased upwards"} if few else {}),
-        )
-        kernel = kernel_distance(generated.features, real.features)
-        yield Reading(
-            metric=names["kernel"],
-            unit="",
-            value=kernel.mean,
-            how=how
-            | {
-                "estimator": "unbiased, cubic kernel, subsets as torch-fidelity",
-                "deviation": kernel.deviation,
-                "subsets": kernel.subsets,
-                "subset_size": kernel.subset_size,
-            },
-        )
-        yield from self.inception_scores(generated, how)
-
-    def inception_scores(
-        self, generated: FeatureStatistics, how: dict[str, Any]
-    ) -> Iterator[Reading]:
-        """Yield the Inception Score, and what is missing without the standard weights."""
-        if not self.extractor.standard:
-            reason = f"extractor {self.extractor.name} is not Inception-v3 with published weights"
-            yield from (Reading(metric=name, unit="", reason=reason) for name in NAMES)
-        elif generated.logits is None or len(generated) < SPLITS:
-            yield Reading(metric="is", unit="", reason=f"fewer than {SPLITS} images")
-        else:
-            score = inception_score(generated.logits)
-            estimator = {"splits": score.splits, "deviation": score.deviation, "shuffled": True}
-            yield Reading(metric="is", unit="", value=score.mean, how=how | estimator)
-
-    def how(self, generated: FeatureStatistics, real: FeatureStatistics) -> dict[str, Any]:
-        """Return how the numbers were made."""
-        return {
-            "extractor": dict(self.extractor.identity),
-            "quantisation": QUANTISATION,
-            "generated": len(generated),
-            "first_seed": self.seed,
-            "real": len(real),
-            "reference": dict(self.dataset.identity),
-        }
-
-    def nothing(self, reason: str) -> Iterator[Reading]:
-        """Yield every metric without a value."""
-        for name in dict.fromkeys((*metric_names(self.extractor).values(), "is")):
-            yield Reading(metric=name, unit="", reason=reason)
+    def real_indices(self) -> list[int]:
+        """Return as many real images as generated ones, if there are, by a seeded shuffle of all."""
+        return chosen(len(self.dataset), self.samples, self.seed)
 
 
-NAMES = ("fid", "kid", "is")
-
-
-def metric_names(extractor: FeatureExtractor) -> dict[str, str]:
-    """Return what distances in this extractor's features may be called."""
-    if extractor.standard:
-        return {"frechet": "fid", "kernel": "kid"}
-    return {"frechet": f"fd[{extractor.name}]", "kernel": f"kd[{extractor.name}]"}
-
-
-def open_extractor(source: Source, device: str) -> FeatureExtractor:
-    """Return the extractor of a plan's source."""
-    if source.kind == BUILT_IN:
-        from sfbench.quality.untrained import UntrainedExtractor  # one of two
-
-        return UntrainedExtractor(device)
-    from sfbench.quality.inception import InceptionExtractor  # slow
-
-    return InceptionExtractor(Path(str(source.path)), str(source.sha256), device)
+def chosen(there: int, wanted: int | None, seed: int) -> list[int]:
+    """Return the numbers of at most `wanted` of the images, a seeded choice, in order."""
+    if wanted is None or wanted >= there:
+        return list(range(there))
+    order = np.random.RandomState(seed).permutation(there)[:wanted]
+    return sorted(int(index) for index in order)

@@ -55,19 +55,8 @@ class FeatureStatistics:
         return len(self.indices)
 
     def moments(self) -> Moments:
-        """Return mean and covariance, summed in float64 over chunks of a fixed size."""
-        count = len(self.features)
-        chunks = [
-            self.features[start : start + CHUNK_ROWS].astype(np.float64)
-            for start in range(0, count, CHUNK_ROWS)
-        ]
-        mean = sum((chunk.sum(axis=0) for chunk in chunks), np.zeros(self.features.shape[1]))
-        mean = mean / count
-        scatter = np.zeros((len(mean), len(mean)))
-        for chunk in chunks:
-            centred = chunk - mean
-            scatter += centred.T @ centred
-        return Moments(count, mean, scatter / (count - 1))
+        """Return mean and covariance of the features."""
+        return moments_of(self.features)
 
     def save(self, path: Path) -> None:
         """Write the statistics as an .npz file."""
@@ -83,6 +72,21 @@ class FeatureStatistics:
         with np.load(path, allow_pickle=False) as archive:
             logits = archive["logits"] if "logits" in archive.files else None
             return cls(indices=archive["indices"], features=archive["features"], logits=logits)
+
+
+def moments_of(rows: Rows, ddof: int = 1) -> Moments:
+    """Return mean and covariance of rows [N, D], summed in float64 over chunks of a fixed size."""
+    count, width = rows.shape
+    starts = range(0, count, CHUNK_ROWS)
+    mean = np.zeros(width)
+    for start in starts:
+        mean += rows[start : start + CHUNK_ROWS].sum(axis=0, dtype=np.float64)
+    mean /= count
+    scatter = np.zeros((width, width))
+    for start in starts:
+        centred = rows[start : start + CHUNK_ROWS].astype(np.float64) - mean
+        scatter += centred.T @ centred
+    return Moments(count, mean, scatter / max(count - ddof, 1))
 
 
 def merged(parts: Sequence[FeatureStatistics]) -> FeatureStatistics:

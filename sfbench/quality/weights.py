@@ -1,37 +1,21 @@
-"""Where the Inception-v3 weights are: a given file, torch's cache, or a checked download. No torch."""
+"""Where weights of extractors are: a given file, torch's cache, or a checked download. No torch."""
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import http.client
 import os
 import tempfile
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 
 from sfbench.api.errors import WeightsError
-from sfbench.plan import Source
+from sfbench.api.spec import WeightsFile
 
-NAME = "weights-inception-2015-12-05-6726825d.pth"
-URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{NAME}"
-SIZE = 95_628_359
-SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 TIMEOUT_SECONDS = 30
 BLOCK_BYTES = 1 << 20
-
-INCEPTION = "inception-v3"
-BUILT_IN = "untrained-64"
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class WeightsFile:
-    """A file to fetch: where from, its size in bytes, and the digest that decides."""
-
-    url: str = URL
-    size: int = SIZE
-    sha256: str = SHA256
 
 
 def file_sha256(path: Path) -> str:
@@ -40,30 +24,64 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def locate(choice: str, torch_home: Path) -> Source:
-    """Return the extractor that an --inception value stands for.
+def place(file: WeightsFile, torch_home: Path) -> Path:
+    """Return where a published file is looked for."""
+    return torch_home / file.folder / file.name
 
-    "auto": the standard weights in torch's cache, else the built-in extractor. "none": the
-    built-in one. "download": the standard weights, fetched and checked when not there yet. A path:
-    that file. Raises WeightsError for a missing file or one in the cache with a wrong digest.
+
+def find_weights(
+    name: str, files: Sequence[WeightsFile], choice: str, torch_home: Path
+) -> tuple[Path, str]:
+    """Return the weights of extractor `name` and their digest.
+
+    `choice`: "auto" takes the first published file that is in torch's cache; "download" fetches it
+    when none is; anything else is a path. Raises WeightsError for a file that is missing, or one
+    in the cache with a wrong digest.
     """
-    cached = torch_home / "hub" / "checkpoints" / NAME
-    if choice == "none" or (choice == "auto" and not cached.exists()):
-        return Source(kind=BUILT_IN)
-    if choice == "download" and not cached.exists():
-        download(cached)
-    path = cached if choice in {"auto", "download"} else Path(choice)
-    if not path.is_file():
-        msg = f"--inception {choice}: no such file; give a file, auto, none or download"
-        raise WeightsError(msg)
+    if choice not in {"auto", "download"}:
+        path = Path(choice)
+        if not path.is_file():
+            msg = f"--extractor-weights {choice}: no such file; give a file, auto or download"
+            raise WeightsError(msg)
+        return path.resolve(), file_sha256(path)
+    for file in files:
+        cached = place(file, torch_home)
+        if cached.exists():
+            return cached, checked(cached, file)
+    if choice == "download" and files and files[0].url and files[0].sha256:
+        target = place(files[0], torch_home)
+        download(target, files[0])
+        return target, files[0].sha256
+    raise WeightsError(missing(name, files, choice, torch_home))
+
+
+def checked(path: Path, file: WeightsFile) -> str:
+    """Return a cached file's digest; raises WeightsError where it is not the published one."""
     found = file_sha256(path)
-    if path == cached and found != SHA256:
-        msg = f"{path}: sha256 {found[:12]}…, expected {SHA256[:12]}…; delete the damaged file"
+    if file.sha256 is not None and found != file.sha256:
+        msg = f"{path}: sha256 {found[:12]}…, expected {file.sha256[:12]}…; delete the damaged file"
         raise WeightsError(msg)
-    return Source(kind=INCEPTION, path=str(path.resolve()), sha256=found)
+    return found
 
 
-def download(target: Path, wanted: WeightsFile = WeightsFile()) -> None:  # frozen
+def missing(name: str, files: Sequence[WeightsFile], choice: str, torch_home: Path) -> str:
+    """Return what to say when there are no weights."""
+    if not files:
+        return f"extractor {name}: give its weights with --extractor-weights FILE"
+    first = files[0]
+    if choice == "download":
+        return (
+            f"extractor {name}: no digest is known for {first.name}, so it is not downloaded; put "
+            f"it at {place(first, torch_home)} by hand, or give --extractor-weights FILE"
+        )
+    help_text = ", or give --extractor-weights download" if first.sha256 else ""
+    return (
+        f"extractor {name}: no weights at {place(first, torch_home)}; put {first.name} there"
+        f"{help_text}, or --extractor-weights FILE"
+    )
+
+
+def download(target: Path, wanted: WeightsFile) -> None:
     """Fetch the file beside its target, check size and digest, and rename it into place.
 
     Raises WeightsError in one line when it cannot be had or is not the expected file.
@@ -75,24 +93,25 @@ def download(target: Path, wanted: WeightsFile = WeightsFile()) -> None:  # froz
         sha = hashlib.sha256()
         with (
             os.fdopen(handle, "wb") as file,
-            urllib.request.urlopen(wanted.url, timeout=TIMEOUT_SECONDS) as answer,  # noqa: S310  # https, checked
+            urllib.request.urlopen(str(wanted.url), timeout=TIMEOUT_SECONDS) as answer,  # noqa: S310  # https, checked
         ):
             while block := answer.read(BLOCK_BYTES):
                 sha.update(block)
                 file.write(block)
-                if file.tell() > wanted.size:
+                if wanted.size is not None and file.tell() > wanted.size:
                     break
-        if part.stat().st_size != wanted.size or sha.hexdigest() != wanted.sha256:
+        size = part.stat().st_size
+        if sha.hexdigest() != wanted.sha256:
             msg = (
-                f"{wanted.url}: got {part.stat().st_size} bytes, sha256 {sha.hexdigest()[:12]}…; "
-                f"expected {wanted.size} bytes, sha256 {wanted.sha256[:12]}…; nothing was kept"
+                f"{wanted.url}: got {size} bytes, sha256 {sha.hexdigest()[:12]}…; expected "
+                f"{wanted.size} bytes, sha256 {str(wanted.sha256)[:12]}…; nothing was kept"
             )
             raise WeightsError(msg)
         part.rename(target)
     except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
         msg = (
             f"{wanted.url} cannot be fetched ({error}); put the file at {target} by hand, "
-            "or measure with --inception none"
+            "or choose another extractor"
         )
         raise WeightsError(msg) from None
     finally:

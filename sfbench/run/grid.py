@@ -15,7 +15,8 @@ from sfbench.api.images import ImageCollection
 from sfbench.catalogue import Catalogue, Model
 from sfbench.data import sources
 from sfbench.plan import DTYPES, MEASURES, MODES, Case, Plan, Source, parse_resolutions
-from sfbench.quality import weights as inception
+from sfbench.quality import extractors
+from sfbench.quality.weights import file_sha256
 
 SAMPLES = {"cpu": 128, "cuda": 50_000}
 DRAWN_SAMPLES = 1024
@@ -44,7 +45,8 @@ class Request:
     device: str = "auto"
     data: str = "shapes"
     measure: str = "speed,memory,quality"
-    inception: str = "auto"
+    extractor: str = "auto"
+    extractor_weights: str = "auto"
     option: tuple[str, ...] = ()
     weights: str = "auto"
     samples: int | None = None
@@ -171,7 +173,13 @@ class Grid:
         data = self.tried(sources.locate, request.data) if quality else Source(kind="none")
         extractor = Source(kind="none")
         if quality:
-            extractor = self.tried(inception.locate, request.inception, self.torch_home)
+            extractor = self.tried(
+                extractors.choose,
+                request.extractor,
+                request.extractor_weights,
+                self.torch_home,
+                extractors.offers(self.catalogue.extractors),
+            )
         models = [self.tried(self.catalogue.model, name) for name in request.model.split(",")]
         chosen = [self.with_options(model, len(models)) for model in models if model is not None]
         self.check_counts()
@@ -305,7 +313,7 @@ class Grid:
         if not path.is_file():
             msg = f"--weights {text}: no such file; give a file, auto or random"
             raise UsageError(msg)
-        return Source(kind="file", path=str(path.resolve()), sha256=inception.file_sha256(path))
+        return Source(kind="file", path=str(path.resolve()), sha256=file_sha256(path))
 
     def shipped(self, model: Model, resolution: int, options: Mapping[str, Any]) -> Source:
         """Return a shipped checkpoint of the model at that resolution and options, if one is there."""
@@ -314,6 +322,6 @@ class Grid:
             same = card["model"] == model.name and card["resolution"] == resolution
             fits = all(options.get(name) == value for name, value in card["options"].items())
             if same and fits and file and Path(file).is_file():
-                digest = inception.file_sha256(Path(file))
+                digest = file_sha256(Path(file))
                 return Source(kind="shipped", path=file, sha256=digest)
         return Source(kind="random")

@@ -80,7 +80,7 @@ def pending_trials(
     return trials
 
 
-def carry_out(  # every part is chosen by the caller
+def carry_out(  # noqa: PLR0913  # every part is chosen by the caller
     trials: Sequence[Pending],
     store: Store,
     launcher: Launcher,
@@ -89,6 +89,7 @@ def carry_out(  # every part is chosen by the caller
     plugins: Sequence[str],
     disabled: Sequence[str],
     environment: Mapping[str, str],
+    features: str,
     timeout_seconds: float,
 ) -> list[Record]:
     """Measure what is not stored, store each record as soon as its trial ends, return all records."""
@@ -107,6 +108,7 @@ def carry_out(  # every part is chosen by the caller
             plugins=tuple(plugins),
             disabled=tuple(disabled),
             environment=environment,
+            features=features,
         )
         record = launcher(job, timeout_seconds, listener.event)
         store.add(record)

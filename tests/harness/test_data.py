@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from sfbench.api.errors import DataError, UsageError
@@ -42,9 +43,9 @@ def test_a_stylegan_zip_gives_images_in_order_of_name_with_labels(archive: Path)
     dataset = open_dataset(locate(str(archive)), 8)
     assert len(dataset) == 6
     assert dataset.labels(range(6)) == [0, 0, 0, 1, 1, 1]
-    pixels = next(dataset.batches(range(6), 6))
-    assert pixels[:, 0, 0, 0].tolist() == [0, 80, 160, 40, 120, 200]
-    assert pixels.shape == (6, 3, 8, 8)
+    images = [dataset.read(index).pixels for index in range(6)]
+    assert [int(image[0, 0, 0]) for image in images] == [0, 80, 160, 40, 120, 200]
+    assert images[0].shape == (3, 8, 8)
 
 
 def test_a_folder_and_a_zip_of_the_same_images_give_the_same_bytes(
@@ -52,9 +53,9 @@ def test_a_folder_and_a_zip_of_the_same_images_give_the_same_bytes(
 ) -> None:
     with zipfile.ZipFile(archive) as file:
         file.extractall(tmp_path / "folder")
-    first = next(open_dataset(locate(str(archive)), 8).batches(range(6), 6))
-    second = next(open_dataset(locate(str(tmp_path / "folder")), 8).batches(range(6), 6))
-    assert np.array_equal(first.numpy(), second.numpy())
+    first = open_dataset(locate(str(archive)), 8)
+    second = open_dataset(locate(str(tmp_path / "folder")), 8)
+    assert all(torch.equal(first.read(i).pixels, second.read(i).pixels) for i in range(6))
 
 
 def test_another_size_is_cropped_to_a_square_and_resized(tmp_path: Path) -> None:
@@ -62,25 +63,93 @@ def test_another_size_is_cropped_to_a_square_and_resized(tmp_path: Path) -> None
     wide.paste((255, 0, 0), (10, 0, 20, 10))
     (tmp_path / "a.png").write_bytes(png(wide))
     dataset = open_dataset(locate(str(tmp_path)), 20)
-    (image,) = next(dataset.batches([0], 1))
+    image = dataset.read(0).pixels
     assert image[0].float().mean() > 250
     assert "Lanczos" in dataset.identity["resize"]
 
 
-@pytest.mark.parametrize(("mode", "colour"), [("L", 90), ("1", 1), ("CMYK", (0, 0, 0, 165))])
-def test_grey_palette_and_cmyk_become_rgb(mode: str, colour: object, tmp_path: Path) -> None:
-    suffix = "tif" if mode == "CMYK" else "png"
+@pytest.mark.parametrize(
+    ("mode", "colour", "suffix", "expected", "note"),
+    [
+        ("L", 90, "png", 90, "grey"),
+        ("1", 1, "png", 255, "black and white"),
+        ("CMYK", (0, 0, 0, 165), "tif", 90, "CMYK"),
+        ("RGBA", (90, 90, 90, 4), "png", 90, "transparency dropped"),
+        ("LA", (90, 2), "png", 90, "transparency dropped"),
+        ("I;16", 90 * 257, "png", 90, "16-bit grey reduced"),
+    ],
+)
+def test_other_kinds_of_images_become_rgb_and_say_what_was_done(
+    mode: str, colour: object, suffix: str, expected: int, note: str, tmp_path: Path
+) -> None:
     Image.new(mode, (4, 4), colour).save(tmp_path / f"x.{suffix}")
-    assert ImageCollection(tmp_path).read(0, 4).shape == (4, 4, 3)
+    pixels, found = ImageCollection(tmp_path).read(0)
+    assert pixels.shape == (4, 4, 3)
+    assert np.unique(pixels).tolist() == [expected]
+    assert found is not None
+    assert note in found
+
+
+def test_a_palette_with_a_transparent_entry_says_that_transparency_is_dropped(
+    tmp_path: Path,
+) -> None:
+    Image.new("P", (4, 4), 0).save(tmp_path / "x.png", transparency=0)
+    assert ImageCollection(tmp_path).read(0).note == "transparency dropped"
+
+
+def test_images_keep_their_size_where_no_resolution_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(solid("RGB", (1, 2, 3), (5, 9)))
+    assert open_dataset(locate(str(tmp_path)), None).read(0).pixels.shape == (3, 9, 5)
+
+
+def test_what_lies_beside_the_images_is_told(tmp_path: Path) -> None:
+    (tmp_path / "cats").mkdir()
+    (tmp_path / "dogs").mkdir()
+    (tmp_path / "cats" / "a.png").write_bytes(solid("RGB", (1, 2, 3)))
+    (tmp_path / "cats" / "._a.png").write_bytes(b"resource fork")
+    (tmp_path / "notes.txt").write_text("x")
+    images = ImageCollection(tmp_path)
+    assert images.names == ["cats/a.png"]
+    assert images.others == ["cats/._a.png", "notes.txt"]
+    assert images.empty == ["dogs"]
 
 
 @pytest.mark.parametrize(
-    ("mode", "colour"), [("RGBA", (1, 2, 3, 4)), ("LA", (1, 2)), ("I;16", 900)]
+    "name", ["ein Bild – ü.PNG", "../up.png", "/root.png", "a\\b.png", "x" * 200 + ".png"]
 )
-def test_alpha_and_16_bit_are_refused_by_name(mode: str, colour: object, tmp_path: Path) -> None:
-    (tmp_path / "x.png").write_bytes(solid(mode, colour))
-    with pytest.raises(DataError, match=r"x\.png has mode .*convert it first"):
-        ImageCollection(tmp_path).read(0, 4)
+def test_odd_names_in_a_zip_are_read(name: str, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "odd.zip", "w") as file:
+        file.writestr(name, solid("RGB", (7, 8, 9)))
+    images = ImageCollection(tmp_path / "odd.zip")
+    assert len(images) == 1
+    assert images.read(0).pixels[0, 0].tolist() == [7, 8, 9]
+
+
+def test_array_files_of_images_are_read(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 4, 5, 3), dtype=np.uint8)
+    np.savez(tmp_path / "a.npz", pixels, np.array([2, 0, 1]))
+    np.save(tmp_path / "a.npy", pixels)
+    for name in ("a.npz", "a.npy"):
+        dataset = open_dataset(locate(str(tmp_path / name)), None)
+        assert np.array_equal(dataset.read(1).pixels.permute(1, 2, 0).numpy(), pixels[1])
+    assert open_dataset(locate(str(tmp_path / "a.npz")), None).labels(range(3)) == [2, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("arrays", "found"),
+    [
+        ({"x": np.zeros(3)}, "holds x; expected images arr_0"),
+        ({"arr_0": np.zeros((2, 4, 4, 3), np.float32)}, "float32"),
+        ({"arr_0": np.zeros((2, 4, 4, 4), np.uint8)}, "4 channels"),
+        ({"arr_0": np.array([{}], dtype=object)}, "cannot be read|pickle"),
+    ],
+)
+def test_array_files_of_something_else_are_refused_in_one_line(
+    arrays: dict[str, np.ndarray], found: str, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises((DataError, ValueError), match=found):
+        open_dataset(locate(str(tmp_path / "a.npz")), None)
 
 
 def test_what_holds_no_images_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -1,27 +1,32 @@
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import http.server
 import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from sfbench.api.errors import WeightsError
-from sfbench.api.protocols import Features
+from sfbench.api.errors import UsageError, WeightsError
+from sfbench.api.protocols import FeatureExtractor, Features
+from sfbench.api.spec import WeightsFile
 from sfbench.data.shapes import CLASSES, ShapesDataset
 from sfbench.pixels import to_bytes, to_rgb
 from sfbench.quality import weights
 from sfbench.quality.frechet import frechet_distance
 from sfbench.quality.inception_score import inception_score
-from sfbench.quality.kernel import kernel_distance, unbiased_discrepancy
-from sfbench.quality.probe import QualityProbe, metric_names
+from sfbench.quality.kernel import kernel_distance, subset_discrepancy
+from sfbench.quality.extractors import choose, offers, open_extractor
+from sfbench.quality.names import MetricNames
+from sfbench.quality.probe import QualityProbe
+from sfbench.quality.published import EMBEDDED, INCEPTION, STANDARD, embedded_card
 from sfbench.quality.statistics import FeatureStatistics, Moments, merged
-from sfbench.quality.untrained import UntrainedExtractor
+from sfbench.records import Reading
 from sfbench.testing import check_extractor
 
 pytestmark = pytest.mark.fast
@@ -89,9 +94,9 @@ def test_the_frechet_distance_is_symmetric_where_one_covariance_is_singular() ->
 
 
 def test_the_unbiased_discrepancy_of_two_points_each_is_computed_by_hand() -> None:
-    first, second = np.array([[1.0], [2.0]]), np.array([[0.0], [1.0]])
+    first, second = torch.tensor([[1.0], [2.0]]), torch.tensor([[0.0], [1.0]])
     expected = 27 + 1 - 2 * (1 + 8 + 1 + 27) / 4
-    assert unbiased_discrepancy(first, second) == pytest.approx(expected)
+    assert subset_discrepancy(first.double(), second.double()) == pytest.approx(expected)
 
 
 def test_the_kernel_distance_is_replayable_and_small_for_equal_distributions() -> None:
@@ -117,29 +122,37 @@ def test_bytes_are_rounded_and_clamped() -> None:
     assert to_rgb(to_bytes(levels)).shape == (1, 3, 1, 6)
 
 
-def test_the_built_in_extractor_holds_to_the_contract_and_is_named_as_what_it_is() -> None:
-    extractor = UntrainedExtractor("cpu")
-    assert all(result.passed for result in check_extractor(extractor))
-    names = set(metric_names(extractor).values())
-    assert names == {"fd[untrained-64]", "kd[untrained-64]"}
+@pytest.fixture(scope="module")
+def embedded() -> FeatureExtractor:
+    return open_extractor(choose(EMBEDDED, "auto", Path("nowhere"), offers([])), "cpu")
 
 
-def test_the_built_in_extractor_has_not_changed() -> None:
-    identity = UntrainedExtractor("cpu").identity
-    assert identity["weights_sha256"] == (
-        "e2d4edd49aa6aeb411d6c7c7307ae3b74f8fa5ec208b59e5230003102730c3ff"
-    )
+def test_the_embedded_extractor_holds_to_the_contract_and_is_named_as_what_it_is(
+    embedded: FeatureExtractor,
+) -> None:
+    assert [r for r in check_extractor(embedded) if not r.passed] == []
+    names = MetricNames("sfbench", embedded)
+    assert names.frechet == "fd[cifar-cnn7]"
+    assert names.kernel == "kd[cifar-cnn7]"
+    assert names.score == "class_score[cifar-cnn7]"
+    assert MetricNames("adm", embedded).frechet == "fd[cifar-cnn7, adm]"
+
+
+def test_the_embedded_weights_are_those_of_their_card_and_small(embedded: FeatureExtractor) -> None:
+    card = embedded_card()
+    assert embedded.identity["weights_sha256"] == card["sha256"]
+    assert card["size"] < 4_000_000
+    assert card["test_accuracy"] >= 0.85
 
 
 @pytest.mark.parametrize("resolution", [8, 32, 100])
 def test_shapes_depend_on_their_number_alone_and_look_alike_at_every_size(resolution: int) -> None:
     dataset = ShapesDataset(resolution)
-    pair = next(dataset.batches([3, 9], 2))
-    alone = next(dataset.batches([9], 1))
-    assert torch.equal(pair[1], alone[0])
-    assert pair.shape == (2, 3, resolution, resolution)
-    large = next(ShapesDataset(256).batches([3, 9], 2)).float()
-    means = large.mean(dim=(2, 3)) - pair.float().mean(dim=(2, 3))
+    image = dataset.read(9).pixels
+    assert image.shape == (3, resolution, resolution)
+    assert torch.equal(image, ShapesDataset(resolution).read(9).pixels)
+    large = ShapesDataset(256).read(9).pixels.float()
+    means = large.mean(dim=(1, 2)) - image.float().mean(dim=(1, 2))
     assert means.abs().max() < 6
 
 
@@ -161,71 +174,84 @@ class Noisy:
         return list(seeds)
 
     def synthesize(self, latents: list[int]) -> torch.Tensor:
-        pixels = next(self.scenes.batches(latents, len(latents))).float() / 127.5 - 1
+        scenes = [self.scenes.read(index).pixels for index in latents]
+        pixels = torch.stack(scenes).float() / 127.5 - 1
         source = torch.Generator().manual_seed(latents[0])
         return pixels + self.strength * torch.randn(pixels.shape, generator=source)
 
 
-def measured(strength: float, batch: int = 16, samples: int = 96) -> dict[str, float | None]:
-    probe = QualityProbe(
-        dataset=ShapesDataset(32),
-        extractor=UntrainedExtractor("cpu"),
-        samples=samples,
-        seed=0,
-        batch=batch,
-        progress=lambda *_: None,
-    )
-    return {reading.metric: reading.value for reading in probe(Noisy(strength))}
+Measure = Callable[..., list[Reading]]
 
 
-def test_the_distance_grows_with_noise_and_fid_is_null() -> None:
-    distances = [measured(strength)["fd[untrained-64]"] for strength in (0.0, 0.3, 1.0)]
+@pytest.fixture
+def measured(embedded: FeatureExtractor, tmp_path: Path) -> Measure:
+    def measure(
+        strength: float = 0.0,
+        *,
+        batch: int = 16,
+        samples: int = 96,
+        extractor: FeatureExtractor = embedded,
+    ) -> list[Reading]:
+        probe = QualityProbe(
+            dataset=ShapesDataset(32),
+            extractor=extractor,
+            samples=samples,
+            seed=0,
+            batch=batch,
+            device="cpu",
+            store=tmp_path / "features",
+            progress=lambda *_: None,
+        )
+        return list(probe(Noisy(strength)))
+
+    return measure
+
+
+def test_the_distance_grows_with_noise(measured: Measure) -> None:
+    distances = [measured(strength)[0].value for strength in (0.0, 0.3, 1.0)]
+    assert measured()[0].metric == "fd[cifar-cnn7]"
     assert distances == sorted(distances)
-    assert measured(0.0)["fid"] is None
 
 
-def test_quality_does_not_depend_on_the_batch_size() -> None:
-    first, second = (measured(0.0, batch=size)["fd[untrained-64]"] for size in (7, 32))
+def test_nothing_is_called_by_the_standard_names_without_the_standard_weights(
+    measured: Measure,
+) -> None:
+    assert {r.metric for r in measured()} & {"fid", "kid", "is", "sfid", "cmmd"} == set()
+
+
+def test_quality_does_not_depend_on_the_batch_size(measured: Measure) -> None:
+    first, second = (measured(batch=size)[0].value for size in (7, 32))
     assert first == pytest.approx(second, abs=1e-5)
 
 
-def test_too_few_images_give_null_with_the_reason() -> None:
-    probe = QualityProbe(
-        dataset=ShapesDataset(32),
-        extractor=UntrainedExtractor("cpu"),
-        samples=1,
-        seed=0,
-        batch=4,
-        progress=lambda *_: None,
-    )
-    readings = list(probe(Noisy(0.0)))
+def test_too_few_images_give_null_with_the_reason(measured: Measure) -> None:
+    readings = measured(samples=1)
     assert all(r.value is None and r.reason and "at least 2" in r.reason for r in readings)
 
 
 class FakeStandard:
-    name = "inception-v3"
+    name = INCEPTION
     standard = True
+    side = 16
+    resize = "pil-bicubic"
 
     def __init__(self) -> None:
-        self.identity = {"name": self.name, "weights_sha256": weights.SHA256, "resize": "x"}
+        self.identity = {"name": self.name, "weights_sha256": STANDARD.sha256, "features": 3}
 
     def __call__(self, images: torch.Tensor) -> Features:
-        pooled = images.float().mean(dim=(2, 3))
-        return Features(pooled, pooled)
+        pooled = images.mean(dim=(2, 3))
+        return Features(pooled, pooled, images.flatten(1)[:, :5])
 
 
-def test_only_a_standard_extractor_gives_fid_kid_and_is() -> None:
-    probe = QualityProbe(
-        dataset=ShapesDataset(16),
-        extractor=FakeStandard(),
-        samples=20,
-        seed=0,
-        batch=8,
-        progress=lambda *_: None,
-    )
-    generator = Noisy(0.1)
-    generator.scenes = ShapesDataset(16)
-    assert [r.metric for r in probe(generator)] == ["fid", "kid", "is"]
+def test_a_standard_extractor_gives_fid_kid_is_and_sfid(measured: Measure) -> None:
+    found = {r.metric: r for r in measured(0.1, samples=60, extractor=FakeStandard())}
+    assert {"fid", "kid", "is", "is_single", "sfid", "kid_whole"} <= set(found)
+    fid = found["fid"]
+    assert fid.low < fid.value < fid.high
+    assert fid.how["debiased"] < fid.value
+    assert fid.how["extractor"]["weights_sha256"] == STANDARD.sha256
+    assert fid.how["extractor"]["resize"] == "pil-bicubic"
+    assert (fid.how["generated"], fid.how["real"]) == (60, 60)
 
 
 @pytest.fixture
@@ -253,30 +279,49 @@ def test_a_download_is_kept_only_when_its_digest_is_right(
     server: tuple[str, bytes], tmp_path: Path
 ) -> None:
     url, content = server
-    right = weights.WeightsFile(url, len(content), hashlib.sha256(content).hexdigest())
+    right = WeightsFile(
+        name="w.pth", url=url, size=len(content), sha256=hashlib.sha256(content).hexdigest()
+    )
     weights.download(tmp_path / "a" / "w.pth", right)
     assert (tmp_path / "a" / "w.pth").read_bytes() == content
-    wrong = weights.WeightsFile(url, len(content), "0" * 64)
+    wrong = dataclasses.replace(right, sha256="0" * 64)
     with pytest.raises(WeightsError, match="nothing was kept"):
         weights.download(tmp_path / "b" / "w.pth", wrong)
     assert list((tmp_path / "b").iterdir()) == []
 
 
 def test_a_failed_download_says_where_to_put_the_file(tmp_path: Path) -> None:
-    nowhere = weights.WeightsFile("http://127.0.0.1:9/w.pth", 1, "0" * 64)
+    nowhere = WeightsFile(name="w.pth", url="http://127.0.0.1:9/w.pth", size=1, sha256="0" * 64)
     with pytest.raises(WeightsError, match=r"^http[^\n]+put the file at [^\n]+by hand"):
         weights.download(tmp_path / "w.pth", nowhere)
 
 
-def test_inception_is_found_in_the_cache_only_with_the_right_digest(tmp_path: Path) -> None:
-    assert weights.locate("auto", tmp_path).kind == weights.BUILT_IN
-    assert weights.locate("none", tmp_path).kind == weights.BUILT_IN
-    cached = tmp_path / "hub" / "checkpoints" / weights.NAME
+def test_inception_is_chosen_from_the_cache_only_with_the_right_digest(tmp_path: Path) -> None:
+    there = offers([])
+    assert choose("auto", "auto", tmp_path, there).kind == EMBEDDED
+    with pytest.raises(WeightsError, match="no weights at .*--extractor-weights download"):
+        choose(INCEPTION, "auto", tmp_path, there)
+    cached = weights.place(STANDARD, tmp_path)
     cached.parent.mkdir(parents=True)
     cached.write_bytes(b"x")
     with pytest.raises(WeightsError, match="delete the damaged file"):
-        weights.locate("auto", tmp_path)
-    own = weights.locate(str(cached), tmp_path / "other")
-    assert own.kind == weights.INCEPTION
+        choose("auto", "auto", tmp_path, there)
+    own = choose("auto", str(cached), tmp_path / "other", there)
+    assert own.kind == INCEPTION
+    assert own.sha256 == hashlib.sha256(b"x").hexdigest()
     with pytest.raises(WeightsError, match="no such file"):
-        weights.locate("missing.pth", tmp_path)
+        choose(INCEPTION, "missing.pth", tmp_path, there)
+
+
+@pytest.mark.parametrize("name", ["inception", "timm", "cifar-cnn7:x"])
+def test_an_extractor_that_nobody_offers_is_refused_with_the_names(name: str) -> None:
+    listed = {"name": "timm", "summary": "", "weights": [], "variants": "MODEL"}
+    with pytest.raises(UsageError, match="there are auto, inception-v3, cifar-cnn7, timm:MODEL"):
+        choose(name, "auto", Path("nowhere"), offers([listed]))
+
+
+def test_a_file_without_a_published_digest_is_never_downloaded(tmp_path: Path) -> None:
+    file = {"name": "w.pth", "url": "http://127.0.0.1:9/w.pth"}
+    listed = {"name": "own", "summary": "", "weights": [file]}
+    with pytest.raises(WeightsError, match="no digest is known"):
+        choose("own", "download", tmp_path, offers([listed]))

@@ -1,0 +1,70 @@
+"""Reading weights of published networks as plain tensors; nothing in the file is executed."""
+
+from __future__ import annotations
+
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sfbench.api.errors import WeightsError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a .safetensors file, a state dict (.pth, .pt) or a TorchScript archive.
+
+    A state dict may lie under "model" or "state_dict". Raises WeightsError in one line for
+    anything else, a pickle with code in it included.
+    """
+    if not path.is_file():
+        msg = f"{path}: no such file; expected weights (.safetensors, .pth or .pt)"
+        raise WeightsError(msg)
+    try:
+        found = load(path)
+    except Exception as error:  # noqa: BLE001  # loading a stranger's file can raise anything
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        msg = f"{path}: cannot be read as weights ({reason})"
+        raise WeightsError(msg) from None
+    for name in ("model", "state_dict"):
+        inner = found.get(name)
+        if isinstance(inner, Mapping):
+            found = inner
+    tensors = {str(name): value for name, value in found.items() if hasattr(value, "detach")}
+    if not tensors:
+        msg = f"{path}: holds no tensors by name; expected a state dict"
+        raise WeightsError(msg)
+    return tensors
+
+
+def load(path: Path) -> Mapping[str, Any]:
+    """Return what the file holds, by its kind."""
+    import torch  # slow
+
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    if is_torchscript(path):
+        with warnings.catch_warnings():
+            # Deprecated, but the format in which these networks were published.
+            warnings.simplefilter("ignore")
+            archive = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]  # torch's own
+        state: Mapping[str, Any] = archive.state_dict()
+        return state
+    document = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(document, Mapping):
+        msg = f"it holds a {type(document).__name__}; expected a state dict"
+        raise WeightsError(msg)
+    return document
+
+
+def is_torchscript(path: Path) -> bool:
+    """Return whether the file is a TorchScript archive."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())

@@ -1,0 +1,325 @@
+"""Behind `sfbench quality`, `sfbench explain` and `sfbench data stats`: images against images."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sfbench import device
+from sfbench.api.errors import DataError, UsageError
+from sfbench.api.protocols import FeatureExtractor
+from sfbench.catalogue import Catalogue
+from sfbench.cli import defaults
+from sfbench.cli.exits import Exit
+from sfbench.cli.progress import PassProgress
+from sfbench.cli.reporting import console
+from sfbench.data import sources
+from sfbench.quality import extractors, published
+from sfbench.quality.protocol import AUTO, Protocol, read_protocol, read_protocols
+from sfbench.registry import load_plugin, plugin_sources
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What was asked: one set of images (or a model to draw them), and what to hold against it."""
+
+    images: str | None = None
+    model: str | None = None
+    reference: str = ""
+    resolution: int | None = None
+    samples: int | None = None
+    seed: int = 0
+    batch: int = 8
+    option: tuple[str, ...] = ()
+    weights: str = "auto"
+    extractor: str | None = None
+    extractor_weights: str = "auto"
+    fast: bool = False
+    per_class: bool = False
+    device: str = "auto"
+    threads: int | None = None
+    plugins: tuple[str, ...] = ()
+    disabled: tuple[str, ...] = ()
+
+
+class Bench:
+    """What an evaluation needs, found once: device, extractors, feature stores, progress."""
+
+    def __init__(self, asked: Asked) -> None:
+        from sfbench.quality.feature_store import FeatureStore  # numpy comes with it
+
+        self.asked = asked
+        self.catalogue: Catalogue = defaults.catalogue(asked.plugins, asked.disabled)
+        self.rank, self.world = defaults.ranks()
+        self.device = device.resolve("cpu" if defaults.gpus_hidden() else asked.device)
+        threads = asked.threads or max(device.cpu_count() // self.world, 1)
+        device.set_policy("fp32", threads)
+        self.progress = PassProgress(sys.stderr, live=sys.stderr.isatty(), quiet=self.rank > 0)
+        self.store = FeatureStore(defaults.user_cache() / "sfbench" / "features")
+        self.open_extractor = functools.cache(self.opened)
+
+    def opened(self, name: str) -> FeatureExtractor:
+        """Return the extractor of a name; raises WeightsError where its weights are missing."""
+        asked, given = self.asked, self.asked.extractor_weights
+        named = asked.extractor or published.INCEPTION
+        mine = name in {named, AUTO} or given in {"auto", "download"}
+        source = extractors.choose(
+            name, given if mine else "auto", defaults.torch_home(), self.offers
+        )
+        base = source.kind.partition(":")[0]
+        owner = next(offer.plugin for offer in self.offers if offer.name == base)
+        wanted = [s for s in plugin_sources(asked.plugins, asked.disabled) if s.name == owner]
+        return extractors.open_extractor(
+            source, self.device, fast=asked.fast, plugins=[load_plugin(one) for one in wanted]
+        )
+
+    @functools.cached_property
+    def offers(self) -> tuple[extractors.Offer, ...]:
+        """Every extractor there is."""
+        return extractors.offers(self.catalogue.extractors)
+
+    def passes(self, extractor: FeatureExtractor) -> Any:
+        """Return a feature pass with this extractor, sharing the work with other processes."""
+        from sfbench.quality import features, ranks  # torch comes with it
+
+        return features.FeaturePass(
+            extractor=extractor,
+            progress=self.progress,
+            device=self.device,
+            share=features.Share(rank=self.rank, world=self.world),
+            barrier=ranks.wait_for_all if self.world > 1 else features.alone,
+        )
+
+    def real(self, text: str, flag: str) -> Any:
+        """Return the images of a file, folder or built-in name."""
+        from sfbench.quality.features import RealPictures  # torch comes with it
+        from sfbench.quality.probe import chosen  # torch comes with it
+
+        source = sources.locate(text, flag)
+        resolution = self.asked.resolution
+        if source.kind in sources.BUILT_IN and resolution is None:
+            msg = f"{flag} {text}: it is drawn at a resolution: give --res"
+            raise UsageError(msg)
+        dataset = sources.open_dataset(source, resolution)
+        announce(flag, dataset)
+        what = "images" if flag == "--images" else "reference"
+        indices = chosen(len(dataset), self.asked.samples, self.asked.seed)
+        return RealPictures(dataset=dataset, indices=indices, what=what)
+
+    def generated(self) -> Any:
+        """Return the images asked for: of a file or folder, or of a model from seeds."""
+        asked = self.asked
+        if bool(asked.images) == bool(asked.model):
+            msg = "give --images FILE or FOLDER, or --model NAME" + (
+                ", not both" if asked.images else ""
+            )
+            raise UsageError(msg)
+        return self.real(asked.images, "--images") if asked.images else self.drawn()
+
+    def drawn(self) -> Any:
+        """Return the images of a model; image i is that of seed i."""
+        from sfbench.building import build
+        from sfbench.quality.features import GeneratedPictures  # torch comes with it
+        from sfbench.registry import find_generator
+        from sfbench.run.grid import Request, make_plan
+
+        asked = self.asked
+        request = Request(
+            model=str(asked.model),
+            res=str(asked.resolution or 32),
+            batch=str(asked.batch),
+            option=asked.option,
+            weights=asked.weights,
+            seed=asked.seed,
+            device=self.device,
+            threads=asked.threads,
+            measure="memory",
+        )
+        plan = make_plan(
+            [request], self.catalogue, torch_home=defaults.torch_home(), trials=1, timeout_seconds=1
+        )
+        case = plan.cases[0]
+        loaded = [load_plugin(s) for s in plugin_sources(asked.plugins, asked.disabled)]
+        _, spec = find_generator(loaded, case.model)
+        samples = asked.samples or published.SAMPLES
+        inputs: Mapping[str, Any] = case.inputs()
+        return GeneratedPictures(
+            generator=build(spec, case, self.device),
+            indices=range(asked.seed, asked.seed + samples),
+            batch=asked.batch,
+            identity={
+                "model": {name: inputs[name] for name in inputs if name != "measure"},
+                "code": self.catalogue.model(case.model).code_sha256,
+                "first_seed": asked.seed,
+                "images": samples,
+            },
+        )
+
+    def comparison(self, protocols: list[Protocol]) -> Any:
+        """Return the comparison that was asked for."""
+        from sfbench.quality import reference_file
+        from sfbench.quality.comparison import Comparison  # torch comes with it
+
+        asked = self.asked
+        path = Path(asked.reference)
+        if path.is_file() and reference_file.is_reference_file(path):
+            reference: Any = reference_file.read_reference(path)
+        else:
+            reference = self.real(asked.reference, "--reference")
+        generated = self.generated()
+        labels = None
+        if asked.per_class:
+            labels = labels_of(generated), labels_of(reference)
+        return Comparison(
+            generated=generated,
+            reference=reference,
+            protocols=protocols,
+            open_extractor=self.open_extractor,
+            passes=self.passes,
+            stores=(self.store, self.store),
+            extractor=asked.extractor,
+            per_class=labels,
+        )
+
+
+def labels_of(pictures: Any) -> Any:
+    """Return the class numbers of images, or None where there are none."""
+    dataset = getattr(pictures, "dataset", None)
+    return None if dataset is None else dataset.labels(pictures.indices)
+
+
+def announce(flag: str, dataset: Any) -> None:
+    """Say what lies beside the images and is not one."""
+    images = getattr(dataset, "images", None)
+    for what, names in (
+        ("files are no images", getattr(images, "others", [])),
+        ("folders are empty", getattr(images, "empty", [])),
+    ):
+        if names:
+            shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")  # noqa: PLR2004
+            print(f"note: {flag}: {len(names)} {what}: {shown}", file=sys.stderr)
+
+
+def quality(asked: Asked, protocol: str, picture: Path | None, *, as_json: bool) -> Exit:
+    """Print every reading of the protocols; 5 when none has a value."""
+    protocols = list(read_protocols(protocol))
+    check_picture(picture)
+    bench = Bench(asked)
+    if bench.world > 1:
+        from sfbench.quality import ranks  # torch comes with it
+
+        ranks.join()
+    comparison = bench.comparison(protocols)
+    try:
+        readings = list(comparison.readings())
+    except KeyboardInterrupt:
+        bench.progress.clear()
+        print("interrupted: finished parts are kept, the same command goes on", file=sys.stderr)
+        return Exit.INTERRUPTED
+    bench.progress.clear()
+    if bench.world > 1:
+        ranks.wait_for_all()
+        ranks.leave()
+    if bench.rank > 0:
+        return Exit.OK
+    name_unreadable(comparison)
+    if as_json:
+        print(json.dumps([dataclasses.asdict(reading) for reading in readings], indent=1))
+    else:
+        from sfbench.report.readings import readings_table
+
+        console().print(readings_table(readings))
+    if picture is not None:
+        from sfbench.neighbour_picture import draw_neighbours  # torch comes with it
+
+        print(draw_neighbours(comparison, picture), file=sys.stderr)
+    some = any(reading.value is not None for reading in readings)
+    return Exit.OK if some else Exit.NOTHING_MEASURED
+
+
+def check_picture(picture: Path | None) -> None:
+    """Raise before any work where the picture could not be written."""
+    if picture is None:
+        return
+    if picture.suffix.lower() != ".png":
+        msg = f"--neighbours {picture}: the picture is a PNG; give it the ending .png"
+        raise UsageError(msg)
+    if not picture.parent.is_dir():
+        msg = f"--neighbours {picture}: folder {picture.parent} does not exist"
+        raise DataError(msg)
+
+
+def name_unreadable(comparison: Any) -> None:
+    """Name every image that could not be read, a line each."""
+    for line in comparison.unreadable:
+        print(f"warning: left out: {line}", file=sys.stderr)
+
+
+def explain(asked: Asked, first: str, second: str, *, as_json: bool) -> Exit:
+    """Print the gap between two protocols, a convention at a time."""
+    ways = read_protocol(first), read_protocol(second)
+    bench = Bench(asked)
+    from sfbench.quality.explain import Explanation  # torch comes with it
+
+    steps = list(Explanation(bench.comparison(list(ways)), *ways).steps())
+    bench.progress.clear()
+    if as_json:
+        print(json.dumps([dataclasses.asdict(step) for step in steps], indent=1))
+    else:
+        from sfbench.report.explanation import steps_table
+
+        console().print(f"{first} -> {second}")
+        console().print(steps_table(steps))
+    return Exit.OK
+
+
+def stats(asked: Asked, protocol: str, out: Path | None, *, clear: bool, as_json: bool) -> Exit:
+    """Compute and keep the features of images, and write their statistics; or list what is kept."""
+    if not asked.reference:
+        return stored(clear=clear, as_json=as_json)
+    if out is not None and out.suffix != ".npz":
+        msg = f"--out {out}: statistics are an .npz; give it that ending"
+        raise UsageError(msg)
+    way = read_protocol(protocol)
+    bench = Bench(asked)
+    from sfbench.quality.statistics_of import image_statistics  # torch comes with it
+
+    extractor = bench.open_extractor(asked.extractor or way.extractor)
+    pictures = bench.real(asked.reference, "SRC")
+    found = image_statistics(pictures, way, extractor, bench.passes(extractor), bench.store)
+    bench.progress.clear()
+    if out is not None:
+        found.write(out)
+    document = dict(found.about) | {"file": None if out is None else str(out)}
+    print(json.dumps(document, indent=1) if as_json else found.told(out))
+    return Exit.OK
+
+
+def stored(*, clear: bool, as_json: bool) -> Exit:
+    """List the sets of features that are kept, or remove them."""
+    from sfbench.quality.feature_store import FeatureStore  # numpy comes with it
+
+    store = FeatureStore(defaults.user_cache() / "sfbench" / "features")
+    if clear:
+        print(f"{store.clear()} sets of features removed from {store.folder}")
+        return Exit.OK
+    rows = store.sets()
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return Exit.OK
+    total = sum(row["bytes"] for row in rows)
+    print(f"{len(rows)} sets of features, {total / 1e6:,.1f} MB, in {store.folder}")
+    for row in rows:
+        key = row["key"]
+        images = key["images"].get("dataset", key["images"].get("model", {}))
+        name = images.get("name") or images.get("model")
+        size = f"{row['shards']:>4} shards {row['bytes'] / 1e6:>8,.1f} MB"
+        print(
+            f"  {row['folder'][:8]} {size}  {key['extractor']['name']}, {key['view']['resize']}: {name}"
+        )
+    return Exit.OK

@@ -1,0 +1,69 @@
+"""A picture of generated images beside their nearest real ones, the most suspicious first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from sfbench.api.errors import DataError, UsageError
+from sfbench.pixels import to_bytes
+from sfbench.quality.comparison import Comparison, view_of
+from sfbench.quality.features import Pictures
+from sfbench.quality.neighbours import nearest_rows
+from sfbench.quality.protocol import OWN, read_protocol
+from sfbench.quality.reference_file import ReferenceFile
+from sfbench.quality.resizing import pil_bicubic
+
+ROWS = 12
+NEIGHBOURS = 5
+GAP = 2
+LEAST_SIDE = 64
+
+
+def draw_neighbours(comparison: Comparison, path: Path) -> str:
+    """Write the picture and say what it shows: a row an image, its nearest real ones to the right.
+
+    Rows are those whose nearest real image is closest in proportion to the second nearest.
+    """
+    if isinstance(comparison.reference, ReferenceFile):
+        msg = "--neighbours needs the reference images, not a statistics file"
+        raise UsageError(msg)
+    protocol = read_protocol(OWN)
+    extractor = comparison.open_extractor(comparison.extractor or protocol.extractor)
+    forward = comparison.passes(extractor)
+    sets = []
+    pairs = (comparison.generated, comparison.reference)
+    for pictures, store in zip(pairs, comparison.stores, strict=True):
+        view = view_of(protocol, extractor, floating=pictures.floating)
+        sets.append(forward.see(pictures, [view], store, logits=False)[view].statistics)
+    generated, real = sets
+    found = nearest_rows(generated.features, real.features, min(NEIGHBOURS, len(real)))
+    suspicious = np.argsort(found.distance[:, 0] / found.distance[:, -1])[:ROWS]
+    rows = []
+    for place in suspicious:
+        numbers = [int(real.indices[index]) for index in found.index[place]]
+        own = pixels_of(comparison.generated, [int(generated.indices[place])])
+        rows.append(torch.cat([*own, *pixels_of(comparison.reference, numbers)], dim=2))
+    Image.fromarray(torch.cat(rows, dim=1).permute(1, 2, 0).numpy()).save(path)
+    return (
+        f"{path}: {len(rows)} images (left), each with its {found.index.shape[1]} nearest real ones"
+    )
+
+
+def pixels_of(pictures: Pictures, indices: list[int]) -> list[Tensor]:
+    """Return images as uint8 tiles of one size with a white edge."""
+    tiles = []
+    with torch.inference_mode():
+        for _, picture in pictures.read(indices):
+            if isinstance(picture, DataError):
+                raise picture
+            pixels = picture.pixels
+            whole = to_bytes(pixels) if pixels.is_floating_point() else pixels
+            if whole.shape[1:] != (LEAST_SIDE, LEAST_SIDE):
+                whole = pil_bicubic(whole[None], LEAST_SIDE)[0].round().byte()
+            tiles.append(torch.nn.functional.pad(whole.cpu(), (GAP,) * 4, value=255))
+    return tiles

@@ -1,0 +1,224 @@
+"""Why two protocols give different numbers on the same images: the gap, a step at a time.
+
+Starting from the first protocol, one convention after the other is replaced by the second's; each
+step's change is what that convention does, and the steps add up to the gap exactly.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+from sfbench.api.errors import UsageError
+from sfbench.api.protocols import FeatureExtractor
+from sfbench.quality.comparison import Comparison
+from sfbench.quality.evaluate import Reference, protocol_frechet
+from sfbench.quality.features import Seen, View, first_of
+from sfbench.quality.inception_score import inception_score
+from sfbench.quality.kernel import kernel_distance
+from sfbench.quality.protocol import FrechetWay, Protocol
+from sfbench.quality.reference_file import ReferenceFile
+from sfbench.quality.statistics import moments_of
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One convention: its value before and after, the number after it, and what it changed."""
+
+    metric: str
+    factor: str
+    before: str
+    after: str
+    value: float
+    change: float
+
+
+Value = Callable[[Protocol], float]
+
+
+class Explanation:
+    """The gap between two protocols on one pair of image sets."""
+
+    def __init__(self, comparison: Comparison, first: Protocol, second: Protocol) -> None:
+        if comparison.extractor is None and first.extractor != second.extractor:
+            msg = (
+                f"{first.name} sees with {first.extractor}, {second.name} with {second.extractor}: "
+                "their distances have different units and no gap to split; choose one with --extractor"
+            )
+            raise UsageError(msg)
+        if isinstance(comparison.reference, ReferenceFile):
+            msg = "explain needs the reference images, not a statistics file"
+            raise UsageError(msg)
+        self.comparison = comparison
+        self.first, self.second = first, second
+        self.extractor: FeatureExtractor = comparison.open_extractor(
+            comparison.extractor or first.extractor
+        )
+        self.seen: dict[tuple[str, View], Seen] = {}
+
+    def steps(self) -> Iterator[Step]:
+        """Yield the steps for every metric that both protocols have."""
+        first, second = self.first, self.second
+        common = [*self.image_factors()]
+        if first.frechet and second.frechet:
+            metric = "fid" if self.extractor.standard else f"fd[{self.extractor.name}]"
+            yield from self.walk(metric, self.frechet, [*common, *self.frechet_factors()])
+        if first.kernel and second.kernel:
+            metric = "kid" if self.extractor.standard else f"kd[{self.extractor.name}]"
+            yield from self.walk(metric, self.kernel, [*common, *self.kernel_factors()])
+        if first.score and second.score and self.of("gen", first).statistics.logits is not None:
+            metric = "is" if self.extractor.standard else f"class_score[{self.extractor.name}]"
+            yield from self.walk(metric, self.score, [*common, *self.score_factors()])
+
+    def walk(
+        self, metric: str, value: Value, factors: list[tuple[str, str, str, Protocol]]
+    ) -> Iterator[Step]:
+        """Yield the start, then a step a factor; each factor's protocol has all before it, too."""
+        current = value(self.first)
+        yield Step(
+            metric=metric,
+            factor="start",
+            before="",
+            after=self.first.name,
+            value=current,
+            change=0.0,
+        )
+        state = self.first
+        for factor, before, after, target in factors:
+            state = self.with_factor(state, factor, target)
+            following = current if before == after else value(state)
+            yield Step(
+                metric=metric,
+                factor=factor,
+                before=before,
+                after=after,
+                value=following,
+                change=following - current,
+            )
+            current = following
+
+    def with_factor(self, state: Protocol, factor: str, target: Protocol) -> Protocol:
+        """Return the protocol with one convention taken from the target."""
+        match factor:
+            case "quantisation":
+                return dataclasses.replace(state, quantisation=target.quantisation)
+            case "resize":
+                return dataclasses.replace(state, resize=target.resize, scale=target.scale)
+            case "ddof":
+                way, other = frechet_ways(state, target)
+                return dataclasses.replace(state, frechet=dataclasses.replace(way, ddof=other.ddof))
+            case "linear algebra":
+                way, other = frechet_ways(state, target)
+                changed = dataclasses.replace(way, algebra=other.algebra, mean=other.mean)
+                return dataclasses.replace(state, frechet=changed)
+            case "sample count":
+                return dataclasses.replace(state, samples=target.samples)
+            case _:
+                return dataclasses.replace(state, kernel=target.kernel, score=target.score)
+
+    def image_factors(self) -> Iterator[tuple[str, str, str, Protocol]]:
+        """Yield what happens to images before the extractor."""
+        views = [
+            self.view(protocol, floating=self.comparison.generated.floating)
+            for protocol in (self.first, self.second)
+        ]
+        yield "quantisation", views[0].quantisation, views[1].quantisation, self.second
+        ways = [
+            f"{view.resize}{'' if view.scale == 'own' else ', ' + view.scale}" for view in views
+        ]
+        yield "resize", ways[0], ways[1], self.second
+        counts = [
+            f"{one.samples.generated or 'all'} and {one.samples.real or 'all'}"
+            for one in (self.first, self.second)
+        ]
+        yield "sample count", counts[0], counts[1], self.second
+
+    def frechet_factors(self) -> Iterator[tuple[str, str, str, Protocol]]:
+        """Yield what happens to features on the way to a Frechet distance."""
+        way, other = frechet_ways(self.first, self.second)
+        yield "ddof", str(way.ddof), str(other.ddof), self.second
+        told = [f"{one.algebra}, {one.mean} mean" for one in (way, other)]
+        yield "linear algebra", told[0], told[1], self.second
+
+    def kernel_factors(self) -> Iterator[tuple[str, str, str, Protocol]]:
+        """Yield what happens to features on the way to a kernel distance."""
+        told = [
+            f"{way.subsets} x {way.subset_size}, {way.draws}, seed {way.seed}"
+            for way in (self.first.kernel, self.second.kernel)
+            if way is not None
+        ]
+        yield "order and draws", told[0], told[1], self.second
+
+    def score_factors(self) -> Iterator[tuple[str, str, str, Protocol]]:
+        """Yield what happens to logits on the way to the score."""
+        told = [
+            f"{way.order}, {way.split_size or way.splits} {way.division}"
+            for way in (self.first.score, self.second.score)
+            if way is not None
+        ]
+        yield "order and splits", told[0], told[1], self.second
+
+    def view(self, protocol: Protocol, *, floating: bool) -> View:
+        """Return a protocol's view with this extractor."""
+        views = self.comparison.views(self.extractor, [protocol], floating=floating)
+        return dataclasses.replace(views[protocol.name], spatial=False)
+
+    def of(self, which: str, protocol: Protocol) -> Seen:
+        """Return the features of one set in a protocol's view, seen once."""
+        pictures = self.comparison.generated if which == "gen" else self.comparison.reference
+        assert not isinstance(pictures, ReferenceFile)  # noqa: S101  # refused above
+        view = self.view(protocol, floating=pictures.floating)
+        if (which, view) not in self.seen:
+            store = self.comparison.stores[0 if which == "gen" else 1]
+            forward = self.comparison.passes(self.extractor)
+            self.seen[which, view] = forward.see(pictures, [view], store, logits=which == "gen")[
+                view
+            ]
+        samples = protocol.samples.generated if which == "gen" else protocol.samples.real
+        return first_of(self.seen[which, view], samples)
+
+    def frechet(self, protocol: Protocol) -> float:
+        """Return the Frechet distance by a protocol, its own linear algebra included."""
+        way = protocol.frechet
+        assert way is not None  # noqa: S101  # asked by steps
+        mine, real = self.of("gen", protocol), self.of("real", protocol)
+        reference = Reference(seen=real, moments=moments_of(real.statistics.features))
+        features = mine.statistics.features
+        return protocol_frechet(way, features, moments_of(features), reference, way.algebra)
+
+    def kernel(self, protocol: Protocol) -> float:
+        """Return the kernel distance by a protocol."""
+        way = protocol.kernel
+        assert way is not None  # noqa: S101  # asked by steps
+        mine, real = self.of("gen", protocol), self.of("real", protocol)
+        return kernel_distance(
+            mine.statistics.features,
+            real.statistics.features,
+            subsets=way.subsets,
+            subset_size=way.subset_size,
+            seed=way.seed,
+            draws=way.draws,
+        ).mean
+
+    def score(self, protocol: Protocol) -> float:
+        """Return the score by a protocol."""
+        way = protocol.score
+        logits = self.of("gen", protocol).statistics.logits
+        assert way is not None  # noqa: S101  # asked by steps
+        assert logits is not None  # noqa: S101  # asked by steps
+        return inception_score(
+            logits,
+            splits=way.splits,
+            split_size=way.split_size,
+            order=way.order,
+            division=way.division,
+            ddof=way.ddof,
+            seed=way.seed,
+        ).mean
+
+
+def frechet_ways(first: Protocol, second: Protocol) -> tuple[FrechetWay, FrechetWay]:
+    """Return the two ways to a Frechet distance."""
+    assert first.frechet is not None  # noqa: S101  # asked where both have one
+    assert second.frechet is not None  # noqa: S101  # asked where both have one
+    return first.frechet, second.frechet

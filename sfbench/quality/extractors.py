@@ -1,0 +1,138 @@
+"""Which feature extractors there are, and how one is chosen and opened. No torch until it is built.
+
+Inception-v3 and the embedded network are built in; others come from plugins.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sfbench.api.errors import SfbenchError, UsageError
+from sfbench.api.protocols import FeatureExtractor
+from sfbench.api.spec import ExtractorRequest, ExtractorSpec, WeightsFile
+from sfbench.plan import Source
+from sfbench.quality.published import EMBEDDED, INCEPTION, STANDARD_FILES, embedded_card
+from sfbench.quality.weights import find_weights, place
+
+if TYPE_CHECKING:
+    from sfbench.registry import Plugin
+
+
+def build_inception(request: ExtractorRequest) -> FeatureExtractor:
+    """Return Inception-v3 of 2015."""
+    from sfbench.quality.inception import InceptionExtractor  # slow
+
+    published = {file.sha256 for file in STANDARD_FILES}
+    return InceptionExtractor(request, standard=request.sha256 in published)
+
+
+def build_embedded(request: ExtractorRequest) -> FeatureExtractor:
+    """Return the embedded network."""
+    from sfbench.quality.cifar_extractor import CifarExtractor  # torch comes with it
+
+    return CifarExtractor(request.device)
+
+
+BUILT_IN = (
+    ExtractorSpec(
+        name=INCEPTION,
+        summary="Inception-v3 of 2015-12-05, the network FID is defined by (2048 features)",
+        build=build_inception,
+        weights=STANDARD_FILES,
+        licence="Apache-2.0",
+        citation="Szegedy et al., arXiv 1512.00567; Heusel et al., arXiv 1706.08500",
+    ),
+    ExtractorSpec(
+        name=EMBEDDED,
+        summary="small network trained on CIFAR-10, shipped; sees 32x32 pixels (256 features)",
+        build=build_embedded,
+        licence="Apache-2.0",
+    ),
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """One extractor as listed: what its spec says without the code, and the plugin it comes from."""
+
+    name: str
+    summary: str
+    weights: tuple[WeightsFile, ...] = ()
+    variants: str | None = None
+    licence: str = ""
+    citation: str = ""
+    plugin: str = "built in"
+
+
+def offers(listed: Iterable[Mapping[str, Any]]) -> tuple[Offer, ...]:
+    """Return the built-in extractors and those that plugins list."""
+    built_in = tuple(
+        Offer(
+            name=spec.name,
+            summary=spec.summary,
+            weights=spec.weights,
+            licence=spec.licence,
+            citation=spec.citation,
+        )
+        for spec in BUILT_IN
+    )
+    return built_in + tuple(
+        Offer(**{**entry, "weights": tuple(WeightsFile(**file) for file in entry["weights"])})
+        for entry in listed
+    )
+
+
+def choose(text: str, weights: str, torch_home: Path, offered: Sequence[Offer]) -> Source:
+    """Return the extractor that --extractor and --extractor-weights stand for.
+
+    "auto": Inception-v3 where its published weights are in torch's cache or are given or to be
+    downloaded, else the embedded one. Raises UsageError for a name nobody offers, WeightsError
+    where its weights are missing or damaged.
+    """
+    name = text
+    if text == "auto":
+        there = any(place(file, torch_home).exists() for file in STANDARD_FILES)
+        name = INCEPTION if there or weights != "auto" else EMBEDDED
+    base, _, variant = name.partition(":")
+    found = [offer for offer in offered if offer.name == base]
+    if len(found) != 1 or bool(variant) != (found[0].variants is not None):
+        known = ", ".join(
+            offer.name + (f":{offer.variants}" if offer.variants else "") for offer in offered
+        )
+        twice = " more than once" if len(found) > 1 else ""
+        msg = f"--extractor {text}: offered{twice or ' by nobody'}; there are auto, {known}"
+        raise UsageError(msg)
+    if base == EMBEDDED:
+        if weights != "auto":
+            msg = f"--extractor-weights {weights}: {EMBEDDED} has its own; leave the option out"
+            raise UsageError(msg)
+        return Source(kind=EMBEDDED, sha256=embedded_card()["sha256"])
+    path, digest = find_weights(name, found[0].weights, weights, torch_home)
+    return Source(kind=name, path=str(path), sha256=digest)
+
+
+def open_extractor(
+    source: Source, device: str, *, fast: bool = False, plugins: Iterable[Plugin] = ()
+) -> FeatureExtractor:
+    """Return the extractor of a source, built on the device."""
+    base, _, variant = source.kind.partition(":")
+    specs = [*BUILT_IN, *(spec for plugin in plugins for spec in plugin.extractors)]
+    spec = next((spec for spec in specs if spec.name == base), None)
+    if spec is None:
+        msg = f"extractor {source.kind}: no loaded plugin offers it"
+        raise UsageError(msg)
+    request = ExtractorRequest(
+        device=device,
+        weights=None if source.path is None else Path(source.path),
+        sha256=source.sha256,
+        fast=fast,
+        variant=variant or None,
+    )
+    built: object = spec.build(request)
+    if not isinstance(built, FeatureExtractor):
+        msg = f"extractor {source.kind}: its plugin built a {type(built).__name__}, no extractor"
+        raise SfbenchError(msg)
+    return built

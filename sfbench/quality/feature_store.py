@@ -1,0 +1,148 @@
+"""Features on disk by what they were made from: shards of 1,024 images, written whole or not at all.
+
+The key holds everything that moves a feature (weights, resize, arithmetic, images); a run that was
+interrupted goes on after its last shard, and runs on several processes fill one folder.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sfbench.quality.statistics import FeatureStatistics, Rows
+from sfbench.records import digest
+
+SHARD_IMAGES = 1024
+META = "meta.json"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """Features of up to 1,024 images by number; what was wrong with others; what was converted."""
+
+    statistics: FeatureStatistics
+    spatial: Rows | None
+    bad: Mapping[int, str]
+    notes: Mapping[str, int]
+
+
+class FeatureStore:
+    """A folder of features. Nothing in it is unpickled; a damaged shard is made again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def place(self, key: Mapping[str, Any]) -> Path:
+        """Return the folder of one set of features."""
+        return self.folder / digest(key)[:32]
+
+    def shard_file(self, key: Mapping[str, Any], number: int) -> Path:
+        """Return where a shard lies."""
+        return self.place(key) / f"{number:06d}.npz"
+
+    def has(self, key: Mapping[str, Any], number: int) -> bool:
+        """Return whether a shard is there."""
+        return self.shard_file(key, number).exists()
+
+    def save(self, key: Mapping[str, Any], number: int, shard: Shard) -> None:
+        """Write a shard beside its place and rename it there."""
+        place = self.place(key)
+        place.mkdir(parents=True, exist_ok=True)
+        if not (place / META).exists():
+            write_whole(place / META, json.dumps(key, indent=1, sort_keys=True).encode())
+        statistics = shard.statistics
+        arrays: dict[str, np.ndarray] = {
+            "indices": statistics.indices,
+            "features": statistics.features,
+            "about": np.array(
+                json.dumps(
+                    {"bad": {str(k): v for k, v in shard.bad.items()}, "notes": dict(shard.notes)}
+                )
+            ),
+        }
+        if statistics.logits is not None:
+            arrays["logits"] = statistics.logits
+        if shard.spatial is not None:
+            arrays["spatial"] = shard.spatial
+        write_archive(self.shard_file(key, number), arrays)
+
+    def load(self, key: Mapping[str, Any], number: int, *, logits: bool) -> Shard | None:
+        """Return a shard with the parts wanted, or None for a damaged file, which is removed."""
+        path = self.shard_file(key, number)
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                about = json.loads(str(archive["about"]))
+                names = set(archive.files)
+                return Shard(
+                    statistics=FeatureStatistics(
+                        indices=archive["indices"],
+                        features=archive["features"],
+                        logits=archive["logits"] if logits and "logits" in names else None,
+                    ),
+                    spatial=archive["spatial"] if "spatial" in names else None,
+                    bad={int(index): reason for index, reason in about["bad"].items()},
+                    notes=about["notes"],
+                )
+        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile):
+            path.unlink(missing_ok=True)
+            return None
+
+    def sets(self) -> list[dict[str, Any]]:
+        """Return what is stored: a row a set of features, with its key, shards and bytes."""
+        rows = []
+        for meta in sorted(self.folder.glob(f"*/{META}")):
+            shards = list(meta.parent.glob("*.npz"))
+            rows.append(
+                {
+                    "folder": meta.parent.name,
+                    "shards": len(shards),
+                    "bytes": sum(file.stat().st_size for file in shards),
+                    "key": json.loads(meta.read_text(encoding="utf-8")),
+                }
+            )
+        return rows
+
+    def clear(self) -> int:
+        """Remove everything stored; return how many sets there were."""
+        found = self.sets()
+        for row in found:
+            shutil.rmtree(self.folder / row["folder"])
+        return len(found)
+
+
+def write_archive(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays as .npz beside its place and rename it there."""
+    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]  # arrays by name
+        Path(name).replace(path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file beside its place and rename it there."""
+    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+    Path(name).replace(path)
+
+
+def shard_numbers(count: int) -> range:
+    """Return the numbers of the shards that `count` images make."""
+    return range(-(-count // SHARD_IMAGES))
+
+
+def shard_range(number: int, indices: Sequence[int]) -> Sequence[int]:
+    """Return the images of one shard."""
+    return indices[number * SHARD_IMAGES : (number + 1) * SHARD_IMAGES]

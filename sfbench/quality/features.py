@@ -1,0 +1,364 @@
+"""The feature pass: images -> resized once a way -> one forward a distinct input -> features kept.
+
+Every protocol is a view of what this pass leaves. Images go through in batches of a fixed size
+from fixed places, so that neither the caller's batch size, nor the number of processes, nor an
+interruption changes a bit of the features.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sfbench.api.errors import DataError
+from sfbench.api.protocols import Dataset, FeatureExtractor, Features, ImageGenerator, Picture
+from sfbench.contract import check_finite
+from sfbench.device import strict_precision
+from sfbench.pixels import QUANTISERS, to_rgb
+from sfbench.quality.feature_store import FeatureStore, Shard, shard_numbers, shard_range
+from sfbench.quality.resizing import resized
+from sfbench.quality.statistics import FeatureStatistics, Rows, merged
+
+BATCH = 32
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how many images are done, and of how many."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class View:
+    """One way from images to features.
+
+    `quantisation` applies to floating-point images alone and is "bytes" for files. `scale`: "own"
+    leaves 0..255 to the extractor; "unit" feeds it x / 255 * 2 - 1 where it expects (x - 128) / 128.
+    `spatial`: spatial features are kept, too.
+    """
+
+    quantisation: str
+    resize: str
+    scale: str = "own"
+    spatial: bool = False
+
+    def prepared(self, images: Tensor, side: int) -> Tensor:
+        """Return images [batch, 3, h, w] as the extractor takes them, float32 in 0..255."""
+        x = resized(images, self.resize, side)
+        # The network subtracts 128 and divides by 128: this gives it 2 x / 255 - 1.
+        return x * (256 / 255) if self.scale == "unit" else x
+
+
+@runtime_checkable
+class Pictures(Protocol):
+    """Images to be seen: real ones, or generated from seeds."""
+
+    @property
+    def floating(self) -> bool:
+        """Whether pixels are floats in [-1, 1], to be quantised, and not bytes."""
+        ...
+
+    @property
+    def what(self) -> str:
+        """What the images are called in progress and errors."""
+        ...
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """What the images are: equal identities mean equal images."""
+        ...
+
+    @property
+    def indices(self) -> Sequence[int]:
+        """The numbers of the images."""
+        ...
+
+    def read(self, indices: Sequence[int]) -> Iterator[tuple[int, Picture | DataError]]:
+        """Yield each image, or what is wrong with it."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class RealPictures:
+    """Images of a dataset by number."""
+
+    dataset: Dataset
+    indices: Sequence[int]
+    what: str = "real images"
+    floating: bool = False
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """What the images are."""
+        return {"dataset": dict(self.dataset.identity), "images": indices_identity(self.indices)}
+
+    def read(self, indices: Sequence[int]) -> Iterator[tuple[int, Picture | DataError]]:
+        """Yield each image, or what is wrong with it."""
+        for index in indices:
+            try:
+                yield index, self.dataset.read(index)
+            except DataError as error:
+                yield index, error
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class GeneratedPictures:
+    """Images of a generator by seed; `identity` says what generator, or is None: nothing is kept."""
+
+    generator: ImageGenerator
+    indices: Sequence[int]
+    batch: int
+    identity: Mapping[str, Any]
+    what: str = "generated images"
+    floating: bool = True
+
+    def read(self, indices: Sequence[int]) -> Iterator[tuple[int, Picture | DataError]]:
+        """Yield each image."""
+        for start in range(0, len(indices), self.batch):
+            seeds = indices[start : start + self.batch]
+            images = self.generator.synthesize(self.generator.draw_latents(seeds))
+            check_finite(images)
+            yield from zip(seeds, map(Picture, to_rgb(images)), strict=True)
+
+
+def indices_identity(indices: Sequence[int]) -> str:
+    """Return which images are meant, in few words where they are a range."""
+    if list(indices) == list(range(indices[0], indices[0] + len(indices))):
+        return f"{indices[0]}..{indices[-1]}"
+    return str(np.asarray(indices, np.int64).tobytes().hex())
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """All features of one view, and what happened on the way."""
+
+    statistics: FeatureStatistics
+    spatial: Rows | None
+    bad: Mapping[int, str]
+    notes: Mapping[str, int]
+
+
+def first_of(seen: Seen, count: int | None) -> Seen:
+    """Return the features of the first images, or of all."""
+    if count is None or count >= len(seen.statistics):
+        return seen
+    statistics = seen.statistics
+    return dataclasses.replace(
+        seen,
+        statistics=FeatureStatistics(
+            indices=statistics.indices[:count],
+            features=statistics.features[:count],
+            logits=None if statistics.logits is None else statistics.logits[:count],
+        ),
+        spatial=None if seen.spatial is None else seen.spatial[:count],
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """Which part of the shards this process makes: those whose number is `rank` modulo `world`."""
+
+    rank: int = 0
+    world: int = 1
+
+
+def alone() -> None:
+    """Wait for nobody."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class FeaturePass:
+    """Sees images through one extractor in several views, keeping features in a store."""
+
+    extractor: FeatureExtractor
+    progress: Progress
+    device: str
+    share: Share = Share()  # frozen
+    barrier: Callable[[], None] = alone
+
+    def key(self, pictures: Pictures, view: View) -> dict[str, Any]:
+        """Return everything that the features depend on."""
+        return {
+            "extractor": dict(self.extractor.identity),
+            "view": dataclasses.asdict(view),
+            "images": dict(pictures.identity),
+            "device": self.device,
+            "torch": torch.__version__,
+            "layout": [BATCH, 1],
+        }
+
+    def see(
+        self, pictures: Pictures, views: Sequence[View], store: FeatureStore, *, logits: bool
+    ) -> dict[View, Seen]:
+        """Return the features of every view; shards that are stored are not made again."""
+        keys = {view: self.key(pictures, view) for view in views}
+        total = len(pictures.indices)
+        done = 0
+        for number in shard_numbers(total):
+            part = shard_range(number, pictures.indices)
+            if number % self.share.world == self.share.rank:
+                absent = [view for view in views if not store.has(keys[view], number)]
+                if absent:
+                    wanted = {view: keys[view] for view in absent}
+                    self.make(pictures, part, wanted, number, store, (done, total))
+            done += len(part)
+            self.progress(pictures.what, done, total)
+        self.barrier()
+        return {
+            view: self.collected(pictures, view, keys[view], store, logits=logits) for view in views
+        }
+
+    def collected(
+        self,
+        pictures: Pictures,
+        view: View,
+        key: Mapping[str, Any],
+        store: FeatureStore,
+        *,
+        logits: bool,
+    ) -> Seen:
+        """Return the stored shards of one view as one."""
+        shards = []
+        for number in shard_numbers(len(pictures.indices)):
+            shard = store.load(key, number, logits=logits)
+            if shard is None:
+                part = shard_range(number, pictures.indices)
+                self.make(pictures, part, {view: key}, number, store, (0, len(part)))
+                shard = store.load(key, number, logits=logits)
+            if shard is None:
+                msg = f"{store.shard_file(key, number)}: cannot be read back after writing"
+                raise DataError(msg)
+            shards.append(shard)
+        kept = [shard for shard in shards if len(shard.statistics)]
+        if not kept:
+            first = next(iter(shards[0].bad.values()))
+            msg = f"{pictures.what}: none of {len(pictures.indices)} can be read: {first}"
+            raise DataError(msg)
+        notes: dict[str, int] = {}
+        for shard in shards:
+            for note, count in shard.notes.items():
+                notes[note] = notes.get(note, 0) + count
+        spatials = [shard.spatial for shard in kept if shard.spatial is not None]
+        return Seen(
+            statistics=merged([shard.statistics for shard in kept]),
+            spatial=np.concatenate(spatials) if len(spatials) == len(kept) else None,
+            bad={index: reason for shard in shards for index, reason in shard.bad.items()},
+            notes=notes,
+        )
+
+    def make(
+        self,
+        pictures: Pictures,
+        indices: Sequence[int],
+        keys: Mapping[View, Mapping[str, Any]],
+        number: int,
+        store: FeatureStore,
+        so_far: tuple[int, int],
+    ) -> None:
+        """See one shard's images in these views and store them."""
+        rows: dict[View, list[tuple[list[int], Features]]] = {view: [] for view in keys}
+        bad: dict[int, str] = {}
+        notes: dict[str, int] = {}
+        done, total = so_far
+        starts = range(0, len(indices), BATCH)
+        chunks = (list(indices[start : start + BATCH]) for start in starts)
+        with torch.inference_mode():
+            for batch in self.ahead(pictures, chunks):
+                good: list[tuple[int, Tensor]] = []
+                for index, found in batch:
+                    if isinstance(found, DataError):
+                        bad[index] = str(found)
+                        continue
+                    if found.note:
+                        notes[found.note] = notes.get(found.note, 0) + 1
+                    good.append((index, found.pixels))
+                if good:
+                    numbers = [index for index, _ in good]
+                    for view, features in self.seen([p for _, p in good], list(keys)).items():
+                        rows[view].append((numbers, features))
+                done += len(batch)
+                self.progress(pictures.what, done, total)
+        for view, key in keys.items():
+            store.save(key, number, shard_of(rows[view], bad, notes))
+
+    def ahead(
+        self, pictures: Pictures, chunks: Iterator[list[int]]
+    ) -> Iterator[list[tuple[int, Picture | DataError]]]:
+        """Yield batches of images; files are read one batch ahead."""
+        if pictures.floating:
+            # A generator shares the device with the extractor: there is nothing to overlap.
+            for chunk in chunks:
+                yield list(pictures.read(chunk))
+            return
+        with ThreadPoolExecutor(1) as reader:
+            waiting = None
+            for chunk in chunks:
+                following = reader.submit(list, pictures.read(chunk))
+                if waiting is not None:
+                    yield waiting.result()
+                waiting = following
+            if waiting is not None:
+                yield waiting.result()
+
+    def seen(self, pixels: Sequence[Tensor], views: Sequence[View]) -> dict[View, Features]:
+        """Return the features of up to a batch of images, of one size or of several."""
+        seen: dict[View, Features] = {}
+        for view in views:
+            with strict_precision():
+                found = [self.extractor(group) for group in self.prepared(pixels, view)]
+            seen[view] = joined(found, spatial=view.spatial)
+        return seen
+
+    def prepared(self, pixels: Sequence[Tensor], view: View) -> list[Tensor]:
+        """Return images as the extractor takes them: one batch, or one a size if it takes any."""
+        quantised = [self.quantised(image, view).to(self.device)[None] for image in pixels]
+        side = self.extractor.side
+        if len({image.shape for image in quantised}) == 1:
+            return [view.prepared(torch.cat(quantised), side or 0)]
+        single = [view.prepared(image, side or 0) for image in quantised]
+        return single if side is None else [torch.cat(single)]
+
+    def quantised(self, image: Tensor, view: View) -> Tensor:
+        """Return an image as the view takes it from a generator; bytes stay bytes."""
+        return QUANTISERS[view.quantisation](image) if image.is_floating_point() else image
+
+
+def joined(found: Sequence[Features], *, spatial: bool) -> Features:
+    """Return the features of several calls as one, on the host."""
+
+    def column(parts: Sequence[Tensor | None]) -> Tensor | None:
+        there = [part for part in parts if part is not None]
+        return torch.cat(there).float().cpu() if len(there) == len(parts) else None
+
+    return Features(
+        torch.cat([one.pooled for one in found]).float().cpu(),
+        column([one.logits for one in found]),
+        column([one.spatial for one in found]) if spatial else None,
+    )
+
+
+def shard_of(
+    rows: Sequence[tuple[list[int], Features]], bad: Mapping[int, str], notes: Mapping[str, int]
+) -> Shard:
+    """Return what is stored of one shard."""
+    indices = [index for numbers, _ in rows for index in numbers]
+
+    def column(name: str) -> Rows | None:
+        parts = [getattr(features, name) for _, features in rows]
+        if not parts or any(part is None for part in parts):
+            return None
+        return torch.cat(parts).numpy()
+
+    features = column("pooled")
+    return Shard(
+        statistics=FeatureStatistics.of(
+            indices,
+            np.zeros((0, 0), np.float32) if features is None else features,
+            column("logits"),
+        ),
+        spatial=column("spatial"),
+        bad=bad,
+        notes=notes,
+    )

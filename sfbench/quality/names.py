@@ -1,0 +1,104 @@
+"""What a number may be called. Numbers that are not comparable never share a name.
+
+FID, KID, IS and sFID are names for Inception-v3 of 2015 with its published weights alone; CMMD for
+the published CLIP. Everything else carries its extractor: `fd[cifar-cnn7]`. A protocol other than
+this project's own is named, too: `fid[clean-fid-0.1]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sfbench.api.protocols import FeatureExtractor
+from sfbench.quality.protocol import OWN
+
+CLIP = "clip-vitl14-336"
+MEASURES = ("precision", "recall", "density", "coverage")
+
+
+class MetricNames:
+    """The names of one protocol's metrics with one extractor."""
+
+    def __init__(self, protocol: str, extractor: FeatureExtractor) -> None:
+        self.protocol = protocol
+        self.extractor = extractor.name
+        self.standard = extractor.standard
+
+    def bracketed(self, *parts: str) -> str:
+        """Return what stands in brackets: what is needed of extractor, detail and protocol."""
+        words = [*parts, *([] if self.protocol == OWN else [self.protocol])]
+        return f"[{', '.join(words)}]" if words else ""
+
+    def named(self, standard: str, other: str, *details: str) -> str:
+        """Return the established name with the standard extractor, else ours with the extractor."""
+        if self.standard:
+            return standard + self.bracketed(*details)
+        return other + self.bracketed(self.extractor, *details)
+
+    def plain(self, metric: str) -> str:
+        """Return a name that always carries the extractor."""
+        return metric + self.bracketed(self.extractor)
+
+    @property
+    def frechet(self) -> str:
+        """The Frechet distance."""
+        return self.named("fid", "fd")
+
+    @property
+    def infinity(self) -> str:
+        """The Frechet distance extrapolated to infinitely many images."""
+        return self.named("fid_infinity", "fd_infinity")
+
+    @property
+    def spatial(self) -> str:
+        """The Frechet distance of spatial features."""
+        return self.named("sfid", "sfd")
+
+    @property
+    def kernel(self) -> str:
+        """The kernel distance over subsets."""
+        return self.named("kid", "kd")
+
+    @property
+    def whole_kernel(self) -> str:
+        """The kernel distance of whole sets."""
+        return self.named("kid_whole", "kd_whole")
+
+    @property
+    def cmmd(self) -> str:
+        """The Gaussian discrepancy of unit features."""
+        return "cmmd" if self.extractor == CLIP else f"mmd_rbf[{self.extractor}]"
+
+    @property
+    def score(self) -> str:
+        """The class score over splits."""
+        return self.named("is", "class_score")
+
+    @property
+    def single_score(self) -> str:
+        """The class score over all images."""
+        return self.named("is_single", "class_score_single")
+
+    @property
+    def neighbours(self) -> Mapping[str, str]:
+        """Precision, recall, density and coverage."""
+        return {measure: self.plain(measure) for measure in MEASURES}
+
+    @property
+    def vendi(self) -> str:
+        """The Vendi score."""
+        return self.plain("vendi")
+
+    @property
+    def copies(self) -> str:
+        """The share of suspected copies."""
+        return self.plain("copies")
+
+    @property
+    def authenticity(self) -> str:
+        """The share of images that are no nearer to a real image than real images are."""
+        return self.plain("authenticity")
+
+    def per_class(self, label: str) -> str:
+        """The Frechet distance of one class."""
+        return self.named("fid", "fd", f"class {label}")

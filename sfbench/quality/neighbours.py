@@ -1,0 +1,212 @@
+"""Measures of nearest neighbours: precision, recall, density, coverage, and copies of real images.
+
+Sources: improved precision and recall (Kynkaanniemi et al., arXiv 1904.06991), density and coverage
+(Naeem et al., arXiv 2002.09797), authenticity (Alaa et al., arXiv 2102.08921). All distances are
+Euclidean, in float64.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sfbench.quality.kernel import SUBSET_SEED, at_most, tensor
+from sfbench.quality.statistics import Rows
+from sfbench.quality.uncertainty import NORMAL_95
+
+BLOCK_BYTES = 1 << 26
+TIE = 1e-9
+"""Relative difference of two distances that rounding explains: they are equal."""
+
+EQUAL = 64 * 2.0**-52
+"""Squared distance, of the largest squared length, below which two rows are equal."""
+
+COPY_RATIO = 1 / 3
+
+Ties = Literal["<", "<="]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Share:
+    """A share of `of` images, as a count; or a mean that is no share (density), with its error."""
+
+    value: float
+    low: float
+    high: float
+    of: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Manifolds:
+    """Precision, recall, density and coverage at one k and one rule for ties."""
+
+    precision: Share
+    recall: Share
+    density: Share
+    coverage: Share
+    k: int
+    ties: Ties
+    tied: bool
+    """Whether some distance equals a radius, so that the rule decides."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Nearest:
+    """Of each generated image: its nearest real one, the distance, and two signs of copying.
+
+    `authentic`: farther from its nearest real image than that one is from any other real image.
+    `copied`: at most a third as far from its nearest real image as from the second nearest.
+    """
+
+    index: NDArray[np.int64]
+    distance: NDArray[np.float64]
+    authentic: NDArray[np.bool_]
+    copied: NDArray[np.bool_]
+
+
+def share(count: int, of: int) -> Share:
+    """Return a share with Wilson's 95 % binomial interval."""
+    p, z = count / of, NORMAL_95
+    centre = (p + z * z / (2 * of)) / (1 + z * z / of)
+    half = z * math.sqrt(p * (1 - p) / of + z * z / (4 * of * of)) / (1 + z * z / of)
+    low, high = centre - half if count else 0.0, centre + half if count < of else 1.0
+    return Share(p, low, high, of)
+
+
+def distances(first: Tensor, second: Tensor) -> Tensor:
+    """Return Euclidean distances [first, second] of float64 rows."""
+    lengths = (second**2).sum(dim=1)
+    squared = torch.mm(first, second.T).mul_(-2).add_(lengths)
+    squared.add_((first**2).sum(dim=1, keepdim=True))
+    # What is left of equal rows is rounding of their squares.
+    least = EQUAL * float(lengths.max())
+    cleaned: Tensor = torch.threshold_(squared, least, 0.0)
+    return cleaned.sqrt_()
+
+
+def block_rows(others: Tensor) -> int:
+    """Return how many rows to compare with all the others at once: 64 MiB of distances."""
+    return max(BLOCK_BYTES // (8 * len(others)), 1)
+
+
+def radii(rows: Tensor, k: int) -> Tensor:
+    """Return each row's distance to its k-th nearest other row."""
+    return torch.cat(
+        [
+            distances(part, rows).kthvalue(k + 1, dim=1).values
+            for part in torch.split(rows, block_rows(rows))
+        ]
+    )
+
+
+def centred(generated: Rows, real: Rows, seed: int) -> tuple[Tensor, Tensor]:
+    """Return at most 10,000 rows of each set, shifted so that rounding is least."""
+    first, second = tensor(at_most(generated, seed)), tensor(at_most(real, seed))
+    middle = second.mean(dim=0)
+    return first - middle, second - middle
+
+
+def manifolds(
+    generated: Rows, real: Rows, *, k: int, seed: int = SUBSET_SEED
+) -> dict[Ties, Manifolds]:
+    """Return the four measures for both rules, from one pass over all pairs.
+
+    Of sets over 10,000 rows, as many are drawn with the seed. Raises ValueError when a set has no
+    k-th neighbour.
+    """
+    if min(len(generated), len(real)) <= k:
+        msg = f"{min(len(generated), len(real))} images; more than k = {k} are needed"
+        raise ValueError(msg)
+    fake, true = centred(generated, real, seed)
+    real_radii, fake_radii = radii(true, k), radii(fake, k)
+    within = {rule: torch.zeros(len(fake), dtype=torch.long) for rule in ("<", "<=")}
+    recalled = {rule: torch.zeros(len(true), dtype=torch.bool) for rule in ("<", "<=")}
+    nearest = torch.full((len(true),), math.inf, dtype=torch.float64)
+    tied = False
+    size = block_rows(true)
+    for start in range(0, len(fake), size):
+        part = slice(start, start + size)
+        block = distances(fake[part], true)
+        own = fake_radii[part, None]
+        strict, loose = block < real_radii * (1 - TIE), block <= real_radii * (1 + TIE)
+        within["<"][part], within["<="][part] = strict.sum(dim=1), loose.sum(dim=1)
+        near, far = block < own * (1 - TIE), block <= own * (1 + TIE)
+        recalled["<"] |= near.any(dim=0)
+        recalled["<="] |= far.any(dim=0)
+        nearest = torch.minimum(nearest, block.min(dim=0).values)
+        tied = tied or not torch.equal(strict, loose) or not torch.equal(near, far)
+    covered = {"<": nearest < real_radii * (1 - TIE), "<=": nearest <= real_radii * (1 + TIE)}
+    rules: tuple[Ties, Ties] = ("<", "<=")
+    return {
+        rule: Manifolds(
+            precision=share(int((within[rule] > 0).sum()), len(fake)),
+            recall=share(int(recalled[rule].sum()), len(true)),
+            density=mean_share(within[rule].double() / k),
+            coverage=share(int(covered[rule].sum()), len(true)),
+            k=k,
+            ties=rule,
+            tied=tied,
+        )
+        for rule in rules
+    }
+
+
+def mean_share(values: Tensor) -> Share:
+    """Return a mean with its normal interval; density may exceed 1."""
+    mean = float(values.mean())
+    error = float(values.std()) / math.sqrt(len(values))
+    return Share(mean, max(mean - NORMAL_95 * error, 0.0), mean + NORMAL_95 * error, len(values))
+
+
+def nearest_real(generated: Rows, real: Rows) -> Nearest:
+    """Return the nearest real row of each generated row.
+
+    Authentic: Alaa et al., section 4.3 (dgm-eval's AuthPct). Copied: the ratio of Yoon et al.,
+    "Diffusion Probabilistic Models Generalize when They Fail to Memorize" (2023).
+    """
+    near = nearest_rows(generated, real, 2)
+    true = tensor(real)
+    true -= true.mean(dim=0)
+    index, two = torch.from_numpy(near.index[:, 0]), torch.from_numpy(near.distance)
+    needed, place = torch.unique(index, return_inverse=True)
+    spacing = torch.cat(
+        [
+            distances(true[part], true).kthvalue(2, dim=1).values
+            for part in torch.split(needed, block_rows(true))
+        ]
+    )
+    distance = two[:, 0]
+    return Nearest(
+        index=index.numpy(),
+        distance=distance.numpy(),
+        authentic=(distance > spacing[place] * (1 + TIE)).numpy(),
+        copied=(distance <= COPY_RATIO * two[:, 1]).numpy(),
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class NearestRows:
+    """Numbers and distances [generated, count] of the nearest real rows, nearest first."""
+
+    index: NDArray[np.int64]
+    distance: NDArray[np.float64]
+
+
+def nearest_rows(generated: Rows, real: Rows, count: int) -> NearestRows:
+    """Return the nearest real rows of each generated row."""
+    middle = tensor(real).mean(dim=0)
+    fake, true = tensor(generated) - middle, tensor(real) - middle
+    found = [
+        torch.topk(distances(part, true), count, largest=False)
+        for part in torch.split(fake, block_rows(true))
+    ]
+    return NearestRows(
+        torch.cat([one.indices for one in found]).numpy(),
+        torch.cat([one.values for one in found]).numpy(),
+    )

@@ -1,0 +1,138 @@
+"""Protocols: how a package makes its numbers, as data. One TOML file each in protocols/."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sfbench.api.errors import UsageError
+
+if TYPE_CHECKING:
+    from sfbench.quality.frechet import Algebra
+    from sfbench.quality.inception_score import Division, Order
+    from sfbench.quality.kernel import Draws
+    from sfbench.quality.neighbours import Ties
+
+FOLDER = Path(__file__).with_name("protocols")
+OWN = "sfbench"
+AUTO = "auto"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class FrechetWay:
+    """Divisor N - ddof of the covariance, linear algebra, and the mean's precision."""
+
+    ddof: int
+    algebra: Algebra
+    mean: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class KernelWay:
+    """Subsets and their draws; `least` images, where a package refuses fewer."""
+
+    subsets: int
+    subset_size: int
+    draws: Draws
+    seed: int
+    least: int = 2
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreWay:
+    """Splits of the Inception Score and the order of samples."""
+
+    splits: int
+    order: Order
+    division: Division
+    ddof: int
+    seed: int
+    split_size: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class NeighboursWay:
+    """k and the rule for ties of precision, recall, density and coverage."""
+
+    k: int
+    ties: Ties
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Samples:
+    """How many images a package takes at most, the first ones; None: all."""
+
+    generated: int | None = None
+    real: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class More:
+    """What else a protocol measures."""
+
+    whole_kernel: bool = False
+    single_split: bool = False
+    infinity: bool = False
+    vendi: bool = False
+    copies: bool = False
+    spatial: bool = False
+    cmmd: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Protocol:
+    """One package's way from images to numbers; None for what it does not measure."""
+
+    name: str
+    summary: str
+    source: str
+    extractor: str
+    quantisation: str
+    resize: str
+    scale: str
+    notes: tuple[str, ...]
+    frechet: FrechetWay | None = None
+    kernel: KernelWay | None = None
+    score: ScoreWay | None = None
+    neighbours: NeighboursWay | None = None
+    more: More = More()  # frozen
+    samples: Samples = Samples()  # frozen
+    absent: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+PARTS = {
+    "frechet": FrechetWay,
+    "kernel": KernelWay,
+    "score": ScoreWay,
+    "neighbours": NeighboursWay,
+    "more": More,
+    "samples": Samples,
+}
+
+
+def read_protocol(name: str) -> Protocol:
+    """Return the protocol of that name; raises UsageError naming those there are."""
+    path = FOLDER / f"{name}.toml"
+    if name not in protocol_names():
+        msg = f"--protocol {name}: expected all or some of {', '.join(protocol_names())}"
+        raise UsageError(msg)
+    document: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    document["notes"] = tuple(document["notes"])
+    for part, kind in PARTS.items():
+        if part in document:
+            document[part] = kind(**document[part])
+    return Protocol(**document)
+
+
+def protocol_names() -> list[str]:
+    """Return the names of all protocols, our own first."""
+    return sorted((path.stem for path in FOLDER.glob("*.toml")), key=lambda n: (n != OWN, n))
+
+
+def read_protocols(text: str) -> Sequence[Protocol]:
+    """Return the protocols that "all" or names with commas stand for."""
+    names = protocol_names() if text == "all" else list(dict.fromkeys(text.split(",")))
+    return [read_protocol(name) for name in names]

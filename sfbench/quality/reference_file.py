@@ -1,0 +1,80 @@
+"""Statistics files of other packages, read and written: mean and covariance of features as .npz.
+
+pytorch-fid and clean-fid: `mu`, `sigma`; guided-diffusion (ADM) adds `mu_s`, `sigma_s` of spatial
+features. Files written here also say how they were made (`sfbench`, JSON) and of how many images.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sfbench.api.errors import DataError
+from sfbench.quality.feature_store import write_archive
+from sfbench.quality.statistics import Moments
+
+MANY = 1 << 40
+"""The count taken where a file does not say it: as good as exact."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceFile:
+    """Moments of features, of spatial features where the file has them, and how they were made."""
+
+    moments: Moments
+    about: Mapping[str, Any]
+
+
+def is_reference_file(path: Path) -> bool:
+    """Return whether a file is an .npz with a mean and a covariance and no images."""
+    if path.suffix.lower() != ".npz" or not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        names = {name.removesuffix(".npy") for name in archive.namelist()}
+    return {"mu", "sigma"} <= names and "arr_0" not in names
+
+
+def read_reference(path: Path) -> ReferenceFile:
+    """Return the statistics; nothing is unpickled.
+
+    Raises DataError for arrays that are no mean and covariance.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            mean, covariance = archive["mu"], archive["sigma"]
+            count = int(archive["count"]) if "count" in archive.files else MANY
+            about = json.loads(str(archive["sfbench"])) if "sfbench" in archive.files else {}
+    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+        msg = f"{path}: cannot be read as statistics ({error}); expected an .npz with mu and sigma"
+        raise DataError(msg) from None
+    width = mean.shape[-1] if mean.ndim else 0
+    if mean.ndim != 1 or covariance.shape != (width, width):
+        msg = f"{path}: mu {mean.shape} and sigma {covariance.shape} are no mean and covariance"
+        raise DataError(msg)
+    finite = np.isfinite(mean).all() and np.isfinite(covariance).all()
+    if not finite or not np.allclose(covariance, covariance.T, rtol=1e-5, atol=1e-8):
+        msg = f"{path}: sigma is not finite and symmetric; expected a covariance"
+        raise DataError(msg)
+    moments = Moments(count, mean.astype(np.float64), covariance.astype(np.float64))
+    return ReferenceFile(moments=moments, about=about)
+
+
+def write_reference(
+    path: Path, moments: Moments, about: Mapping[str, Any], spatial: Moments | None = None
+) -> None:
+    """Write statistics that pytorch-fid, clean-fid, dgm-eval and guided-diffusion read."""
+    arrays = {
+        "mu": moments.mean,
+        "sigma": moments.covariance,
+        "count": np.array(moments.count),
+        "sfbench": np.array(json.dumps(dict(about), sort_keys=True)),
+    }
+    if spatial is not None:
+        arrays |= {"mu_s": spatial.mean, "sigma_s": spatial.covariance}
+    write_archive(path, arrays)

@@ -1,0 +1,66 @@
+"""Reference statistics of a set of images: mean and covariance by a protocol, ready to be shared."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sfbench.api.protocols import FeatureExtractor
+from sfbench.quality.comparison import view_of
+from sfbench.quality.feature_store import FeatureStore
+from sfbench.quality.features import FeaturePass, Pictures
+from sfbench.quality.protocol import Protocol
+from sfbench.quality.reference_file import write_reference
+from sfbench.quality.statistics import Moments, moments_of
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ImageStatistics:
+    """Moments of features (and of spatial ones, where the protocol has them), and their story."""
+
+    moments: Moments
+    spatial: Moments | None
+    about: Mapping[str, Any]
+
+    def write(self, path: Path) -> None:
+        """Write them as other packages read them."""
+        write_reference(path, self.moments, self.about, self.spatial)
+
+    def told(self, path: Path | None) -> str:
+        """Return in a line what they are and where they went."""
+        about = self.about
+        place = "kept in the feature store" if path is None else f"written to {path}"
+        return (
+            f"{self.moments.count:,} images of {about['name']}: {about['extractor']['name']}, "
+            f"{len(self.moments.mean)} features, protocol {about['protocol']}; {place}"
+        )
+
+
+def image_statistics(
+    pictures: Pictures,
+    protocol: Protocol,
+    extractor: FeatureExtractor,
+    forward: FeaturePass,
+    store: FeatureStore,
+) -> ImageStatistics:
+    """Return the statistics of the images, seen as the protocol does."""
+    view = view_of(protocol, extractor, floating=pictures.floating)
+    seen = forward.see(pictures, [view], store, logits=False)[view]
+    ddof = 1 if protocol.frechet is None else protocol.frechet.ddof
+    dataset = pictures.identity["dataset"]
+    return ImageStatistics(
+        moments=moments_of(seen.statistics.features, ddof),
+        spatial=None if seen.spatial is None else moments_of(seen.spatial, ddof),
+        about={
+            "name": dataset["name"],
+            "sha256": dataset["sha256"],
+            "images": pictures.identity["images"],
+            "count": len(seen.statistics),
+            "unreadable": len(seen.bad),
+            "protocol": protocol.name,
+            "ddof": ddof,
+            "extractor": dict(extractor.identity) | {"resize": view.resize, "scale": view.scale},
+        },
+    )

@@ -1,0 +1,95 @@
+"""Readings of one evaluation as a table for a terminal of 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from sfbench.records import Reading
+from sfbench.report.table import ABSENT, number
+
+DIGITS = 4
+
+
+def readings_table(readings: Sequence[Reading]) -> RenderableType:
+    """Return values with intervals, values without bias, and counts; then what a reader must know."""
+    return Group(*(part for part in parts(readings) if part is not None))
+
+
+def parts(readings: Sequence[Reading]) -> Iterator[RenderableType | None]:
+    """Yield the heading, the table, and the notes under it."""
+    measured = [reading for reading in readings if reading.value is not None]
+    if measured:
+        yield Text("\n".join(heading(measured)))
+        yield table(measured)
+    for line in notes(readings):
+        yield Text(line)
+
+
+def heading(measured: Sequence[Reading]) -> list[str]:
+    """Return what is compared with what."""
+    how = measured[0].how
+    reference = how["reference"]
+    digest = reference.get("sha256")
+    name = f"{reference.get('name')}" + (f" ({digest[:8]})" if digest else "")
+    count = how["real"]
+    real = f"{count:,} real" if count is not None else "an unknown number of real"
+    return [f"{how['generated']:,} images against {real} of {name}"]
+
+
+def table(measured: Sequence[Reading]) -> Table:
+    """Return one row a reading; with its count where that is not the heading's for all."""
+    counts = {reading.how["generated"] for reading in measured}
+    columns = ["value", "95 % interval", "debiased", *(["N"] if len(counts) > 1 else [])]
+    found = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    found.add_column("metric", overflow="fold")
+    for name in columns:
+        found.add_column(name, justify="right", no_wrap=True)
+    for reading in measured:
+        interval = ABSENT
+        if reading.low is not None and reading.high is not None:
+            interval = f"{number(reading.low, DIGITS)} .. {number(reading.high, DIGITS)}"
+        cells = [
+            number(reading.value, DIGITS),
+            interval,
+            number(reading.how.get("debiased"), DIGITS),
+            f"{reading.how['generated']:,}",
+        ]
+        found.add_row(Text(reading.metric), *cells[: len(columns)])
+    return found
+
+
+def notes(readings: Sequence[Reading]) -> list[str]:
+    """Return extractors, warnings, what was wrong with images, and what has no value."""
+    lines: dict[str, None] = {}
+    absent: dict[str, list[str]] = {}
+    for reading in readings:
+        how = reading.how
+        if reading.value is None:
+            absent.setdefault(str(reading.reason), []).append(reading.metric)
+            continue
+        lines[extractor_line(how)] = None
+        if "warning" in how:
+            lines[f"! {reading.metric}: {how['warning']}"] = None
+        for which, count, converted in zip(
+            ("images", "reference"), how["unreadable"], how["converted"], strict=True
+        ):
+            if count:
+                lines[f"! {which}: {count} could not be read and are left out"] = None
+            for note, times in sorted(converted.items()):
+                lines[f"  {which}: {times} {note}"] = None
+    return [*lines, *(f"- {', '.join(names)}: {reason}" for reason, names in absent.items())]
+
+
+def extractor_line(how: Any) -> str:
+    """Return what saw the images, and how."""
+    extractor = how["extractor"]
+    return (
+        f"  {how['protocol']}: {extractor['name']} ({extractor['weights_sha256'][:8]}), "
+        f"resize {extractor['resize']}, {extractor['features']} features"
+    )
