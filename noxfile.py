@@ -47,7 +47,7 @@ def imports(session: nox.Session) -> None:
 
 @nox.session(python="3.11")
 def bench(session: nox.Session) -> None:
-    """Time the quality path against its peers, interleaved: minutes, no test. `-- resize` for a part."""
+    """Time the quality path against its peers, interleaved: minutes. `-- resize` for a part."""
     installed(session, *PINNED, "-e", ".", "--group", "test")
     session.run("python", "scripts/bench_quality.py", *session.posargs)
 

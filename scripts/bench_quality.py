@@ -25,13 +25,13 @@ from cleanfid import fid as clean_fid
 from cleanfid.resize import make_resizer
 from PIL import Image
 from random_inception import random_inception
+from torch.utils.data import Dataset
 from torch_fidelity import calculate_metrics, register_feature_extractor
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 from torch_fidelity.interpolate_compat_tensorflow import (
     interpolate_bilinear_2d_like_tensorflow1x,
 )
-from torch.utils.data import Dataset
 
 from sfbench.api.spec import ExtractorRequest
 from sfbench.data.files import FileDataset

@@ -1,4 +1,4 @@
-"""Show that the embedded extractor's distance rises with damage: a table and a plot for docs/.
+"""Show that the embedded extractor's distance rises with damage: the table and plot of docs/.
 
     python scripts/sensitivity.py CIFAR10-TEST.zip --out docs/embedded-extractor
 
@@ -179,7 +179,7 @@ def main() -> None:
         ("shapes, 256 px", climbed(extractor, ShapesDataset(256), arguments.count // 5, 5)),
     ]
     text = "\n\n".join(table(title, found) for title, found in sets)
-    arguments.out.with_suffix(".table.md").write_text(text + "\n")
+    print(text)
     plot(arguments.out.with_suffix(".svg"), sets)
     sys.exit(any(order < 1 for _, found in sets for *_, order in found))
 

@@ -244,6 +244,8 @@ class Trial:
         )
         found = list(probe(generator))
         self.readings.extend(found)
+        if any(sum(reading.how.get("unreadable", ())) for reading in found):
+            self.flags.append("unreadable")
         if not spec.synthesizes and all(reading.value is None for reading in found):
             raise SkippedError(found[0].reason)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -92,15 +93,15 @@ class ArrayDataset:
 def read_arrays(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     """Return images and class numbers of an array file; nothing is unpickled."""
     try:
-        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+        if path.suffix.lower() == ".npy":
+            return np.load(path, mmap_mode="r", allow_pickle=False), None
+        # Opened here: numpy leaves a damaged file open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            if ADM_KEY not in archive.files:
+                there = ", ".join(archive.files) or "nothing"
+                msg = f"{path}: holds {there}; expected images {ADM_KEY}"
+                raise DataError(msg)
+            return archive[ADM_KEY], archive["arr_1"] if "arr_1" in archive.files else None
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         msg = f"{path}: cannot be read as an array file ({error})"
         raise DataError(msg) from None
-    if isinstance(loaded, np.ndarray):
-        return loaded, None
-    with loaded:
-        if ADM_KEY not in loaded.files:
-            msg = f"{path}: holds {', '.join(loaded.files) or 'nothing'}; expected images {ADM_KEY}"
-            raise DataError(msg)
-        labels = loaded["arr_1"] if "arr_1" in loaded.files else None
-        return loaded[ADM_KEY], labels

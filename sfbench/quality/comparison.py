@@ -28,6 +28,8 @@ Passes = Callable[[FeatureExtractor], FeaturePass]
 
 OWN_RESIZE = "own"
 BYTES = "bytes"
+SHOWN = 5
+"""Unreadable images that a reading names; all of them are counted."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +153,9 @@ class Comparison:
             "real": count,
             "reference": identity.get("dataset", identity),
             "unreadable": [len(generated.bad), 0 if seen is None else len(seen.bad)],
+            "left_out": [*generated.bad.values(), *({} if seen is None else seen.bad).values()][
+                :SHOWN
+            ],
             "converted": [dict(generated.notes), {} if seen is None else dict(seen.notes)],
         }
 

@@ -110,6 +110,8 @@ def choose(text: str, weights: str, torch_home: Path, offered: Sequence[Offer]) 
             msg = f"--extractor-weights {weights}: {EMBEDDED} has its own; leave the option out"
             raise UsageError(msg)
         return Source(kind=EMBEDDED, sha256=embedded_card()["sha256"])
+    if weights == "auto" and not found[0].weights and found[0].variants is None:
+        return Source(kind=name)
     path, digest = find_weights(name, found[0].weights, weights, torch_home)
     return Source(kind=name, path=str(path), sha256=digest)
 

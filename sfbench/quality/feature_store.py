@@ -79,7 +79,8 @@ class FeatureStore:
         """Return a shard with the parts wanted, or None for a damaged file, which is removed."""
         path = self.shard_file(key, number)
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            # Opened here: numpy leaves a damaged file open.
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 about = json.loads(str(archive["about"]))
                 names = set(archive.files)
                 return Shard(

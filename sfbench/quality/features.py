@@ -24,8 +24,16 @@ from sfbench.pixels import QUANTISERS, to_rgb
 from sfbench.quality.feature_store import FeatureStore, Shard, shard_numbers, shard_range
 from sfbench.quality.resizing import resized
 from sfbench.quality.statistics import FeatureStatistics, Rows, merged
+from sfbench.registry import code_digest
 
 BATCH = 32
+SEEING_CODE = (
+    "sfbench.api.images",
+    "sfbench.pixels",
+    "sfbench.quality.features",
+    "sfbench.quality.resizing",
+)
+"""Whose source decides what a feature is, beside the extractor's own module."""
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many images are done, and of how many."""
 
@@ -182,6 +190,7 @@ class FeaturePass:
         """Return everything that the features depend on."""
         return {
             "extractor": dict(self.extractor.identity),
+            "code": code_digest([type(self.extractor).__module__, *SEEING_CODE]),
             "view": dataclasses.asdict(view),
             "images": dict(pictures.identity),
             "device": self.device,

@@ -128,4 +128,4 @@ def looks_sorted(logits: Rows) -> bool:
     by_chance = float((shares**2).sum())
     same = float((classes[1:] == classes[:-1]).mean())
     noise = np.sqrt(by_chance * (1 - by_chance) / len(classes))
-    return same > by_chance + 5 * noise and same > min(RUN_FACTOR * by_chance, 0.9)
+    return same > by_chance + 5 * float(noise) and same > min(RUN_FACTOR * by_chance, 0.9)

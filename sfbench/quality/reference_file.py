@@ -46,7 +46,7 @@ def read_reference(path: Path) -> ReferenceFile:
     Raises DataError for arrays that are no mean and covariance.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             mean, covariance = archive["mu"], archive["sigma"]
             count = int(archive["count"]) if "count" in archive.files else MANY
             about = json.loads(str(archive["sfbench"])) if "sfbench" in archive.files else {}

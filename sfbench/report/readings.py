@@ -89,7 +89,8 @@ def notes(readings: Sequence[Reading]) -> list[str]:
 def extractor_line(how: Any) -> str:
     """Return what saw the images, and how."""
     extractor = how["extractor"]
+    digest = extractor["weights_sha256"]
     return (
-        f"  {how['protocol']}: {extractor['name']} ({extractor['weights_sha256'][:8]}), "
+        f"  {how['protocol']}: {extractor['name']}{f' ({digest[:8]})' if digest else ''}, "
         f"resize {extractor['resize']}, {extractor['features']} features"
     )

@@ -115,7 +115,7 @@ def test_what_lies_beside_the_images_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["ein Bild – ü.PNG", "../up.png", "/root.png", "a\\b.png", "x" * 200 + ".png"]
+    "name", ["ein Bild + ü.PNG", "../up.png", "/root.png", "a\\b.png", "x" * 200 + ".png"]
 )
 def test_odd_names_in_a_zip_are_read(name: str, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "odd.zip", "w") as file:

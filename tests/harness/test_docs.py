@@ -35,7 +35,10 @@ def test_every_command_in_the_docs_is_one_the_command_line_takes(line: str) -> N
     _, name, *arguments = shlex.split(line)
     if name == "--install-completion":
         return
-    group.commands[name].make_context(name, arguments)  # type: ignore[attr-defined]
+    command = group.commands[name]  # type: ignore[attr-defined]
+    if hasattr(command, "commands"):
+        command, arguments = command.commands[arguments[0]], arguments[1:]
+    command.make_context(name, arguments)
 
 
 @pytest.mark.fast
@@ -51,7 +54,7 @@ def test_every_hook_is_documented_and_every_command_listed() -> None:
 def test_the_plugin_of_the_docs_has_under_30_lines_and_holds_to_the_contract(
     sfbench: Command, tmp_path: Path
 ) -> None:
-    (source,) = blocks(ROOT / "docs" / "write-a-plugin.md", "python")
+    source, _ = blocks(ROOT / "docs" / "write-a-plugin.md", "python")
     assert len(source.splitlines()) < 30
     (tmp_path / "my_generator.py").write_text(source)
     done = sfbench("check", "my_generator.py", "--json")
@@ -66,3 +69,16 @@ def test_the_suite_of_the_docs_can_be_read(tmp_path: Path) -> None:
     first, second = read_suite(tmp_path / "suite.toml")
     assert first.model == "styleformer,styleformer-linformer"
     assert second.option == ("preset=cifar10-large",)
+
+
+def test_the_extractor_of_the_docs_holds_to_its_contract_and_measures(
+    sfbench: Command, tmp_path: Path
+) -> None:
+    _, source = blocks(ROOT / "docs" / "write-a-plugin.md", "python")
+    (tmp_path / "colours.py").write_text(source)
+    listed = sfbench("list", "extractors", "--plugin", "colours.py")
+    assert "16 mean colours" in listed.stdout
+    asked = ("--plugin", "colours.py", "--extractor", "colours", "--samples", "40", "--json")
+    done = sfbench("quality", "--images", "shapes", "--reference", "shapes", "--res", "16", *asked)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)[0]["metric"] == "fd[colours]"

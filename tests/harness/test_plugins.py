@@ -189,5 +189,8 @@ def test_report_of_an_empty_store_says_so_and_exits_5(sfbench: Command) -> None:
 def test_doctor_reports_without_changing_anything(sfbench: Command) -> None:
     facts = json.loads(sfbench("doctor", "--json").stdout)
     assert facts["machine"]["cpus"] >= 1
-    assert facts["inception"]["state"] == "not there"
+    files = {row["file"]: row for row in facts["extractor_weights"]}
+    assert files["weights-inception-2015-12-05-6726825d.pth"]["size"] == 95_628_359
+    assert files["ViT-L-14-336px.pt"]["sha256"].startswith("3035c92b")
+    assert {row["state"] for row in files.values()} == {"not there"}
     assert "fd[...]" in sfbench("doctor").stdout

@@ -18,10 +18,10 @@ from sfbench.api.spec import WeightsFile
 from sfbench.data.shapes import CLASSES, ShapesDataset
 from sfbench.pixels import to_bytes, to_rgb
 from sfbench.quality import weights
+from sfbench.quality.extractors import choose, offers, open_extractor
 from sfbench.quality.frechet import frechet_distance
 from sfbench.quality.inception_score import inception_score
 from sfbench.quality.kernel import kernel_distance, subset_discrepancy
-from sfbench.quality.extractors import choose, offers, open_extractor
 from sfbench.quality.names import MetricNames
 from sfbench.quality.probe import QualityProbe
 from sfbench.quality.published import EMBEDDED, INCEPTION, STANDARD, embedded_card
@@ -299,7 +299,7 @@ def test_a_failed_download_says_where_to_put_the_file(tmp_path: Path) -> None:
 def test_inception_is_chosen_from_the_cache_only_with_the_right_digest(tmp_path: Path) -> None:
     there = offers([])
     assert choose("auto", "auto", tmp_path, there).kind == EMBEDDED
-    with pytest.raises(WeightsError, match="no weights at .*--extractor-weights download"):
+    with pytest.raises(WeightsError, match=r"no weights at .*--extractor-weights download"):
         choose(INCEPTION, "auto", tmp_path, there)
     cached = weights.place(STANDARD, tmp_path)
     cached.parent.mkdir(parents=True)

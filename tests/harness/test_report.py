@@ -13,7 +13,7 @@ from sfbench.report import frame, table
 
 pytestmark = pytest.mark.fast
 HOW = {
-    "extractor": {"name": "untrained-64"},
+    "extractor": {"name": "cifar-cnn7"},
     "generated": 128,
     "real": 128,
     "reference": {"name": "shapes", "sha256": None},
@@ -49,7 +49,7 @@ def made(model: str = "styleformer-linformer", rate: float = 10.0, **changes: ob
             Reading(metric="latency.p50", unit="s", value=0.02),
             Reading(metric="memory.host_peak", unit="bytes", value=3 << 30),
             Reading(metric="parameters", unit="", value=35_020_000),
-            Reading(metric="fd[untrained-64]", unit="", value=18.4, how=HOW),
+            Reading(metric="fd[cifar-cnn7]", unit="", value=18.4, how=HOW),
             Reading(metric="fid", unit="", reason="no weights"),
         ),
     }
@@ -69,11 +69,11 @@ def test_the_table_shows_every_column_within_80_characters() -> None:
         assert word in text
     assert "ok · random fp32 eager b8" in text
     assert "…" not in text
-    assert "FD = fd[untrained-64]\n128 generated, 128 real of shapes" in text
+    assert "FD = fd[cifar-cnn7]\n128 generated, 128 real of shapes" in text
 
 
 def test_a_missing_quality_is_explained_in_its_own_row_alone() -> None:
-    none = (Reading(metric="fd[untrained-64]", unit="", reason="8 images given"),)
+    none = (Reading(metric="fd[cifar-cnn7]", unit="", reason="8 images given"),)
     text = drawn([made(), made("other", readings=none)])
     assert text.count("quality not measured: ") == 1
     assert "other 256 px: quality not measured: 8 images given" in text
@@ -100,9 +100,9 @@ def test_a_failed_case_is_a_row_with_its_reason() -> None:
 
 def test_numbers_on_another_basis_stand_in_another_table() -> None:
     other = {**HOW, "generated": 64}
-    readings = (Reading(metric="fd[untrained-64]", unit="", value=3.0, how=other),)
+    readings = (Reading(metric="fd[cifar-cnn7]", unit="", value=3.0, how=other),)
     text = drawn([made(), made("other", readings=readings)])
-    assert text.count("FD = fd[untrained-64]") == 2
+    assert text.count("FD = fd[cifar-cnn7]") == 2
 
 
 def test_trials_are_combined_by_their_geometric_mean_with_a_t_interval() -> None:

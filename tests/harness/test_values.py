@@ -26,7 +26,7 @@ CASE = Case(
     mode="eager",
     device="cpu",
     data=Source(kind="shapes"),
-    extractor=Source(kind="untrained-64"),
+    extractor=Source(kind="cifar-cnn7"),
     measure=("speed", "quality"),
     samples=128,
     seed=0,

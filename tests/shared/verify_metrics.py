@@ -308,4 +308,5 @@ def verify(path: Path) -> bool:
 if __name__ == "__main__":
     if len(sys.argv) == 1:
         sys.exit(__doc__)
-    sys.exit(not all([verify(Path(name)) for name in sys.argv[1:]]))
+    results = [verify(Path(name)) for name in sys.argv[1:]]
+    sys.exit(not all(results))
