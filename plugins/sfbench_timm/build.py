@@ -92,13 +92,16 @@ def by_name(request: ExtractorRequest) -> TimmExtractor:
     """
     name = str(request.variant)
     model = created(name)
-    if hasattr(model, "reset_classifier"):
-        model.reset_classifier(0)
-    state = read_tensors(required(request))
-    kept = set(model.state_dict())
-    if not isinstance(model, VisionTransformer):
-        # The classifier is gone from the model; a file of the whole network still has it.
-        state = {key: tensor for key, tensor in state.items() if key in kept or "fc" not in key}
+    model.reset_classifier(0)
+    heads = model.pretrained_cfg["classifier"] or ()
+    heads = (heads,) if isinstance(heads, str) else tuple(heads)
+    # A file of the whole network still has the classifier.
+    starts = tuple(f"{head}." for head in heads)
+    state = {
+        key: tensor
+        for key, tensor in read_tensors(required(request)).items()
+        if not key.startswith(starts)
+    }
     load(model, state, request)
     label = f"timm-{name}-{str(request.sha256)[:8]}"
     return TimmExtractor(request, label, model, "pil-bicubic")
@@ -126,8 +129,6 @@ def load(model: Any, state: Mapping[str, Tensor], request: ExtractorRequest) -> 
     names = dict(state)
     if isinstance(model, VisionTransformer):
         names = checkpoint_filter_fn(names, model)
-        if model.num_classes == 0:
-            names = {key: tensor for key, tensor in names.items() if not key.startswith("head.")}
     try:
         model.load_state_dict(names)
     except RuntimeError as error:

@@ -117,8 +117,10 @@ class ImageCollection:
         try:
             with Image.open(io.BytesIO(self.read_bytes(name))) as opened:
                 rgb, note = to_rgb(ImageOps.exif_transpose(opened))
+        except UnidentifiedImageError:
+            msg = f"{self.path}: {name} cannot be read as an image (of no known format, or cut off)"
+            raise DataError(msg) from None
         except (
-            UnidentifiedImageError,
             OSError,
             SyntaxError,
             ValueError,
