@@ -246,7 +246,9 @@ def bench_metrics(weights: Path, place: Path) -> None:
 def bench_frechet(_weights: Path, _place: Path) -> None:
     """The Frechet distance from moments of full rank, 2048 features."""
     source = np.random.default_rng(0)
-    mix = source.normal(size=(DIMENSION, DIMENSION)) / math.sqrt(DIMENSION)
+    rotation, _ = np.linalg.qr(source.normal(size=(DIMENSION, DIMENSION)))
+    # Variances over four decades, about as features of Inception have them.
+    mix = np.logspace(0, -2, DIMENSION)[:, None] * rotation.T
     first, second = (
         moments_of((source.normal(size=(3 * DIMENSION, DIMENSION)) @ mix).astype(np.float32))
         for _ in range(2)

@@ -14,6 +14,9 @@ import torch
 
 from sfbench.quality.statistics import Matrix, Moments
 
+ROUNDING = 64 * 2.0**-52
+"""Of the largest eigenvalue: what rounding alone may leave of one that is zero."""
+
 Algebra = Literal["exact", "eigvals", "sqrtm"]
 """How tr (S1 S2)^(1/2) is found: exactly, or as other packages do."""
 
@@ -34,7 +37,9 @@ def trace_of_root(first: Moments, second: Moments) -> float:
     """Return tr (S1 S2)^(1/2).
 
     The eigenvalues of S1 S2 are those of L^T S2 L with S1 = L L^T, which is symmetric; where a
-    covariance is rank-deficient (N <= D) the trace is the nuclear norm of A^T B with S = A A^T.
+    covariance is rank-deficient the trace is the nuclear norm of A^T B with S = A A^T. The fast way
+    errs by less than 1e-12 of the trace up to condition numbers of 1e13; it is left where an
+    eigenvalue cannot be told from rounding, whose square root would count.
     """
     dimension = len(first.mean)
     if min(first.count, second.count) > dimension and not np.array_equal(
@@ -43,9 +48,9 @@ def trace_of_root(first: Moments, second: Moments) -> float:
         lower, failed = torch.linalg.cholesky_ex(torch.from_numpy(first.covariance))
         if not failed:
             product = lower.T @ torch.from_numpy(second.covariance) @ lower
-            values = torch.linalg.eigvalsh(product)
-            if values[0] > dimension * np.finfo(np.float64).eps * values[-1]:
-                return float(values.sqrt().sum())
+            values = np.linalg.eigvalsh(product.numpy())
+            if values[0] > ROUNDING * values[-1]:
+                return float(np.sqrt(values).sum())
     factors = square_root_factor(first.covariance), square_root_factor(second.covariance)
     return float(torch.linalg.svdvals(factors[0].T @ factors[1]).sum())
 
