@@ -39,9 +39,10 @@ from sfbench.data.shapes import ShapesDataset
 from sfbench.data.sources import locate
 from sfbench.quality.comparison import Comparison
 from sfbench.quality.feature_store import FeatureStore
-from sfbench.quality.features import FeaturePass, RealPictures, View
+from sfbench.quality.features import FeaturePass, View
 from sfbench.quality.frechet import frechet_distance
 from sfbench.quality.inception import LAYERS, InceptionExtractor
+from sfbench.quality.pictures import RealPictures
 from sfbench.quality.protocol import read_protocol
 from sfbench.quality.resizing import pil_bicubic, tf1_bilinear
 from sfbench.quality.statistics import Moments, moments_of

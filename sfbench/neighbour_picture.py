@@ -12,8 +12,8 @@ from torch import Tensor
 from sfbench.api.errors import DataError, UsageError
 from sfbench.pixels import to_bytes
 from sfbench.quality.comparison import Comparison, view_of
-from sfbench.quality.features import Pictures
 from sfbench.quality.neighbours import nearest_rows
+from sfbench.quality.pictures import Pictures
 from sfbench.quality.protocol import OWN, read_protocol
 from sfbench.quality.reference_file import ReferenceFile
 from sfbench.quality.resizing import pil_bicubic

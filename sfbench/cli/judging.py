@@ -97,8 +97,10 @@ class Bench:
 
     def real(self, text: str, flag: str) -> Any:
         """Return the images of a file, folder or built-in name."""
-        from sfbench.quality.features import RealPictures  # torch comes with it
-        from sfbench.quality.probe import chosen  # torch comes with it
+        from sfbench.quality.pictures import (
+            RealPictures,  # torch comes with it
+            chosen,  # torch comes with it
+        )
 
         source = sources.locate(text, flag)
         resolution = self.asked.resolution
@@ -124,7 +126,7 @@ class Bench:
     def drawn(self) -> Any:
         """Return the images of a model; image i is that of seed i."""
         from sfbench.building import build
-        from sfbench.quality.features import GeneratedPictures  # torch comes with it
+        from sfbench.quality.pictures import GeneratedPictures  # torch comes with it
         from sfbench.registry import find_generator
         from sfbench.run.grid import Request, make_plan
 

@@ -10,13 +10,15 @@ import numpy as np
 
 from sfbench.api.errors import DataError, UsageError, WeightsError
 from sfbench.api.protocols import FeatureExtractor
-from sfbench.quality.evaluate import Evaluation, Reference
+from sfbench.quality.evaluate import Evaluation
 from sfbench.quality.feature_store import FeatureStore
-from sfbench.quality.features import FeaturePass, Pictures, Seen, View, first_of
+from sfbench.quality.features import FeaturePass, Seen, View, first_of
 from sfbench.quality.frechet import frechet_distance
 from sfbench.quality.names import MetricNames
+from sfbench.quality.pictures import Pictures
 from sfbench.quality.protocol import AUTO, Protocol
 from sfbench.quality.published import INCEPTION
+from sfbench.quality.reference import Reference
 from sfbench.quality.reference_file import MANY, ReferenceFile
 from sfbench.quality.statistics import moments_of
 from sfbench.records import Reading

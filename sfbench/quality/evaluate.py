@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
-
 from sfbench.api.protocols import FeatureExtractor
 from sfbench.quality.features import Seen
-from sfbench.quality.frechet import Algebra, frechet_distance
+from sfbench.quality.frechet import frechet_distance
 from sfbench.quality.inception_score import inception_score, looks_sorted
 from sfbench.quality.kernel import MOST_ROWS, Discrepancy, cmmd, kernel_distance, whole_discrepancy
 from sfbench.quality.names import MetricNames
 from sfbench.quality.neighbours import Share, manifolds, nearest_real, share
 from sfbench.quality.protocol import FrechetWay, Protocol
-from sfbench.quality.statistics import Moments, Rows, moments_of
+from sfbench.quality.reference import Reference, protocol_frechet
+from sfbench.quality.statistics import Moments, moments_of
 from sfbench.quality.uncertainty import (
     Estimate,
     frechet_error,
@@ -34,19 +32,6 @@ ENOUGH_FOR_BIAS = 4
 
 AUTHENTIC = "farther from its nearest real image than that is from any other real image"
 COPIED = "at most a third as far from its nearest real image as from the second nearest"
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Reference:
-    """What generated images are compared with: features, or moments alone (a statistics file)."""
-
-    seen: Seen | None
-    moments: Moments
-
-    @property
-    def features(self) -> Rows | None:
-        """The features, where there are any."""
-        return None if self.seen is None else self.seen.statistics.features
 
 
 class Evaluation:
@@ -370,22 +355,3 @@ class Evaluation:
                 interval="binomial (Wilson)",
                 rule=rule,
             )
-
-
-def protocol_frechet(
-    way: FrechetWay, features: Rows, moments: Moments, reference: Reference, algebra: Algebra
-) -> float:
-    """Return the distance with a protocol's divisor and mean, by the algebra given."""
-    first = adjusted(way, moments, features)
-    second = adjusted(way, reference.moments, reference.features)
-    return frechet_distance(first, second, algebra)
-
-
-def adjusted(way: FrechetWay, moments: Moments, features: Rows | None) -> Moments:
-    """Return moments with the protocol's divisor, and its float32 mean where it takes one."""
-    mean = moments.mean
-    if way.mean == "float32" and features is not None:
-        mean = features.mean(axis=0, dtype=np.float32).astype(np.float64)
-    factor = (moments.count - 1) / max(moments.count - way.ddof, 1)
-    covariance = moments.covariance if factor == 1 else moments.covariance * factor
-    return Moments(moments.count, mean, covariance)

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator
 from sfbench.api.errors import UsageError
 from sfbench.api.protocols import FeatureExtractor
 from sfbench.quality.comparison import Comparison
-from sfbench.quality.evaluate import Reference, protocol_frechet
 from sfbench.quality.features import Seen, View, first_of
 from sfbench.quality.inception_score import inception_score
 from sfbench.quality.kernel import kernel_distance
 from sfbench.quality.protocol import FrechetWay, Protocol
+from sfbench.quality.reference import Reference, protocol_frechet
 from sfbench.quality.reference_file import ReferenceFile
 from sfbench.quality.statistics import moments_of
 

@@ -10,18 +10,18 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sfbench.api.errors import DataError
-from sfbench.api.protocols import Dataset, FeatureExtractor, Features, ImageGenerator, Picture
-from sfbench.contract import check_finite
+from sfbench.api.protocols import FeatureExtractor, Features, Picture
 from sfbench.device import strict_precision
-from sfbench.pixels import QUANTISERS, to_rgb
+from sfbench.pixels import QUANTISERS
 from sfbench.quality.feature_store import FeatureStore, Shard, shard_numbers, shard_range
+from sfbench.quality.pictures import Pictures
 from sfbench.quality.resizing import resized
 from sfbench.quality.statistics import FeatureStatistics, Rows, merged
 from sfbench.registry import code_digest
@@ -57,85 +57,6 @@ class View:
         x = resized(images, self.resize, side)
         # The network subtracts 128 and divides by 128: this gives it 2 x / 255 - 1.
         return x * (256 / 255) if self.scale == "unit" else x
-
-
-@runtime_checkable
-class Pictures(Protocol):
-    """Images to be seen: real ones, or generated from seeds."""
-
-    @property
-    def floating(self) -> bool:
-        """Whether pixels are floats in [-1, 1], to be quantised, and not bytes."""
-        ...
-
-    @property
-    def what(self) -> str:
-        """What the images are called in progress and errors."""
-        ...
-
-    @property
-    def identity(self) -> Mapping[str, Any]:
-        """What the images are: equal identities mean equal images."""
-        ...
-
-    @property
-    def indices(self) -> Sequence[int]:
-        """The numbers of the images."""
-        ...
-
-    def read(self, indices: Sequence[int]) -> Iterator[tuple[int, Picture | DataError]]:
-        """Yield each image, or what is wrong with it."""
-        ...
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class RealPictures:
-    """Images of a dataset by number."""
-
-    dataset: Dataset
-    indices: Sequence[int]
-    what: str = "real images"
-    floating: bool = False
-
-    @property
-    def identity(self) -> Mapping[str, Any]:
-        """What the images are."""
-        return {"dataset": dict(self.dataset.identity), "images": indices_identity(self.indices)}
-
-    def read(self, indices: Sequence[int]) -> Iterator[tuple[int, Picture | DataError]]:
-        """Yield each image, or what is wrong with it."""
-        for index in indices:
-            try:
-                yield index, self.dataset.read(index)
-            except DataError as error:
-                yield index, error
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class GeneratedPictures:
-    """Images of a generator by seed; `identity` says what generator, or is None: nothing is kept."""
-
-    generator: ImageGenerator
-    indices: Sequence[int]
-    batch: int
-    identity: Mapping[str, Any]
-    what: str = "generated images"
-    floating: bool = True
-
-    def read(self, indices: Sequence[int]) -> Iterator[tuple[int, Picture | DataError]]:
-        """Yield each image."""
-        for start in range(0, len(indices), self.batch):
-            seeds = indices[start : start + self.batch]
-            images = self.generator.synthesize(self.generator.draw_latents(seeds))
-            check_finite(images)
-            yield from zip(seeds, map(Picture, to_rgb(images)), strict=True)
-
-
-def indices_identity(indices: Sequence[int]) -> str:
-    """Return which images are meant, in few words where they are a range."""
-    if list(indices) == list(range(indices[0], indices[0] + len(indices))):
-        return f"{indices[0]}..{indices[-1]}"
-    return str(np.asarray(indices, np.int64).tobytes().hex())
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,13 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from sfbench.api.protocols import Dataset, FeatureExtractor, ImageGenerator
 from sfbench.quality.comparison import Comparison
 from sfbench.quality.feature_store import FeatureStore
-from sfbench.quality.features import FeaturePass, GeneratedPictures, Progress, RealPictures
+from sfbench.quality.features import FeaturePass, Progress
 from sfbench.quality.names import MetricNames
+from sfbench.quality.pictures import GeneratedPictures, RealPictures, chosen
 from sfbench.quality.protocol import OWN, read_protocol
 from sfbench.records import Reading
 
@@ -79,11 +78,3 @@ class QualityProbe:
     def real_indices(self) -> list[int]:
         """Return as many real images as generated ones, if there are, by a seeded shuffle of all."""
         return chosen(len(self.dataset), self.samples, self.seed)
-
-
-def chosen(there: int, wanted: int | None, seed: int) -> list[int]:
-    """Return the numbers of at most `wanted` of the images, a seeded choice, in order."""
-    if wanted is None or wanted >= there:
-        return list(range(there))
-    order = np.random.RandomState(seed).permutation(there)[:wanted]
-    return sorted(int(index) for index in order)

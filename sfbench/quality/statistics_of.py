@@ -10,7 +10,8 @@ from typing import Any
 from sfbench.api.protocols import FeatureExtractor
 from sfbench.quality.comparison import view_of
 from sfbench.quality.feature_store import FeatureStore
-from sfbench.quality.features import FeaturePass, Pictures
+from sfbench.quality.features import FeaturePass
+from sfbench.quality.pictures import Pictures
 from sfbench.quality.protocol import Protocol
 from sfbench.quality.reference_file import write_reference
 from sfbench.quality.statistics import Moments, moments_of

@@ -20,9 +20,10 @@ from sfbench.quality import feature_store
 from sfbench.quality.comparison import Comparison
 from sfbench.quality.explain import Explanation
 from sfbench.quality.feature_store import FeatureStore
-from sfbench.quality.features import FeaturePass, RealPictures, Share, View
+from sfbench.quality.features import FeaturePass, Share, View
 from sfbench.quality.inception_score import inception_score, looks_sorted
 from sfbench.quality.neighbours import manifolds, nearest_real, share
+from sfbench.quality.pictures import RealPictures
 from sfbench.quality.protocol import protocol_names, read_protocol, read_protocols
 from sfbench.quality.reference_file import MANY, is_reference_file, read_reference, write_reference
 from sfbench.quality.resizing import RESIZERS, pil_bicubic, resized, tf1_bilinear

@@ -19,8 +19,9 @@ from sfbench.api.spec import ExtractorRequest
 from sfbench.data.sources import locate, open_dataset
 from sfbench.quality.comparison import Comparison
 from sfbench.quality.feature_store import FeatureStore
-from sfbench.quality.features import FeaturePass, RealPictures
+from sfbench.quality.features import FeaturePass
 from sfbench.quality.inception import InceptionExtractor
+from sfbench.quality.pictures import RealPictures
 from sfbench.quality.protocol import read_protocol
 from sfbench.quality.weights import file_sha256
 from sfbench.records import Reading

@@ -1,0 +1,101 @@
+"""Sets of images to be seen: real ones by number, generated ones by seed."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from sfbench.api.errors import DataError
+from sfbench.api.protocols import Dataset, ImageGenerator, Picture
+from sfbench.contract import check_finite
+from sfbench.pixels import to_rgb
+
+
+@runtime_checkable
+class Pictures(Protocol):
+    """Images to be seen: real ones, or generated from seeds."""
+
+    @property
+    def floating(self) -> bool:
+        """Whether pixels are floats in [-1, 1], to be quantised, and not bytes."""
+        ...
+
+    @property
+    def what(self) -> str:
+        """What the images are called in progress and errors."""
+        ...
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """What the images are: equal identities mean equal images."""
+        ...
+
+    @property
+    def indices(self) -> Sequence[int]:
+        """The numbers of the images."""
+        ...
+
+    def read(self, indices: Sequence[int]) -> Iterator[tuple[int, Picture | DataError]]:
+        """Yield each image, or what is wrong with it."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class RealPictures:
+    """Images of a dataset by number."""
+
+    dataset: Dataset
+    indices: Sequence[int]
+    what: str = "real images"
+    floating: bool = False
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """What the images are."""
+        return {"dataset": dict(self.dataset.identity), "images": indices_identity(self.indices)}
+
+    def read(self, indices: Sequence[int]) -> Iterator[tuple[int, Picture | DataError]]:
+        """Yield each image, or what is wrong with it."""
+        for index in indices:
+            try:
+                yield index, self.dataset.read(index)
+            except DataError as error:
+                yield index, error
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class GeneratedPictures:
+    """Images of a generator by seed; `identity` says what generator, or is None: nothing is kept."""
+
+    generator: ImageGenerator
+    indices: Sequence[int]
+    batch: int
+    identity: Mapping[str, Any]
+    what: str = "generated images"
+    floating: bool = True
+
+    def read(self, indices: Sequence[int]) -> Iterator[tuple[int, Picture | DataError]]:
+        """Yield each image."""
+        for start in range(0, len(indices), self.batch):
+            seeds = indices[start : start + self.batch]
+            images = self.generator.synthesize(self.generator.draw_latents(seeds))
+            check_finite(images)
+            yield from zip(seeds, map(Picture, to_rgb(images)), strict=True)
+
+
+def indices_identity(indices: Sequence[int]) -> str:
+    """Return which images are meant, in few words where they are a range."""
+    if list(indices) == list(range(indices[0], indices[0] + len(indices))):
+        return f"{indices[0]}..{indices[-1]}"
+    return str(np.asarray(indices, np.int64).tobytes().hex())
+
+
+def chosen(there: int, wanted: int | None, seed: int) -> list[int]:
+    """Return the numbers of at most `wanted` of the images, a seeded choice, in order."""
+    if wanted is None or wanted >= there:
+        return list(range(there))
+    order = np.random.RandomState(seed).permutation(there)[:wanted]
+    return sorted(int(index) for index in order)

@@ -1,0 +1,44 @@
+"""What generated images are compared with, and the Frechet distance to it by a protocol."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from sfbench.quality.features import Seen
+from sfbench.quality.frechet import Algebra, frechet_distance
+from sfbench.quality.protocol import FrechetWay
+from sfbench.quality.statistics import Moments, Rows
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """What generated images are compared with: features, or moments alone (a statistics file)."""
+
+    seen: Seen | None
+    moments: Moments
+
+    @property
+    def features(self) -> Rows | None:
+        """The features, where there are any."""
+        return None if self.seen is None else self.seen.statistics.features
+
+
+def protocol_frechet(
+    way: FrechetWay, features: Rows, moments: Moments, reference: Reference, algebra: Algebra
+) -> float:
+    """Return the distance with a protocol's divisor and mean, by the algebra given."""
+    first = adjusted(way, moments, features)
+    second = adjusted(way, reference.moments, reference.features)
+    return frechet_distance(first, second, algebra)
+
+
+def adjusted(way: FrechetWay, moments: Moments, features: Rows | None) -> Moments:
+    """Return moments with the protocol's divisor, and its float32 mean where it takes one."""
+    mean = moments.mean
+    if way.mean == "float32" and features is not None:
+        mean = features.mean(axis=0, dtype=np.float32).astype(np.float64)
+    factor = (moments.count - 1) / max(moments.count - way.ddof, 1)
+    covariance = moments.covariance if factor == 1 else moments.covariance * factor
+    return Moments(moments.count, mean, covariance)
