@@ -131,10 +131,10 @@ def bench_pass(weights: Path, place: Path) -> None:
 
         def work() -> None:
             with tempfile.TemporaryDirectory() as store:
-                forward = FeaturePass(extractor=extractor, progress=lambda *_: None, device="cpu")
+                forward = FeaturePass(progress=lambda *_: None, device="cpu")
                 pictures = RealPictures(dataset=dataset, indices=range(len(images)))
-                view = View("bytes", extractor.resize)
-                forward.see(pictures, [view], FeatureStore(Path(store)), logits=True)
+                view = View(extractor, "bytes", extractor.resize)
+                forward.see(pictures, view, FeatureStore(Path(store)), logits=True)
 
         return work
 
@@ -233,9 +233,7 @@ def bench_metrics(weights: Path, place: Path) -> None:
                     reference=pictures["real"],
                     protocols=[read_protocol("sfbench")],
                     open_extractor=lambda _: fast,
-                    passes=lambda extractor: FeaturePass(
-                        extractor=extractor, progress=lambda *_: None, device="cpu"
-                    ),
+                    forward=FeaturePass(progress=lambda *_: None, device="cpu"),
                     stores=(store, store),
                     extractor=fast.name,
                 ).readings()

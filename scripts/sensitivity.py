@@ -96,11 +96,11 @@ def kept(labels: np.ndarray, classes: int, share: float) -> np.ndarray:
 
 def features(extractor: CifarExtractor, images: Sequence[np.ndarray]) -> Rows:
     """Return the features of uint8 images [height, width, 3]."""
-    view = View("bytes", extractor.resize)
+    view = View(extractor, "bytes", extractor.resize)
     parts = []
     for start in range(0, len(images), BATCH):
         pixels = torch.from_numpy(np.stack(images[start : start + BATCH])).permute(0, 3, 1, 2)
-        parts.append(extractor(view.prepared(pixels, extractor.side or 0)).pooled.numpy())
+        parts.append(extractor(view.prepared(pixels)).pooled.numpy())
     return np.concatenate(parts)
 
 

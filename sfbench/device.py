@@ -63,6 +63,22 @@ def cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
+def use_gpu(number: int) -> None:
+    """Compute on this GPU of the machine."""
+    import torch
+
+    torch.cuda.set_device(number)
+
+
+def processor(where: str) -> str:
+    """Return the name of what computes: the GPU in use, or the CPU."""
+    if where == "cpu":
+        return cpu_model()
+    import torch
+
+    return str(torch.cuda.get_device_name())
+
+
 def cpu_count() -> int:
     """Return the number of processors this process may use."""
     if hasattr(os, "sched_getaffinity"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,10 @@ from torch import Tensor
 from sfbench.api.errors import DataError, UsageError
 from sfbench.pixels import to_bytes
 from sfbench.quality.comparison import Comparison, view_of
+from sfbench.quality.features import Share, alone
 from sfbench.quality.neighbours import nearest_rows
 from sfbench.quality.pictures import Pictures
 from sfbench.quality.protocol import OWN, read_protocol
-from sfbench.quality.reference_file import ReferenceFile
 from sfbench.quality.resizing import pil_bicubic
 
 ROWS = 12
@@ -29,20 +30,24 @@ def draw_neighbours(comparison: Comparison, path: Path) -> str:
 
     Rows are those whose nearest real image is closest in proportion to the second nearest.
     """
-    if isinstance(comparison.reference, ReferenceFile):
+    if comparison.reference is None:
         msg = "--neighbours needs the reference images, not a statistics file"
         raise UsageError(msg)
     protocol = read_protocol(OWN)
     extractor = comparison.open_extractor(comparison.extractor or protocol.extractor)
-    forward = comparison.passes(extractor)
+    # Alone: where several processes made the features, all of them are there by now.
+    forward = dataclasses.replace(comparison.forward, share=Share(), barrier=alone)
     sets = []
     pairs = (comparison.generated, comparison.reference)
     for pictures, store in zip(pairs, comparison.stores, strict=True):
         view = view_of(protocol, extractor, floating=pictures.floating)
-        sets.append(forward.see(pictures, [view], store, logits=False)[view].statistics)
+        sets.append(forward.see(pictures, view, store, logits=False).statistics)
     generated, real = sets
     found = nearest_rows(generated.features, real.features, min(NEIGHBOURS, len(real)))
-    suspicious = np.argsort(found.distance[:, 0] / found.distance[:, -1])[:ROWS]
+    second = found.distance[:, min(1, found.distance.shape[1] - 1)]
+    # Equal to two real images is as suspicious as can be.
+    ratio = np.divide(found.distance[:, 0], second, out=np.zeros_like(second), where=second > 0)
+    suspicious = np.argsort(ratio, kind="stable")[:ROWS]
     rows = []
     for place in suspicious:
         numbers = [int(real.indices[index]) for index in found.index[place]]

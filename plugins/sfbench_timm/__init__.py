@@ -11,18 +11,32 @@ if TYPE_CHECKING:
     from sfbench.api import FeatureExtractor
 
 
+DINOV2 = WeightsFile(
+    name="dinov2_vitl14_pretrain.pth",
+    url="https://dl.fbaipublicfiles.com/dinov2/dinov2_vitl14/dinov2_vitl14_pretrain.pth",
+)
+CLIP = WeightsFile(
+    name="ViT-L-14-336px.pt",
+    url=(
+        "https://openaipublic.azureedge.net/clip/models/"
+        "3035c92b350959924f9f00213499208652fc7ea050643e8b385c2dac08641f02/ViT-L-14-336px.pt"
+    ),
+    sha256="3035c92b350959924f9f00213499208652fc7ea050643e8b385c2dac08641f02",
+)
+
+
 def build_dinov2(request: ExtractorRequest) -> FeatureExtractor:
     """Return DINOv2 ViT-L/14 at 224 pixels: the class token after the last normalisation."""
     from sfbench_timm.build import dinov2  # torch and timm come with it
 
-    return dinov2(request, "vit_large_patch14_dinov2.lvd142m", "dinov2-vitl14")
+    return dinov2(request, "vit_large_patch14_dinov2.lvd142m", "dinov2-vitl14", (DINOV2,))
 
 
 def build_clip(request: ExtractorRequest) -> FeatureExtractor:
     """Return CLIP ViT-L/14 at 336 pixels: the projected image embedding."""
     from sfbench_timm.build import clip  # torch and timm come with it
 
-    return clip(request, "vit_large_patch14_clip_quickgelu_336.openai", "clip-vitl14-336")
+    return clip(request, "vit_large_patch14_clip_quickgelu_336.openai", "clip-vitl14-336", (CLIP,))
 
 
 def build_any(request: ExtractorRequest) -> FeatureExtractor:
@@ -39,12 +53,7 @@ def sfbench_extractors() -> Iterable[ExtractorSpec]:
         name="dinov2-vitl14",
         summary="DINOv2 ViT-L/14 class token (1024 features, FD-DINOv2)",
         build=build_dinov2,
-        weights=(
-            WeightsFile(
-                name="dinov2_vitl14_pretrain.pth",
-                url="https://dl.fbaipublicfiles.com/dinov2/dinov2_vitl14/dinov2_vitl14_pretrain.pth",
-            ),
-        ),
+        weights=(DINOV2,),
         licence="Apache-2.0",
         citation="Oquab et al., arXiv 2304.07193; Stein et al., arXiv 2306.04675",
     )
@@ -52,17 +61,7 @@ def sfbench_extractors() -> Iterable[ExtractorSpec]:
         name="clip-vitl14-336",
         summary="CLIP ViT-L/14 at 336 px, projected embedding (768 features, CMMD)",
         build=build_clip,
-        weights=(
-            WeightsFile(
-                name="ViT-L-14-336px.pt",
-                url=(
-                    "https://openaipublic.azureedge.net/clip/models/"
-                    "3035c92b350959924f9f00213499208652fc7ea050643e8b385c2dac08641f02/"
-                    "ViT-L-14-336px.pt"
-                ),
-                sha256="3035c92b350959924f9f00213499208652fc7ea050643e8b385c2dac08641f02",
-            ),
-        ),
+        weights=(CLIP,),
         licence="MIT",
         citation="Radford et al., arXiv 2103.00020; Jayasumana et al., arXiv 2401.09603",
     )

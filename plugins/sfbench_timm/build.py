@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import timm
@@ -12,7 +12,14 @@ from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sfbench.api import ExtractorRequest, Features, UsageError, WeightsError, read_tensors
+from sfbench.api import (
+    ExtractorRequest,
+    Features,
+    UsageError,
+    WeightsError,
+    WeightsFile,
+    read_tensors,
+)
 
 DINOV2_SIDE = 224
 GRID_OFFSET = 0.1
@@ -23,9 +30,19 @@ class TimmExtractor:
 
     standard = False
 
-    def __init__(self, request: ExtractorRequest, name: str, model: nn.Module, resize: str) -> None:
+    def __init__(
+        self,
+        request: ExtractorRequest,
+        name: str,
+        model: nn.Module,
+        resize: str,
+        files: Sequence[WeightsFile] = (),
+    ) -> None:
         config: Mapping[str, Any] = model.pretrained_cfg  # type: ignore[assignment]  # timm's own
-        self.name = name
+        published = {file.sha256 for file in files}
+        # A name that stands for published weights is for them alone.
+        known = request.sha256 in published and request.sha256 is not None
+        self.name = name if known else f"{name}-{str(request.sha256)[:8]}"
         self.resize = resize
         self.model = model.eval().requires_grad_(requires_grad=False).to(request.device)
         self.side: int | None = config["input_size"][-1]
@@ -34,7 +51,7 @@ class TimmExtractor:
             for key in ("mean", "std")
         )
         self.identity: Mapping[str, Any] = {
-            "name": name,
+            "name": self.name,
             "weights_sha256": request.sha256,
             "features": int(model.num_features),  # type: ignore[arg-type]  # timm's own
             "timm": timm.__version__,
@@ -46,7 +63,9 @@ class TimmExtractor:
             return Features(self.model((images - self.mean) / self.deviation).flatten(1))
 
 
-def dinov2(request: ExtractorRequest, architecture: str, name: str) -> TimmExtractor:
+def dinov2(
+    request: ExtractorRequest, architecture: str, name: str, files: Sequence[WeightsFile] = ()
+) -> TimmExtractor:
     """Return a DINOv2 network at 224 pixels with the original's position grid.
 
     Raises WeightsError where the file does not fit.
@@ -57,7 +76,7 @@ def dinov2(request: ExtractorRequest, architecture: str, name: str) -> TimmExtra
         state["pos_embed"] = resampled_positions(state["pos_embed"], model.patch_embed.grid_size[0])
     load(model, state, request)
     model.pretrained_cfg = {**model.pretrained_cfg, "input_size": (3, DINOV2_SIDE, DINOV2_SIDE)}
-    return TimmExtractor(request, name, model, "pil-uint8-bicubic")
+    return TimmExtractor(request, name, model, "pil-uint8-bicubic", files)
 
 
 def resampled_positions(positions: Tensor, side: int) -> Tensor:
@@ -75,12 +94,14 @@ def resampled_positions(positions: Tensor, side: int) -> Tensor:
     return torch.cat([first, square.permute(0, 2, 3, 1).reshape(1, side * side, -1)], dim=1)
 
 
-def clip(request: ExtractorRequest, architecture: str, name: str) -> TimmExtractor:
+def clip(
+    request: ExtractorRequest, architecture: str, name: str, files: Sequence[WeightsFile] = ()
+) -> TimmExtractor:
     """Return the image side of a CLIP network, its projection included."""
     model = created(architecture)
     state = read_tensors(required(request))
     load(model, {key: tensor.float() for key, tensor in state.items()}, request)
-    extractor = TimmExtractor(request, name, model, "torch-bicubic-antialias")
+    extractor = TimmExtractor(request, name, model, "torch-bicubic-antialias", files)
     extractor.identity = {**extractor.identity, "features": int(model.num_classes)}
     return extractor
 
@@ -103,8 +124,7 @@ def by_name(request: ExtractorRequest) -> TimmExtractor:
         if not key.startswith(starts)
     }
     load(model, state, request)
-    label = f"timm-{name}-{str(request.sha256)[:8]}"
-    return TimmExtractor(request, label, model, "pil-bicubic")
+    return TimmExtractor(request, f"timm-{name}", model, "pil-bicubic")
 
 
 def created(architecture: str, **arguments: Any) -> Any:

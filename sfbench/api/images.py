@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 LABELS_FILE = "dataset.json"
+ORIENTATION = 0x0112
 MEMBER_LIMIT = 1 << 28
 RESIZE = "Pillow Lanczos on uint8, after a centre crop to a square"
 
@@ -69,7 +69,9 @@ class ImageCollection:
 
     def _all_names(self) -> Iterator[str]:
         if self.archive is None:
-            files = (file for file in self.path.rglob("*") if file.is_file())
+            # A link that leads nowhere is named when it is read, not passed over.
+            found = self.path.rglob("*")
+            files = (f for f in found if f.is_file() or (f.is_symlink() and not f.exists()))
             yield from (file.relative_to(self.path).as_posix() for file in files)
         else:
             yield from (entry.filename for entry in self.archive.infolist() if not entry.is_dir())
@@ -116,20 +118,14 @@ class ImageCollection:
         name = self.names[index]
         try:
             with Image.open(io.BytesIO(self.read_bytes(name))) as opened:
-                rgb, note = to_rgb(ImageOps.exif_transpose(opened))
+                upright = ImageOps.exif_transpose(opened)
+                rgb, note = to_rgb(upright)
+                if opened.getexif().get(ORIENTATION, 1) != 1:
+                    note = "turned upright by its EXIF orientation"
         except UnidentifiedImageError:
             msg = f"{self.path}: {name} cannot be read as an image (of no known format, or cut off)"
             raise DataError(msg) from None
-        except (
-            OSError,
-            SyntaxError,
-            ValueError,
-            RuntimeError,
-            EOFError,
-            zlib.error,
-            zipfile.BadZipFile,
-            Image.DecompressionBombError,
-        ) as error:
+        except Exception as error:  # noqa: BLE001  # decoders of strange files raise anything
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             msg = f"{self.path}: {name} cannot be read as an image ({reason})"
             raise DataError(msg) from None
@@ -152,8 +148,11 @@ class ImageCollection:
                 return hashlib.file_digest(file, "sha256").hexdigest()
         digest = hashlib.sha256()
         for name in self.names:
-            content = hashlib.sha256((self.path / name).read_bytes()).hexdigest()
-            digest.update(f"{name}\0{content}\n".encode())
+            try:
+                content = hashlib.sha256((self.path / name).read_bytes()).hexdigest()
+            except OSError as error:
+                content = f"unreadable: {error.strerror}"
+            digest.update(f"{name}\0{content}\n".encode(errors="surrogateescape"))
         return digest.hexdigest()
 
 

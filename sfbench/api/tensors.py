@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sfbench.api.errors import WeightsError
+from sfbench.api.torchscript import is_torchscript, read_torchscript
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,22 +48,9 @@ def load(path: Path) -> Mapping[str, Any]:
 
         return load_file(path)
     if is_torchscript(path):
-        with warnings.catch_warnings():
-            # Deprecated, but the format in which these networks were published.
-            warnings.simplefilter("ignore")
-            archive = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]  # torch's own
-        state: Mapping[str, Any] = archive.state_dict()
-        return state
+        return read_torchscript(path)
     document = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(document, Mapping):
         msg = f"it holds a {type(document).__name__}; expected a state dict"
         raise WeightsError(msg)
     return document
-
-
-def is_torchscript(path: Path) -> bool:
-    """Return whether the file is a TorchScript archive."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())

@@ -252,7 +252,7 @@ def data_stats_command(
     as_json: AsJson = False,
 ) -> None:
     """Compute reference statistics once, or list what is kept."""
-    from sfbench.cli import judging
+    from sfbench.cli import judging, keeping
 
     asked = judging.Asked(
         reference=source,
@@ -263,7 +263,7 @@ def data_stats_command(
         device=device,
         plugins=tuple(defaults.located(plugin)),
     )
-    raise typer.Exit(judging.stats(asked, protocol, out, clear=clear, as_json=as_json))
+    raise typer.Exit(keeping.stats(asked, protocol, out, clear=clear, as_json=as_json))
 
 
 @app.command("report")

@@ -34,6 +34,11 @@ def ranks() -> tuple[int, int]:
     return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def local_rank() -> int:
+    """Return this process's number among those on this machine."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
 def located(plugins: Sequence[str] | None) -> list[str]:
     """Return --plugin values with files as absolute paths: the same name may lie elsewhere."""
     return [str(Path(p).resolve()) if p.endswith(".py") else p for p in plugins or []]

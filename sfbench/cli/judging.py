@@ -1,12 +1,13 @@
-"""Behind `sfbench quality`, `sfbench explain` and `sfbench data stats`: images against images."""
+"""Behind `sfbench quality` and `sfbench explain`: images against images."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,11 @@ class Bench:
         self.catalogue: Catalogue = defaults.catalogue(asked.plugins, asked.disabled)
         self.rank, self.world = defaults.ranks()
         self.device = device.resolve("cpu" if defaults.gpus_hidden() else asked.device)
+        if asked.samples is not None and asked.samples < 1:
+            msg = f"--samples {asked.samples}: expected a whole number, 1 or more"
+            raise UsageError(msg)
+        if self.device == "cuda":
+            device.use_gpu(defaults.local_rank())
         threads = asked.threads or max(device.cpu_count() // self.world, 1)
         device.set_policy("fp32", threads)
         self.progress = PassProgress(sys.stderr, live=sys.stderr.isatty(), quiet=self.rank > 0)
@@ -83,17 +89,32 @@ class Bench:
         """Every extractor there is."""
         return extractors.offers(self.catalogue.extractors)
 
-    def passes(self, extractor: FeatureExtractor) -> Any:
-        """Return a feature pass with this extractor, sharing the work with other processes."""
+    @functools.cached_property
+    def forward(self) -> Any:
+        """The feature pass, sharing the work with other processes."""
         from sfbench.quality import features, ranks  # torch comes with it
 
         return features.FeaturePass(
-            extractor=extractor,
             progress=self.progress,
             device=self.device,
             share=features.Share(rank=self.rank, world=self.world),
             barrier=ranks.wait_for_all if self.world > 1 else features.alone,
         )
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Meet the other processes of a torchrun, and part from them at the end."""
+        if self.world == 1:
+            yield
+            return
+        from sfbench.quality import ranks  # torch comes with it
+
+        ranks.join()
+        try:
+            yield
+            ranks.wait_for_all()
+        finally:
+            ranks.leave()
 
     def real(self, text: str, flag: str) -> Any:
         """Return the images of a file, folder or built-in name."""
@@ -169,9 +190,10 @@ class Bench:
 
         asked = self.asked
         path = Path(asked.reference)
+        statistics, reference = None, None
         if path.is_file() and reference_file.is_reference_file(path):
-            reference: Any = reference_file.read_reference(path)
-        else:
+            statistics = reference_file.read_reference(path)
+        if statistics is None or reference_file.holds_images(path):
             reference = self.real(asked.reference, "--reference")
         generated = self.generated()
         labels = None
@@ -180,9 +202,10 @@ class Bench:
         return Comparison(
             generated=generated,
             reference=reference,
+            statistics=statistics,
             protocols=protocols,
             open_extractor=self.open_extractor,
-            passes=self.passes,
+            forward=self.forward,
             stores=(self.store, self.store),
             extractor=asked.extractor,
             per_class=labels,
@@ -212,21 +235,18 @@ def quality(asked: Asked, protocol: str, picture: Path | None, *, as_json: bool)
     protocols = list(read_protocols(protocol))
     check_picture(picture)
     bench = Bench(asked)
-    if bench.world > 1:
-        from sfbench.quality import ranks  # torch comes with it
-
-        ranks.join()
     comparison = bench.comparison(protocols)
+    if picture is not None and comparison.reference is None:
+        msg = "--neighbours needs the reference images, not a statistics file"
+        raise UsageError(msg)
     try:
-        readings = list(comparison.readings())
+        with bench.together():
+            readings = list(comparison.readings())
     except KeyboardInterrupt:
         bench.progress.clear()
         print("interrupted: finished parts are kept, the same command goes on", file=sys.stderr)
         return Exit.INTERRUPTED
     bench.progress.clear()
-    if bench.world > 1:
-        ranks.wait_for_all()
-        ranks.leave()
     if bench.rank > 0:
         return Exit.OK
     name_unreadable(comparison)
@@ -268,8 +288,13 @@ def explain(asked: Asked, first: str, second: str, *, as_json: bool) -> Exit:
     bench = Bench(asked)
     from sfbench.quality.explain import Explanation  # torch comes with it
 
-    steps = list(Explanation(bench.comparison(list(ways)), *ways).steps())
+    comparison = bench.comparison(list(ways))
+    with bench.together():
+        steps = list(Explanation(comparison, *ways).steps())
     bench.progress.clear()
+    if bench.rank > 0:
+        return Exit.OK
+    name_unreadable(comparison)
     if as_json:
         print(json.dumps([dataclasses.asdict(step) for step in steps], indent=1))
     else:
@@ -277,51 +302,4 @@ def explain(asked: Asked, first: str, second: str, *, as_json: bool) -> Exit:
 
         console().print(f"{first} -> {second}")
         console().print(steps_table(steps))
-    return Exit.OK
-
-
-def stats(asked: Asked, protocol: str, out: Path | None, *, clear: bool, as_json: bool) -> Exit:
-    """Compute and keep the features of images, and write their statistics; or list what is kept."""
-    if not asked.reference:
-        return stored(clear=clear, as_json=as_json)
-    if out is not None and out.suffix != ".npz":
-        msg = f"--out {out}: statistics are an .npz; give it that ending"
-        raise UsageError(msg)
-    way = read_protocol(protocol)
-    bench = Bench(asked)
-    from sfbench.quality.statistics_of import image_statistics  # torch comes with it
-
-    extractor = bench.open_extractor(asked.extractor or way.extractor)
-    pictures = bench.real(asked.reference, "SRC")
-    found = image_statistics(pictures, way, extractor, bench.passes(extractor), bench.store)
-    bench.progress.clear()
-    if out is not None:
-        found.write(out)
-    document = dict(found.about) | {"file": None if out is None else str(out)}
-    print(json.dumps(document, indent=1) if as_json else found.told(out))
-    return Exit.OK
-
-
-def stored(*, clear: bool, as_json: bool) -> Exit:
-    """List the sets of features that are kept, or remove them."""
-    from sfbench.quality.feature_store import FeatureStore  # numpy comes with it
-
-    store = FeatureStore(defaults.user_cache() / "sfbench" / "features")
-    if clear:
-        print(f"{store.clear()} sets of features removed from {store.folder}")
-        return Exit.OK
-    rows = store.sets()
-    if as_json:
-        print(json.dumps(rows, indent=1))
-        return Exit.OK
-    total = sum(row["bytes"] for row in rows)
-    print(f"{len(rows)} sets of features, {total / 1e6:,.1f} MB, in {store.folder}")
-    for row in rows:
-        key = row["key"]
-        images = key["images"].get("dataset", key["images"].get("model", {}))
-        name = images.get("name") or images.get("model")
-        size = f"{row['shards']:>4} shards {row['bytes'] / 1e6:>8,.1f} MB"
-        print(
-            f"  {row['folder'][:8]} {size}  {key['extractor']['name']}, {key['view']['resize']}: {name}"
-        )
     return Exit.OK

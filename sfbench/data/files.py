@@ -57,7 +57,7 @@ class ArrayDataset:
     """
 
     def __init__(self, path: Path, sha256: str) -> None:
-        self.pixels, self.classes = read_arrays(path)
+        self.pixels, classes = read_arrays(path)
         if self.pixels.dtype != np.uint8 or self.pixels.ndim != IMAGES_NDIM:
             msg = (
                 f"{path}: an array {self.pixels.dtype} {self.pixels.shape}; expected images "
@@ -67,6 +67,11 @@ class ArrayDataset:
         if self.pixels.shape[3] not in {1, 3}:
             msg = f"{path}: images with {self.pixels.shape[3]} channels last; expected 3 or 1"
             raise DataError(msg)
+        if not len(self.pixels):
+            msg = f"{path}: an array of no images"
+            raise DataError(msg)
+        numbered = classes is not None and classes.shape == (len(self.pixels),)
+        self.classes = classes if numbered else None
         self.identity: Mapping[str, Any] = {
             "name": path.name,
             "sha256": sha256,
@@ -86,7 +91,7 @@ class ArrayDataset:
         return Picture(image)
 
     def labels(self, indices: Sequence[int]) -> list[int] | None:
-        """Return class numbers (`arr_1`), or None."""
+        """Return class numbers (`arr_1`, one an image), or None."""
         return None if self.classes is None else [int(self.classes[index]) for index in indices]
 
 
@@ -102,6 +107,6 @@ def read_arrays(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
                 msg = f"{path}: holds {there}; expected images {ADM_KEY}"
                 raise DataError(msg)
             return archive[ADM_KEY], archive["arr_1"] if "arr_1" in archive.files else None
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, TypeError, AttributeError, OSError, EOFError, zipfile.BadZipFile) as error:
         msg = f"{path}: cannot be read as an array file ({error})"
         raise DataError(msg) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,20 +14,17 @@ from sfbench.api.protocols import FeatureExtractor
 from sfbench.quality.evaluate import Evaluation
 from sfbench.quality.feature_store import FeatureStore
 from sfbench.quality.features import FeaturePass, Seen, View, first_of
-from sfbench.quality.frechet import frechet_distance
 from sfbench.quality.names import MetricNames
 from sfbench.quality.pictures import Pictures
 from sfbench.quality.protocol import AUTO, Protocol
 from sfbench.quality.published import INCEPTION
 from sfbench.quality.reference import Reference
 from sfbench.quality.reference_file import MANY, ReferenceFile
-from sfbench.quality.statistics import moments_of
+from sfbench.quality.statistics import FeatureStatistics, moments_of
 from sfbench.records import Reading
 
 Opener = Callable[[str], FeatureExtractor]
 """Returns the extractor of a name ("auto" too); raises WeightsError where its weights are missing."""
-
-Passes = Callable[[FeatureExtractor], FeaturePass]
 
 OWN_RESIZE = "own"
 BYTES = "bytes"
@@ -44,16 +42,18 @@ class Absent:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Generated images against real ones, or against a statistics file.
+    """Generated images against real ones, against a statistics file, or both.
 
-    `stores`: where features of generated and of real images are kept.
+    With both (guided-diffusion's reference files) Frechet distances are to the file's statistics and
+    everything else to the images. `stores`: where features of generated and real images are kept.
     """
 
     generated: Pictures
-    reference: Pictures | ReferenceFile
+    reference: Pictures | None
+    statistics: ReferenceFile | None = None
     protocols: Sequence[Protocol]
     open_extractor: Opener
-    passes: Passes
+    forward: FeaturePass
     stores: tuple[FeatureStore, FeatureStore]
     extractor: str | None = None
     per_class: tuple[Sequence[int] | None, Sequence[int] | None] | None = None
@@ -62,67 +62,95 @@ class Comparison:
     """What could not be read, a line an image, once the readings have been made."""
 
     def readings(self) -> Iterator[Reading]:
-        """Yield the readings of all protocols, one extractor after the other."""
-        for name, protocols in self.by_extractor().items():
+        """Yield the readings of all protocols: images are read or drawn once for all of them."""
+        opened, absent = self.opened()
+        mine = self.views(opened, floating=self.generated.floating)
+        self.forward.ensure(self.generated, distinct(mine), self.stores[0])
+        theirs: dict[str, View] = {}
+        if self.reference is not None:
+            theirs = self.views(opened, floating=self.reference.floating)
+            self.forward.ensure(self.reference, distinct(theirs), self.stores[1])
+        yield from absent
+        seen = functools.lru_cache(maxsize=1)(self.generated_seen)
+        real = functools.lru_cache(maxsize=1)(self.real_seen)
+        for protocol, _ in sorted(opened, key=lambda pair: self.protocols.index(pair[0])):
+            name = protocol.name
+            refusal = None
+            if self.statistics is not None:
+                refusal = misfit(self.statistics, mine[name])
+            if refusal is not None and self.reference is None:
+                names = MetricNames(name, mine[name].extractor)
+                yield Reading(metric=names.frechet, unit="", reason=refusal)
+                continue
+            generated = first_of(seen(mine[name]), protocol.samples.generated)
+            part = None
+            if self.reference is not None:
+                part = first_of(real(theirs[name]), protocol.samples.real)
+            reference = self.against(part, None if refusal else self.statistics)
+            how = self.how(protocol, mine[name], generated, reference)
+            yield from Evaluation(
+                protocol, mine[name].extractor, generated, reference, how
+            ).readings()
+            if self.per_class is not None:
+                yield from self.of_classes(
+                    protocol, mine[name].extractor, generated, reference, how
+                )
+
+    def opened(self) -> tuple[list[tuple[Protocol, FeatureExtractor]], list[Reading]]:
+        """Return the protocols with their extractors, and null readings where one is missing.
+
+        Names that stand for one network ("auto" and Inception-v3) are one extractor.
+        """
+        opened: list[tuple[Protocol, FeatureExtractor]] = []
+        absent: list[Reading] = []
+        unique: dict[str, FeatureExtractor] = {}
+        for protocol in self.protocols:
+            name = self.extractor or protocol.extractor
             try:
                 extractor = self.open_extractor(name)
             except WeightsError as error:
                 if len(self.protocols) == 1 or self.extractor is not None:
                     raise
-                yield from (missing(protocol, name, str(error)) for protocol in protocols)
+                absent.append(missing(protocol, name, str(error)))
                 continue
-            yield from self.of_extractor(extractor, protocols)
+            key = f"{extractor.name} {dict(extractor.identity)}"
+            opened.append((protocol, unique.setdefault(key, extractor)))
+        return opened, absent
 
-    def by_extractor(self) -> dict[str, list[Protocol]]:
-        """Return the protocols by the extractor they need, or all with the one chosen."""
-        groups: dict[str, list[Protocol]] = {}
-        for protocol in self.protocols:
-            groups.setdefault(self.extractor or protocol.extractor, []).append(protocol)
-        return groups
+    def generated_seen(self, view: View) -> Seen:
+        """Return the features of the generated images, and note what could not be read."""
+        seen = self.forward.collected(self.generated, view, self.stores[0], logits=True)
+        self.note_unreadable(seen)
+        return seen
 
-    def of_extractor(
-        self, extractor: FeatureExtractor, protocols: Sequence[Protocol]
-    ) -> Iterator[Reading]:
-        """Yield the readings of the protocols that use this extractor, from one pass."""
-        mine = self.views(extractor, protocols, floating=self.generated.floating)
-        forward = self.passes(extractor)
-        generated = forward.see(
-            self.generated, list(dict.fromkeys(mine.values())), self.stores[0], logits=True
-        )
-        theirs: dict[str, View] = {}
-        real: dict[View, Seen] = {}
-        if isinstance(self.reference, ReferenceFile):
-            check_reference(self.reference, extractor)
-        else:
-            theirs = self.views(extractor, protocols, floating=self.reference.floating)
-            views = list(dict.fromkeys(theirs.values()))
-            real = forward.see(self.reference, views, self.stores[1], logits=False)
-        for seen in (*generated.values(), *real.values()):
-            self.unreadable.extend(
-                line for line in seen.bad.values() if line not in self.unreadable
+    def real_seen(self, view: View) -> Seen:
+        """Return the features of the real images, and note what could not be read."""
+        assert self.reference is not None  # noqa: S101  # asked where there are some
+        seen = self.forward.collected(self.reference, view, self.stores[1], logits=False)
+        self.note_unreadable(seen)
+        return seen
+
+    def note_unreadable(self, seen: Seen) -> None:
+        """Remember what could not be read, once."""
+        known = set(self.unreadable)
+        self.unreadable.extend(line for line in seen.bad.values() if line not in known)
+
+    def against(self, part: Seen | None, statistics: ReferenceFile | None) -> Reference:
+        """Return what the generated features are compared with."""
+        if statistics is not None:
+            return Reference(
+                seen=part, moments=statistics.moments, spatial=statistics.spatial, file=True
             )
-        moments: dict[tuple[View, int], Reference] = {}
-        for protocol in protocols:
-            seen = first_of(generated[mine[protocol.name]], protocol.samples.generated)
-            if isinstance(self.reference, ReferenceFile):
-                reference = Reference(seen=None, moments=self.reference.moments)
-            else:
-                part = first_of(real[theirs[protocol.name]], protocol.samples.real)
-                place = theirs[protocol.name], len(part.statistics)
-                if place not in moments:
-                    whole = moments_of(part.statistics.features)
-                    moments[place] = Reference(seen=part, moments=whole)
-                reference = moments[place]
-            how = self.how(protocol, extractor, mine[protocol.name], seen, reference)
-            yield from Evaluation(protocol, extractor, seen, reference, how).readings()
-            if self.per_class is not None:
-                yield from self.of_classes(protocol, extractor, seen, reference, how)
+        assert part is not None  # noqa: S101  # one of the two is there
+        spatial = None if part.spatial is None else moments_of(part.spatial)
+        moments = moments_of(part.statistics.features)
+        return Reference(seen=part, moments=moments, spatial=spatial, file=False)
 
     def views(
-        self, extractor: FeatureExtractor, protocols: Sequence[Protocol], *, floating: bool
+        self, opened: Sequence[tuple[Protocol, FeatureExtractor]], *, floating: bool
     ) -> dict[str, View]:
         """Return each protocol's view; equal ones are one, so that nothing is seen twice."""
-        views = {one.name: view_of(one, extractor, floating=floating) for one in protocols}
+        views = {one.name: view_of(one, extractor, floating=floating) for one, extractor in opened}
         # One protocol's spatial features come with the same forward for all.
         spatial = {dataclasses.replace(v, spatial=False) for v in views.values() if v.spatial}
         return {
@@ -131,29 +159,30 @@ class Comparison:
         }
 
     def how(
-        self,
-        protocol: Protocol,
-        extractor: FeatureExtractor,
-        view: View,
-        generated: Seen,
-        reference: Reference,
+        self, protocol: Protocol, view: View, generated: Seen, reference: Reference
     ) -> dict[str, Any]:
         """Return how the numbers of a protocol were made."""
         seen = reference.seen
-        identity = (
-            dict(self.reference.about) or {"name": "statistics file", "sha256": None}
-            if isinstance(self.reference, ReferenceFile)
-            else dict(self.reference.identity)
-        )
-        count = None if reference.moments.count == MANY else reference.moments.count
+        about: Mapping[str, Any]
+        if self.reference is not None:
+            identity = dict(self.reference.identity)
+            about = identity.get("dataset", identity)
+        else:
+            assert self.statistics is not None  # noqa: S101  # one of the two is there
+            about = dict(self.statistics.about) or {
+                "name": "a statistics file that does not say how it was made",
+                "sha256": None,
+            }
+        count = reference.moments.count if seen is None else len(seen.statistics)
         return {
             "protocol": protocol.name,
-            "extractor": dict(extractor.identity) | {"resize": view.resize, "scale": view.scale},
+            "extractor": dict(view.extractor.identity)
+            | {"resize": view.resize, "scale": view.scale},
             "quantisation": view.quantisation,
             "generated": len(generated.statistics),
             "images": dict(self.generated.identity),
-            "real": count,
-            "reference": identity.get("dataset", identity),
+            "real": None if count == MANY else count,
+            "reference": about,
             "unreadable": [len(generated.bad), 0 if seen is None else len(seen.bad)],
             "left_out": [*generated.bad.values(), *({} if seen is None else seen.bad).values()][
                 :SHOWN
@@ -177,34 +206,45 @@ class Comparison:
             reason = f"the {where} have no class labels (dataset.json)"
             yield Reading(metric=names.per_class("?"), unit="", reason=reason)
             return
-        way = protocol.frechet
-        ddof = 1 if way is None else way.ddof
+        if protocol.frechet is None:
+            return
         own = np.asarray(mine)[position(self.generated, generated)]
         real = np.asarray(theirs)[position(self.reference, reference.seen)]
         for label in sorted(set(real.tolist()) | set(own.tolist())):
-            sets = (
-                generated.statistics.features[own == label],
-                reference.seen.statistics.features[real == label],
-            )
-            counts = [len(rows) for rows in sets]
+            part, others = of_rows(generated, own == label), of_rows(reference.seen, real == label)
+            counts = len(part.statistics), len(others.statistics)
             metric = names.per_class(str(label))
             if min(counts) < 2:  # noqa: PLR2004  # a covariance needs two
                 reason = f"class {label}: {counts[0]} generated, {counts[1]} real; 2 of each needed"
                 yield Reading(metric=metric, unit="", reason=reason)
                 continue
-            value = frechet_distance(moments_of(sets[0], ddof), moments_of(sets[1], ddof))
-            yield Reading(
-                metric=metric,
-                unit="",
-                value=value,
-                how=dict(how) | {"generated": counts[0], "real": counts[1], "class": label},
-            )
+            told = dict(how) | {"generated": counts[0], "real": counts[1], "class": label}
+            evaluation = Evaluation(protocol, extractor, part, self.against(others, None), told)
+            yield dataclasses.replace(evaluation.frechet(protocol.frechet), metric=metric)
+
+
+def distinct(views: Mapping[str, View]) -> list[View]:
+    """Return the different ones of the views."""
+    return list(dict.fromkeys(views.values()))
+
+
+def of_rows(seen: Seen, marks: np.ndarray) -> Seen:
+    """Return the features of the marked images."""
+    statistics = seen.statistics
+    return dataclasses.replace(
+        seen,
+        statistics=FeatureStatistics(
+            indices=statistics.indices[marks], features=statistics.features[marks]
+        ),
+        spatial=None,
+    )
 
 
 def view_of(protocol: Protocol, extractor: FeatureExtractor, *, floating: bool) -> View:
     """Return a protocol's way from images to this extractor's features."""
     inception = extractor.name.startswith(INCEPTION)
     return View(
+        extractor=extractor,
         quantisation=protocol.quantisation if floating else BYTES,
         resize=extractor.resize if protocol.resize == OWN_RESIZE else protocol.resize,
         # The scale is how a package feeds Inception; other networks have their own.
@@ -226,16 +266,24 @@ def missing(protocol: Protocol, extractor: str, reason: str) -> Reading:
     return Reading(metric=metric, unit="", reason=reason)
 
 
-def check_reference(reference: ReferenceFile, extractor: FeatureExtractor) -> None:
-    """Raise where a statistics file cannot belong to this extractor.
+def misfit(reference: ReferenceFile, view: View) -> str | None:
+    """Return why a statistics file does not belong to this view, or None.
 
-    UsageError for another number of features; DataError for another network's digest.
+    Raises UsageError for another number of features, DataError for another network's digest: that
+    file belongs to no protocol with this extractor.
     """
+    extractor = view.extractor
     width, wanted = len(reference.moments.mean), extractor.identity["features"]
     if width != wanted:
         msg = f"the reference has {width} features, extractor {extractor.name} has {wanted}"
         raise UsageError(msg)
-    told = reference.about.get("extractor", {}).get("weights_sha256")
-    if told not in {None, extractor.identity["weights_sha256"]}:
-        msg = f"the reference was made with weights {told[:12]}…, not with {extractor.name}'s"
+    told = reference.about.get("extractor", {})
+    digest = told.get("weights_sha256")
+    if digest not in {None, extractor.identity["weights_sha256"]}:
+        msg = f"the reference was made with weights {digest[:12]}…, not with {extractor.name}'s"
         raise DataError(msg)
+    for name, here in (("resize", view.resize), ("scale", view.scale)):
+        there = told.get(name, here)
+        if there != here:
+            return f"the statistics file was made with {name} {there}, this protocol has {here}"
+    return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,7 +11,14 @@ from sfbench.api.protocols import FeatureExtractor
 from sfbench.quality.features import Seen
 from sfbench.quality.frechet import frechet_distance
 from sfbench.quality.inception_score import inception_score, looks_sorted
-from sfbench.quality.kernel import MOST_ROWS, Discrepancy, cmmd, kernel_distance, whole_discrepancy
+from sfbench.quality.kernel import (
+    MOST_ROWS,
+    Discrepancy,
+    at_most,
+    cmmd,
+    kernel_distance,
+    whole_discrepancy,
+)
 from sfbench.quality.names import MetricNames
 from sfbench.quality.neighbours import Share, manifolds, nearest_real, share
 from sfbench.quality.protocol import FrechetWay, Protocol
@@ -30,6 +38,8 @@ ENOUGH_FOR_BIAS = 4
 """Images a feature from which the bias of a Frechet distance is of order 1/N, as its removal needs."""
 
 
+BOTH_SETS = "influence of each image; both sets"
+ONE_SET = "influence of each generated image; the reference taken as exact"
 AUTHENTIC = "farther from its nearest real image than that is from any other real image"
 COPIED = "at most a third as far from its nearest real image as from the second nearest"
 
@@ -59,6 +69,14 @@ class Evaluation:
         return moments_of(self.features)
 
     @functools.cached_property
+    def frechet_error(self) -> float | None:
+        """The standard error of the Frechet distance; None with no more images than features."""
+        if min(self.count, self.reference.moments.count) <= self.features.shape[1]:
+            return None
+        real = self.reference.moments
+        return frechet_error(self.features, self.moments, self.reference.behind, real)
+
+    @functools.cached_property
     def discrepancy(self) -> Discrepancy:
         """The kernel discrepancy of the whole sets."""
         real = self.reference.features
@@ -77,7 +95,7 @@ class Evaluation:
             yield from self.neighbours()
         if protocol.more.vendi:
             yield self.vendi()
-        if protocol.more.copies:
+        if protocol.more.authenticity or protocol.more.copies:
             yield from self.copies()
         for metric, reason in protocol.absent.items():
             yield self.null(self.names.plain(metric), reason)
@@ -90,7 +108,7 @@ class Evaluation:
             if protocol.more.infinity:
                 yield self.infinity()
             if protocol.more.spatial:
-                yield self.spatial(protocol.frechet)
+                yield self.spatial()
         if protocol.kernel is not None:
             yield self.kernel()
             if protocol.more.whole_kernel:
@@ -118,25 +136,19 @@ class Evaluation:
     def frechet(self, way: FrechetWay) -> Reading:
         """Return the Frechet distance with its standard error and its value without bias."""
         metric = self.names.frechet
-        real = self.reference.moments
+        real, behind = self.reference.moments, self.reference.behind
         if min(self.count, real.count) < FEW:
             return self.null(metric, f"{min(self.count, real.count)} images; at least {FEW} needed")
         value = protocol_frechet(way, self.features, self.moments, self.reference, "exact")
         width = self.features.shape[1]
         fewest = min(self.count, real.count)
-        error = debiased = None
-        story = f"standard error needs more than {width} images"
-        if fewest > width:
-            error = frechet_error(self.features, self.moments, self.reference.features, real)
-            story = (
-                "influence of each image; both sets"
-                if self.reference.seen
-                else ("influence of each generated image; the reference taken as exact")
-            )
-        if self.count >= ENOUGH_FOR_BIAS * width and real.count >= ENOUGH_FOR_BIAS * width:
+        error, debiased = self.frechet_error, None
+        story = f"needs more than {width} images"
+        if error is not None:
+            story = BOTH_SETS if behind is not None else ONE_SET
+        if min(self.count, real.count) >= ENOUGH_FOR_BIAS * width:
             plain = frechet_distance(self.moments, real)
-            other = self.reference.features
-            debiased = richardson_frechet(self.features, real if other is None else other, plain)
+            debiased = richardson_frechet(self.features, real if behind is None else behind, plain)
         low, high = Estimate(value, error).bounds()
         return self.reading(
             metric,
@@ -159,30 +171,41 @@ class Evaluation:
             reason = f"{self.count} images; more than {10 * width} needed for {width} features"
             return self.null(metric, reason)
         found = frechet_infinity(self.features, self.reference.moments)
-        low, high = found.bounds()
+        error = None
+        if found.error is not None and self.frechet_error is not None:
+            error = math.hypot(found.error, self.frechet_error)
+        low, high = Estimate(found.value, error).bounds()
         return self.reading(
-            metric, found.value, low=low, high=high, interval="of the line over 1/N", points=15
+            metric,
+            found.value,
+            low=low,
+            high=high,
+            standard_error=error,
+            interval="influence of each image, and the line over 1/N",
+            points=15,
         )
 
-    def spatial(self, way: FrechetWay) -> Reading:
+    def spatial(self) -> Reading:
         """Return the Frechet distance of spatial features (sFID)."""
         metric = self.names.spatial
-        seen = self.reference.seen
-        mine = self.generated.spatial
-        theirs = None if seen is None else seen.spatial
+        mine, theirs = self.generated.spatial, self.reference.spatial
         if mine is None or theirs is None:
             who = "reference" if mine is not None else "extractor"
             return self.null(metric, f"the {who} has no spatial features")
-        first, second = moments_of(mine, way.ddof), moments_of(theirs, way.ddof)
-        value = frechet_distance(first, second)
-        if min(len(mine), len(theirs)) <= mine.shape[1]:
+        if min(len(mine), theirs.count) < FEW:
+            return self.null(
+                metric, f"{min(len(mine), theirs.count)} images; at least {FEW} needed"
+            )
+        own, width = moments_of(mine), mine.shape[1]
+        value = frechet_distance(own, theirs)
+        if min(len(mine), theirs.count) <= width:
             few = "fewer images than features: biased upwards"
-            return self.reading(metric, value, features=mine.shape[1], warning=few)
-        error = frechet_error(mine, first, theirs, second)
+            return self.reading(metric, value, features=width, warning=few)
+        seen = self.reference.seen
+        behind = None if self.reference.file or seen is None else seen.spatial
+        error = frechet_error(mine, own, behind, theirs)
         low, high = Estimate(value, error).bounds()
-        return self.reading(
-            metric, value, low=low, high=high, standard_error=error, features=mine.shape[1]
-        )
+        return self.reading(metric, value, low=low, high=high, standard_error=error, features=width)
 
     def kernel(self) -> Reading:
         """Return the kernel distance over the protocol's subsets."""
@@ -202,8 +225,10 @@ class Evaluation:
             seed=way.seed,
             draws=way.draws,
         )
-        # Subsets overlap, so their spread is no standard error: the whole sets' one is given.
+        # Chance in the images, as for the whole sets, and chance in the draws.
         error = self.discrepancy.error
+        if error is not None and found.deviation is not None:
+            error = math.sqrt(error**2 + found.deviation**2 / found.subsets)
         low, high = Estimate(found.mean, error).bounds()
         return self.reading(
             metric,
@@ -211,7 +236,7 @@ class Evaluation:
             low=low,
             high=high,
             standard_error=error,
-            interval=f"U-statistic of at most {MOST_ROWS} images of each set",
+            interval=f"U-statistic of at most {MOST_ROWS} images of each set, and the draws",
             deviation=found.deviation,
             subsets=found.subsets,
             subset_size=found.subset_size,
@@ -299,7 +324,11 @@ class Evaluation:
             reason = f"features of more than {way.k} images of each set are needed"
             yield from (self.null(metric, reason) for metric in names.values())
             return
-        both = manifolds(self.features, real, k=way.k)
+        most = min(self.count, len(real)) if way.equal else None
+        if way.rows is not None:
+            most = min(way.rows, most or way.rows)
+        generated, others = at_most(self.features, most), at_most(real, most)
+        both = manifolds(generated, others, k=way.k)
         other = both["<=" if way.ties == "<" else "<"]
         chosen = both[way.ties]
         for measure, metric in names.items():
@@ -314,7 +343,7 @@ class Evaluation:
                 interval="normal, of the mean" if measure == "density" else "binomial (Wilson)",
                 k=way.k,
                 ties=way.ties,
-                rows=[min(self.count, MOST_ROWS), min(len(real), MOST_ROWS)],
+                rows=[len(generated), len(others)],
                 warning=f"ties: {elsewhere.value:.4g} with {other.ties}" if tied else None,
             )
 
@@ -336,15 +365,15 @@ class Evaluation:
         real = self.reference.features
         if real is None or len(real) < FEW:
             reason = "features of at least 2 real images are needed"
-            yield from (
-                self.null(name, reason) for name in (self.names.authenticity, self.names.copies)
-            )
+            yield self.null(self.names.authenticity, reason)
             return
         found = nearest_real(self.features, real)
-        rules = {
-            self.names.authenticity: (found.authentic, AUTHENTIC),
-            self.names.copies: (found.copied, COPIED),
-        }
+        more = self.protocol.more
+        rules = {}
+        if more.authenticity:
+            rules[self.names.authenticity] = found.authentic, AUTHENTIC
+        if more.copies:
+            rules[self.names.copies] = found.copied, COPIED
         for metric, (marks, rule) in rules.items():
             part = share(int(marks.sum()), len(marks))
             yield self.reading(

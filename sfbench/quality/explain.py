@@ -11,13 +11,12 @@ from collections.abc import Callable, Iterator
 
 from sfbench.api.errors import UsageError
 from sfbench.api.protocols import FeatureExtractor
-from sfbench.quality.comparison import Comparison
+from sfbench.quality.comparison import Comparison, view_of
 from sfbench.quality.features import Seen, View, first_of
 from sfbench.quality.inception_score import inception_score
 from sfbench.quality.kernel import kernel_distance
 from sfbench.quality.protocol import FrechetWay, Protocol
 from sfbench.quality.reference import Reference, protocol_frechet
-from sfbench.quality.reference_file import ReferenceFile
 from sfbench.quality.statistics import moments_of
 
 
@@ -33,6 +32,7 @@ class Step:
     change: float
 
 
+FEW = 2
 Value = Callable[[Protocol], float]
 
 
@@ -46,7 +46,7 @@ class Explanation:
                 "their distances have different units and no gap to split; choose one with --extractor"
             )
             raise UsageError(msg)
-        if isinstance(comparison.reference, ReferenceFile):
+        if comparison.reference is None or comparison.statistics is not None:
             msg = "explain needs the reference images, not a statistics file"
             raise UsageError(msg)
         self.comparison = comparison
@@ -60,13 +60,23 @@ class Explanation:
         """Yield the steps for every metric that both protocols have."""
         first, second = self.first, self.second
         common = [*self.image_factors()]
+        counts = [len(self.of(which, first).statistics) for which in ("gen", "real")]
+        if min(counts) < FEW:
+            msg = f"explain: {counts[0]} and {counts[1]} images; at least {FEW} of each are needed"
+            raise UsageError(msg)
         if first.frechet and second.frechet:
             metric = "fid" if self.extractor.standard else f"fd[{self.extractor.name}]"
             yield from self.walk(metric, self.frechet, [*common, *self.frechet_factors()])
         if first.kernel and second.kernel:
             metric = "kid" if self.extractor.standard else f"kd[{self.extractor.name}]"
             yield from self.walk(metric, self.kernel, [*common, *self.kernel_factors()])
-        if first.score and second.score and self.of("gen", first).statistics.logits is not None:
+        scored = self.of("gen", first).statistics.logits is not None
+        if (
+            first.score
+            and second.score
+            and scored
+            and counts[0] >= max(first.score.splits, second.score.splits)
+        ):
             metric = "is" if self.extractor.standard else f"class_score[{self.extractor.name}]"
             yield from self.walk(metric, self.score, [*common, *self.score_factors()])
 
@@ -160,20 +170,21 @@ class Explanation:
 
     def view(self, protocol: Protocol, *, floating: bool) -> View:
         """Return a protocol's view with this extractor."""
-        views = self.comparison.views(self.extractor, [protocol], floating=floating)
-        return dataclasses.replace(views[protocol.name], spatial=False)
+        return dataclasses.replace(
+            view_of(protocol, self.extractor, floating=floating), spatial=False
+        )
 
     def of(self, which: str, protocol: Protocol) -> Seen:
         """Return the features of one set in a protocol's view, seen once."""
         pictures = self.comparison.generated if which == "gen" else self.comparison.reference
-        assert not isinstance(pictures, ReferenceFile)  # noqa: S101  # refused above
+        assert pictures is not None  # noqa: S101  # refused above
         view = self.view(protocol, floating=pictures.floating)
         if (which, view) not in self.seen:
             store = self.comparison.stores[0 if which == "gen" else 1]
-            forward = self.comparison.passes(self.extractor)
-            self.seen[which, view] = forward.see(pictures, [view], store, logits=which == "gen")[
-                view
-            ]
+            self.seen[which, view] = self.comparison.forward.see(
+                pictures, view, store, logits=which == "gen"
+            )
+            self.comparison.note_unreadable(self.seen[which, view])
         samples = protocol.samples.generated if which == "gen" else protocol.samples.real
         return first_of(self.seen[which, view], samples)
 
@@ -182,7 +193,9 @@ class Explanation:
         way = protocol.frechet
         assert way is not None  # noqa: S101  # asked by steps
         mine, real = self.of("gen", protocol), self.of("real", protocol)
-        reference = Reference(seen=real, moments=moments_of(real.statistics.features))
+        reference = Reference(
+            seen=real, moments=moments_of(real.statistics.features), spatial=None, file=False
+        )
         features = mine.statistics.features
         return protocol_frechet(way, features, moments_of(features), reference, way.algebra)
 

@@ -53,12 +53,15 @@ class FeatureStore:
         """Return whether a shard is there."""
         return self.shard_file(key, number).exists()
 
-    def save(self, key: Mapping[str, Any], number: int, shard: Shard) -> None:
+    def save(self, key: Mapping[str, Any], number: int, shard: Shard, *, name: str) -> None:
         """Write a shard beside its place and rename it there."""
         place = self.place(key)
         place.mkdir(parents=True, exist_ok=True)
         if not (place / META).exists():
-            write_whole(place / META, json.dumps(key, indent=1, sort_keys=True).encode())
+            write_whole(
+                place / META,
+                json.dumps({"name": name, "key": key}, indent=1, sort_keys=True).encode(),
+            )
         statistics = shard.statistics
         arrays: dict[str, np.ndarray] = {
             "indices": statistics.indices,
@@ -76,7 +79,7 @@ class FeatureStore:
         write_archive(self.shard_file(key, number), arrays)
 
     def load(self, key: Mapping[str, Any], number: int, *, logits: bool) -> Shard | None:
-        """Return a shard with the parts wanted, or None for a damaged file, which is removed."""
+        """Return a shard with the parts wanted, or None for a missing or damaged file."""
         path = self.shard_file(key, number)
         try:
             # Opened here: numpy leaves a damaged file open.
@@ -93,12 +96,12 @@ class FeatureStore:
                     bad={int(index): reason for index, reason in about["bad"].items()},
                     notes=about["notes"],
                 )
-        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile):
-            path.unlink(missing_ok=True)
+        except (FileNotFoundError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            # Left where it is: another process may have replaced it by now.
             return None
 
     def sets(self) -> list[dict[str, Any]]:
-        """Return what is stored: a row a set of features, with its key, shards and bytes."""
+        """Return what is stored: a row a set of features, with its name, key, shards and bytes."""
         rows = []
         for meta in sorted(self.folder.glob(f"*/{META}")):
             shards = list(meta.parent.glob("*.npz"))
@@ -107,7 +110,7 @@ class FeatureStore:
                     "folder": meta.parent.name,
                     "shards": len(shards),
                     "bytes": sum(file.stat().st_size for file in shards),
-                    "key": json.loads(meta.read_text(encoding="utf-8")),
+                    **json.loads(meta.read_text(encoding="utf-8")),
                 }
             )
         return rows

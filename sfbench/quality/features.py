@@ -1,4 +1,4 @@
-"""The feature pass: images -> resized once a way -> one forward a distinct input -> features kept.
+"""The feature pass: images, read or drawn once -> resized once a way -> one forward a distinct input.
 
 Every protocol is a view of what this pass leaves. Images go through in batches of a fixed size
 from fixed places, so that neither the caller's batch size, nor the number of processes, nor an
@@ -18,43 +18,63 @@ from torch import Tensor
 
 from sfbench.api.errors import DataError
 from sfbench.api.protocols import FeatureExtractor, Features, Picture
-from sfbench.device import strict_precision
+from sfbench.device import processor, strict_precision, versions
 from sfbench.pixels import QUANTISERS
 from sfbench.quality.feature_store import FeatureStore, Shard, shard_numbers, shard_range
 from sfbench.quality.pictures import Pictures
 from sfbench.quality.resizing import resized
-from sfbench.quality.statistics import FeatureStatistics, Rows, merged
+from sfbench.quality.statistics import FeatureStatistics, Rows
 from sfbench.registry import code_digest
 
 BATCH = 32
-SEEING_CODE = (
-    "sfbench.api.images",
-    "sfbench.pixels",
-    "sfbench.quality.features",
-    "sfbench.quality.resizing",
+SEEING_CODE = ("sfbench.api.images", "sfbench.data", "sfbench.pixels", "sfbench.quality")
+"""Whose source decides what a feature is, beside the extractor's own package."""
+SEEING_PACKAGES = (
+    "torch",
+    "torchvision",
+    "torch-fidelity",
+    "timm",
+    "pillow",
+    "numpy",
+    "safetensors",
 )
-"""Whose source decides what a feature is, beside the extractor's own module."""
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many images are done, and of how many."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class View:
-    """One way from images to features.
+    """One way from images to an extractor's features.
 
     `quantisation` applies to floating-point images alone and is "bytes" for files. `scale`: "own"
     leaves 0..255 to the extractor; "unit" feeds it x / 255 * 2 - 1 where it expects (x - 128) / 128.
     `spatial`: spatial features are kept, too.
     """
 
+    extractor: FeatureExtractor
     quantisation: str
     resize: str
     scale: str = "own"
     spatial: bool = False
 
-    def prepared(self, images: Tensor, side: int) -> Tensor:
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Everything about the way that moves a feature."""
+        # A plugin's extractor may lean on every module of its package; a file is one module.
+        package = type(self.extractor).__module__.partition(".")[0]
+        packages = () if package == "sfbench" else (package, type(self.extractor).__module__)
+        return {
+            "extractor": dict(self.extractor.identity),
+            "code": code_digest([*packages, *SEEING_CODE]),
+            "quantisation": self.quantisation,
+            "resize": self.resize,
+            "scale": self.scale,
+            "spatial": self.spatial,
+        }
+
+    def prepared(self, images: Tensor) -> Tensor:
         """Return images [batch, 3, h, w] as the extractor takes them, float32 in 0..255."""
-        x = resized(images, self.resize, side)
+        x = resized(images, self.resize, self.extractor.side or 0)
         # The network subtracts 128 and divides by 128: this gives it 2 x / 255 - 1.
         return x * (256 / 255) if self.scale == "unit" else x
 
@@ -93,36 +113,83 @@ class Share:
     world: int = 1
 
 
+class Gathered:
+    """Shards put together as they come, in arrays made once: nothing is held twice."""
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.count = 0
+        self.arrays: dict[str, np.ndarray] = {}
+        self.bad: dict[int, str] = {}
+        self.notes: dict[str, int] = {}
+
+    def add(self, shard: Shard) -> None:
+        """Take in the next shard."""
+        self.bad |= shard.bad
+        for note, count in shard.notes.items():
+            self.notes[note] = self.notes.get(note, 0) + count
+        statistics = shard.statistics
+        if not len(statistics):
+            return
+        parts: dict[str, np.ndarray | None] = {
+            "indices": statistics.indices,
+            "features": statistics.features,
+            "logits": statistics.logits,
+            "spatial": shard.spatial,
+        }
+        for name, part in parts.items():
+            if part is None:
+                continue
+            if name not in self.arrays:
+                self.arrays[name] = np.empty((self.capacity, *part.shape[1:]), part.dtype)
+            self.arrays[name][self.count : self.count + len(part)] = part
+        self.count += len(statistics)
+
+    def seen(self) -> Seen:
+        """Return everything taken in."""
+        found = {name: array[: self.count] for name, array in self.arrays.items()}
+        return Seen(
+            statistics=FeatureStatistics(
+                indices=found["indices"], features=found["features"], logits=found.get("logits")
+            ),
+            spatial=found.get("spatial"),
+            bad=self.bad,
+            notes=self.notes,
+        )
+
+
 def alone() -> None:
     """Wait for nobody."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class FeaturePass:
-    """Sees images through one extractor in several views, keeping features in a store."""
+    """Sees images in several views, keeping features in a store."""
 
-    extractor: FeatureExtractor
     progress: Progress
     device: str
     share: Share = Share()  # frozen
     barrier: Callable[[], None] = alone
 
     def key(self, pictures: Pictures, view: View) -> dict[str, Any]:
-        """Return everything that the features depend on."""
-        return {
-            "extractor": dict(self.extractor.identity),
-            "code": code_digest([type(self.extractor).__module__, *SEEING_CODE]),
-            "view": dataclasses.asdict(view),
-            "images": dict(pictures.identity),
+        """Return everything that the features depend on.
+
+        Names of files play no part: equal images are equal wherever they lie.
+        """
+        there = versions()
+        images = dict(pictures.identity)
+        if "dataset" in images:
+            images["dataset"] = {k: v for k, v in images["dataset"].items() if k != "name"}
+        return view.identity | {
+            "images": images,
             "device": self.device,
-            "torch": torch.__version__,
-            "layout": [BATCH, 1],
+            "processor": processor(self.device),
+            "versions": {name: there[name] for name in SEEING_PACKAGES},
+            "batch": BATCH,
         }
 
-    def see(
-        self, pictures: Pictures, views: Sequence[View], store: FeatureStore, *, logits: bool
-    ) -> dict[View, Seen]:
-        """Return the features of every view; shards that are stored are not made again."""
+    def ensure(self, pictures: Pictures, views: Sequence[View], store: FeatureStore) -> None:
+        """See to it that every view's features are stored; what is there is not made again."""
         keys = {view: self.key(pictures, view) for view in views}
         total = len(pictures.indices)
         done = 0
@@ -136,21 +203,18 @@ class FeaturePass:
             done += len(part)
             self.progress(pictures.what, done, total)
         self.barrier()
-        return {
-            view: self.collected(pictures, view, keys[view], store, logits=logits) for view in views
-        }
+
+    def see(self, pictures: Pictures, view: View, store: FeatureStore, *, logits: bool) -> Seen:
+        """Return the features of one view."""
+        self.ensure(pictures, [view], store)
+        return self.collected(pictures, view, store, logits=logits)
 
     def collected(
-        self,
-        pictures: Pictures,
-        view: View,
-        key: Mapping[str, Any],
-        store: FeatureStore,
-        *,
-        logits: bool,
+        self, pictures: Pictures, view: View, store: FeatureStore, *, logits: bool
     ) -> Seen:
         """Return the stored shards of one view as one."""
-        shards = []
+        key = self.key(pictures, view)
+        gathered = Gathered(len(pictures.indices))
         for number in shard_numbers(len(pictures.indices)):
             shard = store.load(key, number, logits=logits)
             if shard is None:
@@ -160,23 +224,12 @@ class FeaturePass:
             if shard is None:
                 msg = f"{store.shard_file(key, number)}: cannot be read back after writing"
                 raise DataError(msg)
-            shards.append(shard)
-        kept = [shard for shard in shards if len(shard.statistics)]
-        if not kept:
-            first = next(iter(shards[0].bad.values()))
+            gathered.add(shard)
+        if not gathered.count:
+            first = next(iter(gathered.bad.values()))
             msg = f"{pictures.what}: none of {len(pictures.indices)} can be read: {first}"
             raise DataError(msg)
-        notes: dict[str, int] = {}
-        for shard in shards:
-            for note, count in shard.notes.items():
-                notes[note] = notes.get(note, 0) + count
-        spatials = [shard.spatial for shard in kept if shard.spatial is not None]
-        return Seen(
-            statistics=merged([shard.statistics for shard in kept]),
-            spatial=np.concatenate(spatials) if len(spatials) == len(kept) else None,
-            bad={index: reason for shard in shards for index, reason in shard.bad.items()},
-            notes=notes,
-        )
+        return gathered.seen()
 
     def make(
         self,
@@ -211,7 +264,7 @@ class FeaturePass:
                 done += len(batch)
                 self.progress(pictures.what, done, total)
         for view, key in keys.items():
-            store.save(key, number, shard_of(rows[view], bad, notes))
+            store.save(key, number, shard_of(rows[view], bad, notes), name=name_of(pictures))
 
     def ahead(
         self, pictures: Pictures, chunks: Iterator[list[int]]
@@ -237,18 +290,17 @@ class FeaturePass:
         seen: dict[View, Features] = {}
         for view in views:
             with strict_precision():
-                found = [self.extractor(group) for group in self.prepared(pixels, view)]
+                found = [view.extractor(group) for group in self.prepared(pixels, view)]
             seen[view] = joined(found, spatial=view.spatial)
         return seen
 
     def prepared(self, pixels: Sequence[Tensor], view: View) -> list[Tensor]:
         """Return images as the extractor takes them: one batch, or one a size if it takes any."""
         quantised = [self.quantised(image, view).to(self.device)[None] for image in pixels]
-        side = self.extractor.side
         if len({image.shape for image in quantised}) == 1:
-            return [view.prepared(torch.cat(quantised), side or 0)]
-        single = [view.prepared(image, side or 0) for image in quantised]
-        return single if side is None else [torch.cat(single)]
+            return [view.prepared(torch.cat(quantised))]
+        single = [view.prepared(image) for image in quantised]
+        return single if view.extractor.side is None else [torch.cat(single)]
 
     def quantised(self, image: Tensor, view: View) -> Tensor:
         """Return an image as the view takes it from a generator; bytes stay bytes."""
@@ -267,6 +319,16 @@ def joined(found: Sequence[Features], *, spatial: bool) -> Features:
         column([one.logits for one in found]),
         column([one.spatial for one in found]) if spatial else None,
     )
+
+
+def name_of(pictures: Pictures) -> str:
+    """Return what the images are called: a file, a built-in name, a model."""
+    identity = pictures.identity
+    for part in ("dataset", "model"):
+        found = identity.get(part, {})
+        if found:
+            return str(found.get("name") or found.get("model"))
+    return pictures.what
 
 
 def shard_of(

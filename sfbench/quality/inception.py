@@ -88,7 +88,8 @@ class InceptionExtractor:
             for stage in STAGES:
                 if stage == "Mixed_6d":
                     branch = getattr(self.network, stage).branch1x1(x)
-                    spatial = branch[:, :SPATIAL_CHANNELS].flatten(1)
+                    # Channels last, as TensorFlow flattens them: statistics files depend on it.
+                    spatial = branch[:, :SPATIAL_CHANNELS].permute(0, 2, 3, 1).flatten(1)
                 x = getattr(self.network, stage)(x)
             pooled = x.flatten(1)
             return Features(pooled, pooled @ self.classifier.T, spatial)

@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sfbench.quality.statistics import Matrix, Rows
@@ -29,6 +30,7 @@ Draws = Literal["numpy-generated-first", "numpy-real-first", "torch-real-first"]
 """Whose random source draws subsets, and from which set first."""
 
 Kernel = Callable[[Tensor, Tensor], Tensor]
+Numbers = NDArray[np.int64]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -66,11 +68,11 @@ def kernel_distance(
     to the smaller set; where that makes every subset the whole of both sets, it is taken once.
     """
     size = min(subset_size, len(generated), len(real))
-    first, second = tensor(generated), tensor(real)
     if size == len(generated) == len(real):
-        return KernelDistance(subset_discrepancy(first, second), None, 1, size)
+        whole = subset_discrepancy(tensor(generated), tensor(real))
+        return KernelDistance(whole, None, 1, size)
     values = [
-        subset_discrepancy(first[mine], second[theirs])
+        subset_discrepancy(tensor(generated[mine]), tensor(real[theirs]))
         for mine, theirs in subset_rows(len(generated), len(real), subsets, size, seed, draws)
     ]
     return KernelDistance(float(np.mean(values)), float(np.std(values)), subsets, size)
@@ -83,18 +85,18 @@ def tensor(rows: Rows | Matrix) -> Tensor:
 
 def subset_rows(
     generated: int, real: int, subsets: int, size: int, seed: int, draws: Draws
-) -> Iterator[tuple[Tensor, Tensor]]:
+) -> Iterator[tuple[Numbers, Numbers]]:
     """Yield the row numbers of each subset: of generated images, of real ones."""
     if draws == "torch-real-first":
         source = torch.Generator().manual_seed(seed)
         for _ in range(subsets):
-            theirs = torch.randperm(real, generator=source)[:size]
-            yield torch.randperm(generated, generator=source)[:size], theirs
+            theirs = torch.randperm(real, generator=source)[:size].numpy()
+            yield torch.randperm(generated, generator=source)[:size].numpy(), theirs
         return
     legacy = np.random.RandomState(seed)
     counts = (generated, real) if draws == "numpy-generated-first" else (real, generated)
     for _ in range(subsets):
-        chosen = [torch.from_numpy(legacy.choice(n, size, replace=False)) for n in counts]
+        chosen = [legacy.choice(n, size, replace=False) for n in counts]
         mine, theirs = chosen if draws == "numpy-generated-first" else chosen[::-1]
         yield mine, theirs
 
@@ -121,31 +123,28 @@ def gaussian_kernel(first: Tensor, second: Tensor) -> Tensor:
     return squared.div_(-2 * CMMD_SIGMA**2).exp_()
 
 
-def whole_discrepancy(generated: Rows, real: Rows, seed: int = SUBSET_SEED) -> Discrepancy:
+def whole_discrepancy(generated: Rows, real: Rows) -> Discrepancy:
     """Return the unbiased U-statistic of all rows with the cubic kernel, and its standard error.
 
-    Of sets over 10,000 rows, as many are drawn with the seed.
+    Of sets over 10,000 rows, as many are drawn with a fixed seed.
     """
-    first, second = tensor(at_most(generated, seed)), tensor(at_most(real, seed))
+    first, second = tensor(at_most(generated, MOST_ROWS)), tensor(at_most(real, MOST_ROWS))
     return discrepancy(first, second, cubic_kernel, biased=False)
 
 
-def cmmd(generated: Rows, real: Rows, seed: int = SUBSET_SEED) -> Discrepancy:
+def cmmd(generated: Rows, real: Rows) -> Discrepancy:
     """Return 1000 times the biased squared discrepancy of unit vectors, Gaussian kernel, sigma 10."""
-    unit = [
-        torch.nn.functional.normalize(tensor(at_most(rows, seed)), dim=1)
-        for rows in (generated, real)
-    ]
+    unit = [torch.nn.functional.normalize(tensor(rows), dim=1) for rows in (generated, real)]
     found = discrepancy(unit[0], unit[1], gaussian_kernel, biased=True)
     error = None if found.error is None else found.error * CMMD_SCALE
     return Discrepancy(found.value * CMMD_SCALE, error, found.generated, found.real)
 
 
-def at_most(rows: Rows, seed: int) -> Rows:
-    """Return the rows, or a seeded choice of 10,000 of them."""
-    if len(rows) <= MOST_ROWS:
+def at_most(rows: Rows, count: int | None, seed: int = SUBSET_SEED) -> Rows:
+    """Return the rows, or a seeded choice of that many."""
+    if count is None or len(rows) <= count:
         return rows
-    return rows[np.sort(np.random.RandomState(seed).permutation(len(rows))[:MOST_ROWS])]
+    return rows[np.sort(np.random.RandomState(seed).permutation(len(rows))[:count])]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -200,8 +199,11 @@ def discrepancy(first: Tensor, second: Tensor, kernel: Kernel, *, biased: bool) 
     value = own.mean + theirs.mean - 2 * cross.mean
     if min(count, other) <= 2:  # noqa: PLR2004  # no spread to speak of
         return Discrepancy(value, None, count, other)
-    singles = 4 * float((own.rows - cross.rows).var()) / count
-    singles += 4 * float((theirs.rows - cross.columns).var()) / other
+    # The variances of row means hold noise of pairs, which is counted on its own below.
+    noise = own.spread / (count - 1) + cross.spread / other
+    others_noise = theirs.spread / (other - 1) + cross.spread / count
+    singles = 4 * max(float((own.rows - cross.rows).var()) - noise, 0.0) / count
+    singles += 4 * max(float((theirs.rows - cross.columns).var()) - others_noise, 0.0) / other
     pairs = 2 * own.spread / (count * (count - 1)) + 2 * theirs.spread / (other * (other - 1))
     pairs += 4 * cross.spread / (count * other)
     return Discrepancy(value, float(np.sqrt(singles + pairs)), count, other)

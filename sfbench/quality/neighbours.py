@@ -16,11 +16,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sfbench.quality.kernel import SUBSET_SEED, at_most, tensor
+from sfbench.quality.kernel import tensor
 from sfbench.quality.statistics import Rows
 from sfbench.quality.uncertainty import NORMAL_95
 
 BLOCK_BYTES = 1 << 26
+PART_ROWS = 1024
+OTHER_ROWS = 8192
 TIE = 1e-9
 """Relative difference of two distances that rounding explains: they are equal."""
 
@@ -105,25 +107,18 @@ def radii(rows: Tensor, k: int) -> Tensor:
     )
 
 
-def centred(generated: Rows, real: Rows, seed: int) -> tuple[Tensor, Tensor]:
-    """Return at most 10,000 rows of each set, shifted so that rounding is least."""
-    first, second = tensor(at_most(generated, seed)), tensor(at_most(real, seed))
-    middle = second.mean(dim=0)
-    return first - middle, second - middle
-
-
-def manifolds(
-    generated: Rows, real: Rows, *, k: int, seed: int = SUBSET_SEED
-) -> dict[Ties, Manifolds]:
+def manifolds(generated: Rows, real: Rows, *, k: int) -> dict[Ties, Manifolds]:
     """Return the four measures for both rules, from one pass over all pairs.
 
-    Of sets over 10,000 rows, as many are drawn with the seed. Raises ValueError when a set has no
-    k-th neighbour.
+    Raises ValueError when a set has no k-th neighbour.
     """
     if min(len(generated), len(real)) <= k:
         msg = f"{min(len(generated), len(real))} images; more than k = {k} are needed"
         raise ValueError(msg)
-    fake, true = centred(generated, real, seed)
+    # Shifted to the middle, where rounding is least.
+    true = tensor(real)
+    middle = true.mean(dim=0)
+    fake, true = tensor(generated) - middle, true - middle
     real_radii, fake_radii = radii(true, k), radii(fake, k)
     within = {rule: torch.zeros(len(fake), dtype=torch.long) for rule in ("<", "<=")}
     recalled = {rule: torch.zeros(len(true), dtype=torch.bool) for rule in ("<", "<=")}
@@ -171,21 +166,15 @@ def nearest_real(generated: Rows, real: Rows) -> Nearest:
     "Diffusion Probabilistic Models Generalize when They Fail to Memorize" (2023).
     """
     near = nearest_rows(generated, real, 2)
-    true = tensor(real)
-    true -= true.mean(dim=0)
-    index, two = torch.from_numpy(near.index[:, 0]), torch.from_numpy(near.distance)
-    needed, place = torch.unique(index, return_inverse=True)
-    spacing = torch.cat(
-        [
-            distances(true[part], true).kthvalue(2, dim=1).values
-            for part in torch.split(needed, block_rows(true))
-        ]
-    )
+    two = torch.from_numpy(near.distance)
+    needed, place = np.unique(near.index[:, 0], return_inverse=True)
+    # A row is its own nearest one; the second is another.
+    spacing = torch.from_numpy(nearest_rows(real[needed], real, 2).distance[:, 1])[place]
     distance = two[:, 0]
     return Nearest(
-        index=index.numpy(),
+        index=near.index[:, 0],
         distance=distance.numpy(),
-        authentic=(distance > spacing[place] * (1 + TIE)).numpy(),
+        authentic=(distance > spacing * (1 + TIE)).numpy(),
         copied=(distance <= COPY_RATIO * two[:, 1]).numpy(),
     )
 
@@ -199,14 +188,21 @@ class NearestRows:
 
 
 def nearest_rows(generated: Rows, real: Rows, count: int) -> NearestRows:
-    """Return the nearest real rows of each generated row."""
-    middle = tensor(real).mean(dim=0)
-    fake, true = tensor(generated) - middle, tensor(real) - middle
-    found = [
-        torch.topk(distances(part, true), count, largest=False)
-        for part in torch.split(fake, block_rows(true))
-    ]
-    return NearestRows(
-        torch.cat([one.indices for one in found]).numpy(),
-        torch.cat([one.values for one in found]).numpy(),
-    )
+    """Return the nearest real rows of each generated row; memory does not grow with either."""
+    fake, true = torch.from_numpy(generated), torch.from_numpy(real)
+    middle = torch.from_numpy(real.mean(axis=0, dtype=np.float64))
+    values, indices = [], []
+    for part in torch.split(fake, PART_ROWS):
+        own = part.double() - middle
+        best = torch.empty((len(own), 0), dtype=torch.float64)
+        where = torch.empty((len(own), 0), dtype=torch.long)
+        for start in range(0, len(true), OTHER_ROWS):
+            others = true[start : start + OTHER_ROWS].double() - middle
+            found = torch.topk(distances(own, others), min(count, len(others)), largest=False)
+            best = torch.cat([best, found.values], dim=1)
+            where = torch.cat([where, found.indices + start], dim=1)
+            kept = torch.topk(best, min(count, best.shape[1]), largest=False)
+            best, where = kept.values, where.gather(1, kept.indices)
+        values.append(best)
+        indices.append(where)
+    return NearestRows(torch.cat(indices).numpy(), torch.cat(values).numpy())

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from sfbench.api.errors import DataError
+from sfbench.api.errors import DataError, UsageError
 from sfbench.api.protocols import Dataset, ImageGenerator, Picture
 from sfbench.contract import check_finite
 from sfbench.pixels import to_rgb
@@ -68,7 +69,7 @@ class RealPictures:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class GeneratedPictures:
-    """Images of a generator by seed; `identity` says what generator, or is None: nothing is kept."""
+    """Images of a generator by seed; `identity` says what generator."""
 
     generator: ImageGenerator
     indices: Sequence[int]
@@ -87,14 +88,22 @@ class GeneratedPictures:
 
 
 def indices_identity(indices: Sequence[int]) -> str:
-    """Return which images are meant, in few words where they are a range."""
+    """Return which images are meant: a range, or how many and the digest of their numbers."""
     if list(indices) == list(range(indices[0], indices[0] + len(indices))):
         return f"{indices[0]}..{indices[-1]}"
-    return str(np.asarray(indices, np.int64).tobytes().hex())
+    numbers = np.asarray(indices, np.int64).tobytes()
+    return f"{len(indices)} chosen, sha256 {hashlib.sha256(numbers).hexdigest()}"
 
 
 def chosen(there: int, wanted: int | None, seed: int) -> list[int]:
-    """Return the numbers of at most `wanted` of the images, a seeded choice, in order."""
+    """Return the numbers of at most `wanted` of the images, a seeded choice, in order.
+
+    Raises UsageError where that is none.
+    """
+    if there < 1 or (wanted is not None and wanted < 1):
+        found = f"--samples {wanted}" if there else "no images"
+        msg = f"{found}: at least 1 image is needed"
+        raise UsageError(msg)
     if wanted is None or wanted >= there:
         return list(range(there))
     order = np.random.RandomState(seed).permutation(there)[:wanted]

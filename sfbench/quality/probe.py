@@ -59,9 +59,7 @@ class QualityProbe:
                 reference=RealPictures(dataset=self.dataset, indices=self.real_indices()),
                 protocols=[read_protocol(OWN)],
                 open_extractor=lambda _: self.extractor,
-                passes=lambda extractor: FeaturePass(
-                    extractor=extractor, progress=self.progress, device=self.device
-                ),
+                forward=FeaturePass(progress=self.progress, device=self.device),
                 stores=(FeatureStore(Path(folder)), FeatureStore(self.store)),
                 extractor=self.extractor.name,
             ).readings()

@@ -55,10 +55,15 @@ class ScoreWay:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class NeighboursWay:
-    """k and the rule for ties of precision, recall, density and coverage."""
+    """k and the rule for ties of precision, recall, density and coverage.
+
+    `rows`: how many images of a set are used at most, a seeded choice; `equal`: as many of each.
+    """
 
     k: int
     ties: Ties
+    rows: int | None = None
+    equal: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +82,7 @@ class More:
     single_split: bool = False
     infinity: bool = False
     vendi: bool = False
+    authenticity: bool = False
     copies: bool = False
     spatial: bool = False
     cmmd: bool = False

@@ -14,15 +14,25 @@ from sfbench.quality.statistics import Moments, Rows
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """What generated images are compared with: features, or moments alone (a statistics file)."""
+    """What generated images are compared with: features, moments of a statistics file, or both.
+
+    `file`: the moments are a file's and taken as exact; features, if any, serve everything else.
+    """
 
     seen: Seen | None
     moments: Moments
+    spatial: Moments | None
+    file: bool
 
     @property
     def features(self) -> Rows | None:
         """The features, where there are any."""
         return None if self.seen is None else self.seen.statistics.features
+
+    @property
+    def behind(self) -> Rows | None:
+        """The features that the moments were made of, where they are known."""
+        return None if self.file else self.features
 
 
 def protocol_frechet(
@@ -30,7 +40,7 @@ def protocol_frechet(
 ) -> float:
     """Return the distance with a protocol's divisor and mean, by the algebra given."""
     first = adjusted(way, moments, features)
-    second = adjusted(way, reference.moments, reference.features)
+    second = adjusted(way, reference.moments, reference.behind)
     return frechet_distance(first, second, algebra)
 
 

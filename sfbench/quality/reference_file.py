@@ -19,6 +19,7 @@ from sfbench.api.errors import DataError
 from sfbench.quality.feature_store import write_archive
 from sfbench.quality.statistics import Moments
 
+STATISTICS = ("mu", "sigma", "mu_s", "sigma_s")
 MANY = 1 << 40
 """The count taken where a file does not say it: as good as exact."""
 
@@ -28,16 +29,23 @@ class ReferenceFile:
     """Moments of features, of spatial features where the file has them, and how they were made."""
 
     moments: Moments
+    spatial: Moments | None
     about: Mapping[str, Any]
 
 
 def is_reference_file(path: Path) -> bool:
-    """Return whether a file is an .npz with a mean and a covariance and no images."""
+    """Return whether a file is an .npz with a mean and a covariance; it may hold images, too."""
     if path.suffix.lower() != ".npz" or not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
         names = {name.removesuffix(".npy") for name in archive.namelist()}
-    return {"mu", "sigma"} <= names and "arr_0" not in names
+    return {"mu", "sigma"} <= names
+
+
+def holds_images(path: Path) -> bool:
+    """Return whether a statistics file holds images beside them (guided-diffusion's do)."""
+    with zipfile.ZipFile(path) as archive:
+        return "arr_0.npy" in archive.namelist()
 
 
 def read_reference(path: Path) -> ReferenceFile:
@@ -47,12 +55,21 @@ def read_reference(path: Path) -> ReferenceFile:
     """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            mean, covariance = archive["mu"], archive["sigma"]
+            arrays = {name: archive[name] for name in STATISTICS if name in archive.files}
             count = int(archive["count"]) if "count" in archive.files else MANY
             about = json.loads(str(archive["sfbench"])) if "sfbench" in archive.files else {}
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
         msg = f"{path}: cannot be read as statistics ({error}); expected an .npz with mu and sigma"
         raise DataError(msg) from None
+    spatial = None
+    if {"mu_s", "sigma_s"} <= arrays.keys():
+        spatial = checked_moments(path, arrays["mu_s"], arrays["sigma_s"], count)
+    moments = checked_moments(path, arrays["mu"], arrays["sigma"], count)
+    return ReferenceFile(moments=moments, spatial=spatial, about=about)
+
+
+def checked_moments(path: Path, mean: np.ndarray, covariance: np.ndarray, count: int) -> Moments:
+    """Return a mean and covariance as moments; raises DataError where they are none."""
     width = mean.shape[-1] if mean.ndim else 0
     if mean.ndim != 1 or covariance.shape != (width, width):
         msg = f"{path}: mu {mean.shape} and sigma {covariance.shape} are no mean and covariance"
@@ -61,8 +78,7 @@ def read_reference(path: Path) -> ReferenceFile:
     if not finite or not np.allclose(covariance, covariance.T, rtol=1e-5, atol=1e-8):
         msg = f"{path}: sigma is not finite and symmetric; expected a covariance"
         raise DataError(msg)
-    moments = Moments(count, mean.astype(np.float64), covariance.astype(np.float64))
-    return ReferenceFile(moments=moments, about=about)
+    return Moments(count, mean.astype(np.float64), covariance.astype(np.float64))
 
 
 def write_reference(

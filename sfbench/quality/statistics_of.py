@@ -24,6 +24,7 @@ class ImageStatistics:
     moments: Moments
     spatial: Moments | None
     about: Mapping[str, Any]
+    unreadable: tuple[str, ...]
 
     def write(self, path: Path) -> None:
         """Write them as other packages read them."""
@@ -48,12 +49,13 @@ def image_statistics(
 ) -> ImageStatistics:
     """Return the statistics of the images, seen as the protocol does."""
     view = view_of(protocol, extractor, floating=pictures.floating)
-    seen = forward.see(pictures, [view], store, logits=False)[view]
-    ddof = 1 if protocol.frechet is None else protocol.frechet.ddof
+    seen = forward.see(pictures, view, store, logits=False)
     dataset = pictures.identity["dataset"]
     return ImageStatistics(
-        moments=moments_of(seen.statistics.features, ddof),
-        spatial=None if seen.spatial is None else moments_of(seen.spatial, ddof),
+        unreadable=tuple(seen.bad.values()),
+        # Divided by N - 1, as every package that reads such files divides.
+        moments=moments_of(seen.statistics.features),
+        spatial=None if seen.spatial is None else moments_of(seen.spatial),
         about={
             "name": dataset["name"],
             "sha256": dataset["sha256"],
@@ -61,7 +63,7 @@ def image_statistics(
             "count": len(seen.statistics),
             "unreadable": len(seen.bad),
             "protocol": protocol.name,
-            "ddof": ddof,
+            "ddof": 1,
             "extractor": dict(extractor.identity) | {"resize": view.resize, "scale": view.scale},
         },
     )

@@ -10,7 +10,7 @@ import math
 import torch
 
 from sfbench.quality.kernel import tensor
-from sfbench.quality.statistics import Rows
+from sfbench.quality.statistics import CHUNK_ROWS, Rows
 from sfbench.quality.uncertainty import Estimate
 
 
@@ -20,11 +20,22 @@ def vendi_score(features: Rows) -> Estimate:
     They are those of the N x N similarity matrix. The error comes from each sample's influence
     -x^T log(X^T X / N) x on the entropy.
     """
-    rows = torch.nn.functional.normalize(tensor(features), dim=1)
-    values, vectors = torch.linalg.eigh(rows.T @ rows / len(rows))
-    kept = values > len(values) * torch.finfo(torch.float64).eps * values[-1]
+    count, width = features.shape
+    parts = [features[start : start + CHUNK_ROWS] for start in range(0, count, CHUNK_ROWS)]
+    kernel = torch.zeros((width, width), dtype=torch.float64)
+    for part in parts:
+        rows = torch.nn.functional.normalize(tensor(part), dim=1)
+        kernel += rows.T @ rows
+    values, vectors = torch.linalg.eigh(kernel / count)
+    kept = values > width * torch.finfo(torch.float64).eps * values[-1]
     values, vectors = values[kept], vectors[:, kept]
     score = math.exp(-float((values * values.log()).sum()))
-    influence = -((rows @ vectors) ** 2 @ values.log())
-    error = float(influence.std()) / math.sqrt(len(rows)) if len(rows) > 1 else None
-    return Estimate(score, None if error is None else score * error)
+    if count == 1:
+        return Estimate(score, None)
+    influence = torch.cat(
+        [
+            (torch.nn.functional.normalize(tensor(part), dim=1) @ vectors) ** 2 @ values.log()
+            for part in parts
+        ]
+    )
+    return Estimate(score, score * float(influence.std()) / math.sqrt(count))

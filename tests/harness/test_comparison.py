@@ -23,7 +23,7 @@ from sfbench.quality.feature_store import FeatureStore
 from sfbench.quality.features import FeaturePass, Share, View
 from sfbench.quality.inception_score import inception_score, looks_sorted
 from sfbench.quality.neighbours import manifolds, nearest_real, share
-from sfbench.quality.pictures import RealPictures
+from sfbench.quality.pictures import RealPictures, chosen
 from sfbench.quality.protocol import protocol_names, read_protocol, read_protocols
 from sfbench.quality.reference_file import MANY, is_reference_file, read_reference, write_reference
 from sfbench.quality.resizing import RESIZERS, pil_bicubic, resized, tf1_bilinear
@@ -56,15 +56,16 @@ class Means:
         return Features(pooled, pooled[:, :5] / 10)
 
 
-def forward(extractor: Means, **arguments: Any) -> FeaturePass:
-    return FeaturePass(extractor=extractor, progress=lambda *_: None, device="cpu", **arguments)
+def forward(**arguments: Any) -> FeaturePass:
+    return FeaturePass(progress=lambda *_: None, device="cpu", **arguments)
 
 
 def scenes(first: int, count: int, side: int = 16) -> RealPictures:
     return RealPictures(dataset=ShapesDataset(side), indices=range(first, first + count))
 
 
-VIEW = View("bytes", "pil-bicubic")
+def view(extractor: Means, resize: str = "pil-bicubic") -> View:
+    return View(extractor, "bytes", resize)
 
 
 @pytest.fixture
@@ -75,20 +76,21 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("small_shards")
 @pytest.mark.parametrize("world", [1, 2, 4])
 def test_any_number_of_processes_gives_the_same_bits(world: int, tmp_path: Path) -> None:
-    alone = forward(Means()).see(scenes(0, 150), [VIEW], FeatureStore(tmp_path / "a"), logits=True)
+    seeing = view(Means())
+    first = forward().see(scenes(0, 150), seeing, FeatureStore(tmp_path / "a"), logits=True)
     store = FeatureStore(tmp_path / "b")
     for rank in reversed(range(1, world)):
-        part = forward(Means(), share=Share(rank=rank, world=world))
+        part = forward(share=Share(rank=rank, world=world))
         # The others are not there yet: what this one makes must not need them.
         for number in range(rank, 4, world):
             indices = feature_store.shard_range(number, range(150))
-            key = part.key(scenes(0, 150), VIEW)
-            part.make(scenes(0, 150), indices, {VIEW: key}, number, store, (0, 150))
-    last = forward(Means(), share=Share(rank=0, world=world))
-    together = last.see(scenes(0, 150), [VIEW], store, logits=True)
-    first, second = alone[VIEW].statistics, together[VIEW].statistics
-    assert np.array_equal(first.features, second.features)
-    assert np.array_equal(first.moments().covariance, second.moments().covariance)
+            key = part.key(scenes(0, 150), seeing)
+            part.make(scenes(0, 150), indices, {seeing: key}, number, store, (0, 150))
+    last = forward(share=Share(rank=0, world=world))
+    second = last.see(scenes(0, 150), seeing, store, logits=True)
+    alone, together = first.statistics, second.statistics
+    assert np.array_equal(alone.features, together.features)
+    assert np.array_equal(alone.moments().covariance, together.moments().covariance)
 
 
 @pytest.mark.usefixtures("small_shards")
@@ -99,40 +101,46 @@ def test_an_interrupted_pass_goes_on_after_its_last_shard(tmp_path: Path) -> Non
         if done > 100:
             raise KeyboardInterrupt
 
-    interrupted = dataclasses.replace(forward(extractor), progress=stop)
+    interrupted = dataclasses.replace(forward(), progress=stop)
     with pytest.raises(KeyboardInterrupt):
-        interrupted.see(scenes(0, 150), [VIEW], store, logits=True)
+        interrupted.see(scenes(0, 150), view(extractor), store, logits=True)
     assert extractor.images > 80
     extractor.images = 0
-    seen = forward(extractor).see(scenes(0, 150), [VIEW], store, logits=True)[VIEW]
+    seen = forward().see(scenes(0, 150), view(extractor), store, logits=True)
     assert extractor.images == 150 - 80
     assert len(seen.statistics) == 150
-    forward(extractor).see(scenes(0, 150), [VIEW], store, logits=True)
+    forward().see(scenes(0, 150), view(extractor), store, logits=True)
     assert extractor.images == 150 - 80, "everything is kept: nothing is seen again"
 
 
 @pytest.mark.usefixtures("small_shards")
 def test_a_damaged_shard_is_made_again(tmp_path: Path) -> None:
     store = FeatureStore(tmp_path)
-    first = forward(Means()).see(scenes(0, 90), [VIEW], store, logits=True)[VIEW]
-    key = forward(Means()).key(scenes(0, 90), VIEW)
+    first = forward().see(scenes(0, 90), view(Means()), store, logits=True)
+    key = forward().key(scenes(0, 90), view(Means()))
     store.shard_file(key, 1).write_bytes(b"PK\x03\x04 cut off")
-    again = forward(Means()).see(scenes(0, 90), [VIEW], store, logits=True)[VIEW]
+    again = forward().see(scenes(0, 90), view(Means()), store, logits=True)
     assert np.array_equal(first.statistics.features, again.statistics.features)
 
 
-@pytest.mark.parametrize("change", ["weights", "images", "resize"])
-def test_what_moves_a_feature_has_a_place_of_its_own(change: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("change", ["weights", "images", "resize", "name"])
+def test_what_moves_a_feature_has_a_place_of_its_own_and_a_name_has_not(
+    change: str, tmp_path: Path
+) -> None:
     store, extractor = FeatureStore(tmp_path), Means()
-    place = store.place(forward(extractor).key(scenes(0, 9), VIEW))
-    other, pictures, view = Means(), scenes(0, 9), VIEW
+    place = store.place(forward().key(scenes(0, 9), view(extractor)))
+    other, pictures, resize = Means(), scenes(0, 9), "pil-bicubic"
     if change == "weights":
         other.identity |= {"weights_sha256": "1" * 64}
     if change == "images":
         pictures = scenes(1, 9)
     if change == "resize":
-        view = View("bytes", "torch-bilinear")
-    assert store.place(forward(other).key(pictures, view)) != place
+        resize = "torch-bilinear"
+    if change == "name":
+        identity = dict(pictures.dataset.identity) | {"name": "renamed"}
+        pictures.dataset.identity = identity
+    found = store.place(forward().key(pictures, view(other, resize)))
+    assert (found == place) == (change == "name")
 
 
 def test_two_protocols_with_one_view_see_each_image_once(tmp_path: Path) -> None:
@@ -152,7 +160,7 @@ def compared(
         **(sets | arguments),
         protocols=[read_protocol(name) for name in protocols],
         open_extractor=lambda _: extractor,
-        passes=forward,
+        forward=forward(),
         stores=(store, store),
         extractor="means",
     )
@@ -191,7 +199,7 @@ def test_an_explanation_adds_up_to_the_gap(tmp_path: Path) -> None:
         reference=scenes(500, 70, 20),
         protocols=[],
         open_extractor=lambda _: Means(),
-        passes=forward,
+        forward=forward(),
         stores=(store, store),
         extractor="means",
     )
@@ -222,7 +230,7 @@ def test_protocols_that_see_differently_have_no_gap_to_split(tmp_path: Path) -> 
         reference=scenes(9, 5),
         protocols=[],
         open_extractor=lambda _: Means(),
-        passes=forward,
+        forward=forward(),
         stores=(store, store),
     )
     with pytest.raises(UsageError, match="different units"):
@@ -248,7 +256,7 @@ def test_bad_images_are_left_out_by_name_and_counted(odd_folder: Path, tmp_path:
     dataset = FileDataset(odd_folder, None, "0" * 64)
     pictures = RealPictures(dataset=dataset, indices=range(len(dataset)))
     store = FeatureStore(tmp_path / "store")
-    seen = forward(Means()).see(pictures, [VIEW], store, logits=False)[VIEW]
+    seen = forward().see(pictures, view(Means()), store, logits=False)
     assert len(seen.statistics) == 13
     assert sorted(seen.bad) == [13, 14]
     assert "21.png cannot be read" in seen.bad[13]
@@ -262,7 +270,7 @@ def test_nothing_but_bad_images_is_an_error_that_names_one(tmp_path: Path) -> No
     dataset = FileDataset(tmp_path, None, "0" * 64)
     pictures = RealPictures(dataset=dataset, indices=range(1))
     with pytest.raises(DataError, match=r"none of 1 can be read: .*a\.png"):
-        forward(Means()).see(pictures, [VIEW], FeatureStore(tmp_path / "s"), logits=False)
+        forward().see(pictures, view(Means()), FeatureStore(tmp_path / "s"), logits=False)
 
 
 def test_a_class_without_images_is_null_with_the_reason(tmp_path: Path) -> None:
@@ -277,12 +285,14 @@ def test_a_class_without_images_is_null_with_the_reason(tmp_path: Path) -> None:
 
 def test_a_statistics_file_gives_the_same_distance_as_its_images(tmp_path: Path) -> None:
     store = FeatureStore(tmp_path / "store")
-    seen = forward(Means()).see(scenes(500, 70), [VIEW], store, logits=False)[VIEW]
+    seen = forward().see(scenes(500, 70), view(Means()), store, logits=False)
     path = tmp_path / "real.npz"
     write_reference(path, moments_of(seen.statistics.features), {"name": "scenes", "sha256": None})
     assert is_reference_file(path)
     by_images = compared(Means(), tmp_path, ["sfbench"])[0]
-    by_file = compared(Means(), tmp_path, ["sfbench"], reference=read_reference(path))
+    by_file = compared(
+        Means(), tmp_path, ["sfbench"], reference=None, statistics=read_reference(path)
+    )
     assert by_file[0].value == pytest.approx(by_images.value, rel=1e-12)
     assert by_file[0].how["real"] == 70
     kernel = next(r for r in by_file if r.metric.startswith("kd["))
@@ -325,7 +335,13 @@ def test_a_reference_of_another_extractor_is_refused(tmp_path: Path) -> None:
     rows = np.random.default_rng(0).normal(size=(50, 7)).astype(np.float32)
     write_reference(tmp_path / "r.npz", moments_of(rows), {"name": "x"})
     with pytest.raises(UsageError, match="7 features, extractor means has 12"):
-        compared(Means(), tmp_path, ["sfbench"], reference=read_reference(tmp_path / "r.npz"))
+        compared(
+            Means(),
+            tmp_path,
+            ["sfbench"],
+            reference=None,
+            statistics=read_reference(tmp_path / "r.npz"),
+        )
 
 
 @pytest.mark.parametrize("size", [(32, 32), (20, 50), (299, 299), (400, 310)])
@@ -445,3 +461,43 @@ def test_the_count_of_a_reading_is_that_of_readable_images(tmp_path: Path) -> No
     readings = compared(Means(), tmp_path, ["sfbench"], generated=broken)
     assert readings[0].how["generated"] == 4
     assert readings[0].how["unreadable"] == [1, 0]
+
+
+def test_a_statistics_file_of_another_way_of_resizing_gives_null(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(50, 12)).astype(np.float32)
+    about = {"name": "x", "sha256": None, "extractor": {"resize": "torch-bilinear", "scale": "own"}}
+    write_reference(tmp_path / "r.npz", moments_of(rows), about)
+    readings = compared(
+        Means(),
+        tmp_path,
+        ["sfbench", "torchmetrics-1.9"],
+        reference=None,
+        statistics=read_reference(tmp_path / "r.npz"),
+    )
+    assert [reading.value for reading in readings] == [None, None]
+    assert "made with resize torch-bilinear" in str(readings[0].reason)
+
+
+def test_a_file_with_statistics_and_images_serves_each_metric_with_its_part(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(50, 12)).astype(np.float32) * 90 + 100
+    np.savez(
+        tmp_path / "adm.npz",
+        mu=moments_of(rows).mean,
+        sigma=moments_of(rows).covariance,
+        arr_0=np.zeros((1, 4, 4, 3), np.uint8),
+    )
+    statistics = read_reference(tmp_path / "adm.npz")
+    found = {r.metric: r.value for r in compared(Means(), tmp_path, ["adm"], statistics=statistics)}
+    without = {r.metric: r.value for r in compared(Means(), tmp_path, ["adm"])}
+    name = "fd[means, adm]"
+    assert found[name] != without[name]
+    assert found["precision[means, adm]"] == without["precision[means, adm]"]
+
+
+def test_nothing_asked_for_is_an_error_of_one_line() -> None:
+    with pytest.raises(UsageError, match="--samples -5: at least 1"):
+        chosen(20, -5, 0)
+    with pytest.raises(UsageError, match="no images"):
+        chosen(0, None, 0)
+    assert chosen(20, 3, 0) == chosen(20, 3, 0)
+    assert chosen(3, 20, 0) == [0, 1, 2]

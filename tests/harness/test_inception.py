@@ -12,6 +12,7 @@ from torch_fidelity import feature_extractor_inceptionv3 as peer
 
 from sfbench.api.errors import WeightsError
 from sfbench.api.spec import ExtractorRequest
+from sfbench.api.tensors import read_tensors
 from sfbench.quality.inception import LAYERS, InceptionExtractor, load_network
 from sfbench.quality.inception_names import PREFIX, convolutions
 from sfbench.quality.published import INCEPTION
@@ -126,6 +127,26 @@ def test_a_torchscript_file_holds_the_same_network_under_tensorflows_names(
     tensors = [name for name in expected if not name.endswith(counters)]
     assert len(tensors) == 94 * 5 + 2
     assert all(torch.equal(found[name], expected[name]) for name in tensors)
+
+
+class Script(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+    @torch.jit.export
+    def __getstate__(self) -> int:
+        return 3
+
+    @torch.jit.export
+    def __setstate__(self, state: int) -> None:
+        raise RuntimeError("this code has run")  # noqa: EM101, TRY003  # compiled code
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_code_in_a_torchscript_file_is_never_run(tmp_path: Path) -> None:
+    torch.jit.script(Script()).save(tmp_path / "evil.pt")
+    with pytest.raises(WeightsError, match="holds no tensors by name"):
+        read_tensors(tmp_path / "evil.pt")
 
 
 class Payload:

@@ -8,7 +8,7 @@ import timm
 import torch
 from torch import Tensor
 
-from sfbench.api import ExtractorRequest, UsageError, WeightsError
+from sfbench.api import ExtractorRequest, UsageError, WeightsError, WeightsFile
 from sfbench.testing import check_extractor
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "plugins"))
@@ -142,6 +142,14 @@ def test_an_unknown_model_a_missing_and_a_wrong_file_are_errors_of_one_line(tmp_
     with pytest.raises(WeightsError, match=r"does not fit the model \(Missing key") as caught:
         built.by_name(saved({"x": torch.zeros(1)}, tmp_path / "resnet18.pth"))
     assert "\n" not in str(caught.value)
+
+
+def test_a_name_of_published_weights_is_for_them_alone(tmp_path: Path) -> None:
+    state = {n: t.half().float() for n, t in random_state(CLIP).items()}
+    asked = saved(as_published(state), tmp_path / "c.pt")
+    published = (WeightsFile(name="c.pt", sha256="a" * 64),)
+    assert built.clip(asked, CLIP, "clip-b32", published).name == "clip-b32"
+    assert built.clip(asked, CLIP, "clip-b32").name == "clip-b32-aaaaaaaa"
 
 
 def test_published_files_without_a_digest_are_marked_as_such() -> None:

@@ -81,7 +81,7 @@ def readings(
         reference=sets[1],
         protocols=[read_protocol(name) for name in ("torch-fidelity-0.4", "clean-fid-0.1")],
         open_extractor=lambda _: extractor,
-        passes=lambda one: FeaturePass(extractor=one, progress=lambda *_: None, device="cpu"),
+        forward=FeaturePass(progress=lambda *_: None, device="cpu"),
         stores=(store, store),
         extractor=extractor.name,
     ).readings()
