@@ -48,9 +48,9 @@ def trace_of_root(first: Moments, second: Moments) -> float:
         lower, failed = torch.linalg.cholesky_ex(torch.from_numpy(first.covariance))
         if not failed:
             product = lower.T @ torch.from_numpy(second.covariance) @ lower
-            values = np.linalg.eigvalsh(product.numpy())
+            values = torch.linalg.eigvalsh(product)
             if values[0] > ROUNDING * values[-1]:
-                return float(np.sqrt(values).sum())
+                return float(values.sqrt().sum())
     factors = square_root_factor(first.covariance), square_root_factor(second.covariance)
     return float(torch.linalg.svdvals(factors[0].T @ factors[1]).sum())
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 CHUNK_ROWS = 4096
@@ -82,11 +83,12 @@ def moments_of(rows: Rows, ddof: int = 1) -> Moments:
     for start in starts:
         mean += rows[start : start + CHUNK_ROWS].sum(axis=0, dtype=np.float64)
     mean /= count
-    scatter = np.zeros((width, width))
+    scatter = torch.zeros((width, width), dtype=torch.float64)
     for start in starts:
-        centred = rows[start : start + CHUNK_ROWS].astype(np.float64) - mean
+        # By torch, whose threads are ours to set: numpy's follow the environment, and with them bits.
+        centred = torch.from_numpy(rows[start : start + CHUNK_ROWS].astype(np.float64) - mean)
         scatter += centred.T @ centred
-    return Moments(count, mean, scatter / max(count - ddof, 1))
+    return Moments(count, mean, scatter.numpy() / max(count - ddof, 1))
 
 
 def merged(parts: Sequence[FeatureStatistics]) -> FeatureStatistics:

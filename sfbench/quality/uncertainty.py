@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import torch
 
 from sfbench.quality.frechet import frechet_distance, optimal_maps
 from sfbench.quality.statistics import CHUNK_ROWS, Matrix, Moments, Rows, moments_of
@@ -51,12 +52,13 @@ def frechet_error(
 
 def influence_variance(rows: Rows, own: Moments, other_mean: Matrix, move: Matrix) -> float:
     """Return the variance over samples of their influence on the distance."""
-    remainder = np.eye(len(move)) - move
+    remainder = torch.from_numpy(np.eye(len(move)) - move)
     shift = 2 * (own.mean - other_mean)
     influence = np.empty(len(rows))
     for start in range(0, len(rows), CHUNK_ROWS):
         centred = rows[start : start + CHUNK_ROWS].astype(np.float64) - own.mean
-        quadratic = np.einsum("nd,nd->n", centred @ remainder, centred)
+        moved = (torch.from_numpy(centred) @ remainder).numpy()
+        quadratic = np.einsum("nd,nd->n", moved, centred)
         influence[start : start + CHUNK_ROWS] = centred @ shift + quadratic
     return float(influence.var(ddof=1))
 

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
+FAULTS = str(Path(__file__).with_name("misbehaving.py"))
 SHAPES = ("--images", "shapes", "--reference", "shapes", "--res", "32")
 
 
@@ -131,8 +132,8 @@ def test_what_cannot_be_done_is_said_in_one_line(
 def test_a_model_is_judged_and_two_processes_give_the_same_bits_as_one(
     sfbench: Command, tmp_path: Path
 ) -> None:
-    model = ("quality", "--model", "styleformer", "--res", "16", "--samples", "1100")
-    asked = (*model, "--reference", "shapes", "--threads", "1", "--json")
+    model = ("quality", "--plugin", FAULTS, "--model", "fault-none", "--res", "16")
+    asked = (*model, "--samples", "1100", "--reference", "shapes", "--threads", "1", "--json")
     one = sfbench(*asked)
     assert one.returncode == 0, one.stderr
     together = subprocess.run(
@@ -152,7 +153,7 @@ def test_a_model_is_judged_and_two_processes_give_the_same_bits_as_one(
 
 def started(tmp_path: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "sfbench", "quality", *SHAPES, "--samples", "2500", "--json"],
+        [sys.executable, "-m", "sfbench", "quality", *SHAPES, "--samples", "1500", "--json"],
         cwd=tmp_path,
         env=os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")},
         stdout=subprocess.PIPE,
@@ -179,7 +180,7 @@ def test_a_stopped_evaluation_goes_on_after_its_last_part(
         assert "interrupted: finished parts are kept" in errors
     (first,) = features.glob("*/000000.npz")
     before = first.stat().st_mtime_ns
-    done = sfbench("quality", *SHAPES, "--samples", "2500", "--json")
+    done = sfbench("quality", *SHAPES, "--samples", "1500", "--json")
     assert done.returncode == 0, done.stderr
     assert first.stat().st_mtime_ns == before
-    assert json.loads(done.stdout)[0]["how"]["generated"] == 2500
+    assert json.loads(done.stdout)[0]["how"]["generated"] == 1500
