@@ -71,30 +71,29 @@ class Comparison:
             theirs = self.views(opened, floating=self.reference.floating)
             self.forward.ensure(self.reference, distinct(theirs), self.stores[1])
         yield from absent
+        # Protocols of one view follow each other here, so that its features and the reference's
+        # moments are made once; the readings come in the order asked for.
         seen = functools.lru_cache(maxsize=1)(self.generated_seen)
-        real = functools.lru_cache(maxsize=1)(self.real_seen)
-        for protocol, _ in sorted(opened, key=lambda pair: self.protocols.index(pair[0])):
-            name = protocol.name
-            refusal = None
-            if self.statistics is not None:
-                refusal = misfit(self.statistics, mine[name])
+        real = functools.lru_cache(maxsize=1)(self.reference_of)
+        views = distinct(mine)
+        found: dict[str, list[Reading]] = {}
+        for protocol, _ in sorted(opened, key=lambda pair: views.index(mine[pair[0].name])):
+            view = mine[protocol.name]
+            refusal = None if self.statistics is None else misfit(self.statistics, view)
             if refusal is not None and self.reference is None:
-                names = MetricNames(name, mine[name].extractor)
-                yield Reading(metric=names.frechet, unit="", reason=refusal)
+                names = MetricNames(protocol.name, view.extractor)
+                found[protocol.name] = [Reading(metric=names.frechet, unit="", reason=refusal)]
                 continue
-            generated = first_of(seen(mine[name]), protocol.samples.generated)
-            part = None
-            if self.reference is not None:
-                part = first_of(real(theirs[name]), protocol.samples.real)
-            reference = self.against(part, None if refusal else self.statistics)
-            how = self.how(protocol, mine[name], generated, reference)
-            yield from Evaluation(
-                protocol, mine[name].extractor, generated, reference, how
-            ).readings()
+            generated = first_of(seen(view), protocol.samples.generated)
+            reference = real(theirs.get(protocol.name), protocol.samples.real, refusal is not None)
+            how = self.how(protocol, view, generated, reference)
+            evaluation = Evaluation(protocol, view.extractor, generated, reference, how)
+            found[protocol.name] = list(evaluation.readings())
             if self.per_class is not None:
-                yield from self.of_classes(
-                    protocol, mine[name].extractor, generated, reference, how
-                )
+                classes = self.of_classes(protocol, view.extractor, generated, reference, how)
+                found[protocol.name] += classes
+        for protocol, _ in opened:
+            yield from found[protocol.name]
 
     def opened(self) -> tuple[list[tuple[Protocol, FeatureExtractor]], list[Reading]]:
         """Return the protocols with their extractors, and null readings where one is missing.
@@ -123,12 +122,14 @@ class Comparison:
         self.note_unreadable(seen)
         return seen
 
-    def real_seen(self, view: View) -> Seen:
-        """Return the features of the real images, and note what could not be read."""
-        assert self.reference is not None  # noqa: S101  # asked where there are some
-        seen = self.forward.collected(self.reference, view, self.stores[1], logits=False)
-        self.note_unreadable(seen)
-        return seen
+    def reference_of(self, view: View | None, count: int | None, refused: bool) -> Reference:  # noqa: FBT001  # a cache's key
+        """Return what a view is compared with: the real images, unless the file serves it."""
+        part = None
+        if view is not None and self.reference is not None:
+            whole = self.forward.collected(self.reference, view, self.stores[1], logits=False)
+            self.note_unreadable(whole)
+            part = first_of(whole, count)
+        return self.against(part, None if refused else self.statistics)
 
     def note_unreadable(self, seen: Seen) -> None:
         """Remember what could not be read, once."""

@@ -133,6 +133,13 @@ class Evaluation:
         told = {name: found for name, found in how.items() if found is not None}
         return Reading(metric=metric, unit="", value=value, low=low, high=high, how=self.how | told)
 
+    def estimated(self, metric: str, estimate: Estimate, **how: Any) -> Reading:
+        """Return a reading with its interval and standard error."""
+        low, high = estimate.bounds()
+        return self.reading(
+            metric, estimate.value, low=low, high=high, standard_error=estimate.error, **how
+        )
+
     def frechet(self, way: FrechetWay) -> Reading:
         """Return the Frechet distance with its standard error and its value without bias."""
         metric = self.names.frechet
@@ -149,13 +156,9 @@ class Evaluation:
         if min(self.count, real.count) >= ENOUGH_FOR_BIAS * width:
             plain = frechet_distance(self.moments, real)
             debiased = richardson_frechet(self.features, real if behind is None else behind, plain)
-        low, high = Estimate(value, error).bounds()
-        return self.reading(
+        return self.estimated(
             metric,
-            value,
-            low=low,
-            high=high,
-            standard_error=error,
+            Estimate(value, error),
             interval=story,
             debiased=debiased,
             ddof=way.ddof,
@@ -174,13 +177,9 @@ class Evaluation:
         error = None
         if found.error is not None and self.frechet_error is not None:
             error = math.hypot(found.error, self.frechet_error)
-        low, high = Estimate(found.value, error).bounds()
-        return self.reading(
+        return self.estimated(
             metric,
-            found.value,
-            low=low,
-            high=high,
-            standard_error=error,
+            Estimate(found.value, error),
             interval="influence of each image, and the line over 1/N",
             points=15,
         )
@@ -204,8 +203,7 @@ class Evaluation:
         seen = self.reference.seen
         behind = None if self.reference.file or seen is None else seen.spatial
         error = frechet_error(mine, own, behind, theirs)
-        low, high = Estimate(value, error).bounds()
-        return self.reading(metric, value, low=low, high=high, standard_error=error, features=width)
+        return self.estimated(metric, Estimate(value, error), features=width)
 
     def kernel(self) -> Reading:
         """Return the kernel distance over the protocol's subsets."""
@@ -229,13 +227,9 @@ class Evaluation:
         error = self.discrepancy.error
         if error is not None and found.deviation is not None:
             error = math.sqrt(error**2 + found.deviation**2 / found.subsets)
-        low, high = Estimate(found.mean, error).bounds()
-        return self.reading(
+        return self.estimated(
             metric,
-            found.mean,
-            low=low,
-            high=high,
-            standard_error=error,
+            Estimate(found.mean, error),
             interval=f"U-statistic of at most {MOST_ROWS} images of each set, and the draws",
             deviation=found.deviation,
             subsets=found.subsets,
@@ -250,13 +244,9 @@ class Evaluation:
         if real is None or min(self.count, len(real)) < FEW:
             return self.null(metric, "features of at least 2 images of each set are needed")
         found = self.discrepancy
-        low, high = Estimate(found.value, found.error).bounds()
-        return self.reading(
+        return self.estimated(
             metric,
-            found.value,
-            low=low,
-            high=high,
-            standard_error=found.error,
+            Estimate(found.value, found.error),
             estimator="unbiased U-statistic, no subsets",
             rows=[found.generated, found.real],
         )
@@ -267,13 +257,9 @@ class Evaluation:
         if real is None or min(self.count, len(real)) < FEW:
             return self.null(metric, "features of at least 2 images of each set are needed")
         found = cmmd(self.features, real)
-        low, high = Estimate(found.value, found.error).bounds()
-        return self.reading(
+        return self.estimated(
             metric,
-            found.value,
-            low=low,
-            high=high,
-            standard_error=found.error,
+            Estimate(found.value, found.error),
             estimator="biased V-statistic, float64, sigma 10, times 1000",
             rows=[found.generated, found.real],
         )
@@ -299,13 +285,9 @@ class Evaluation:
             seed=way.seed,
         )
         ordered = way.order == "stored" and not single and looks_sorted(logits)
-        low, high = Estimate(found.mean, found.error).bounds()
-        return self.reading(
+        return self.estimated(
             metric,
-            found.mean,
-            low=low,
-            high=high,
-            standard_error=found.error,
+            Estimate(found.mean, found.error),
             interval="spread of the KL divergence over images",
             deviation=None if single else found.deviation,
             splits=found.splits,
@@ -350,14 +332,9 @@ class Evaluation:
     def vendi(self) -> Reading:
         """Return the Vendi score of the generated images."""
         found = vendi_score(self.features)
-        low, high = found.bounds()
-        return self.reading(
+        return self.estimated(
             self.names.vendi,
-            found.value,
-            low=low,
-            high=high,
-            standard_error=found.error,
-            reference=None,
+            found,
         )
 
     def copies(self) -> Iterator[Reading]:
