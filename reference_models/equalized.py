@@ -30,6 +30,25 @@ def leaky_relu(
     return y if clamp is None else y.clamp(-clamp, clamp)
 
 
+def activated(
+    y: Float[Tensor, "..."],
+    bias: Float[Tensor, "..."],
+    extra: Float[Tensor, "..."] | None = None,
+    *,
+    clamp: float | None = None,
+) -> Float[Tensor, "..."]:
+    """Return leaky ReLU of y + extra + bias, without gain, limited to plus or minus `clamp`.
+
+    `y` itself is overwritten where no gradient is recorded: the caller must have just made it.
+    """
+    if torch.is_grad_enabled():
+        return leaky_relu(y + bias if extra is None else y + extra + bias, gain=1.0, clamp=clamp)
+    if extra is not None:
+        y.add_(extra)
+    F.leaky_relu_(y.add_(bias), LEAKY_SLOPE)
+    return y if clamp is None else y.clamp_(-clamp, clamp)
+
+
 class EqualizedLinear(nn.Module):
     """Fully connected layer y = x (g W)^T + m b with g = m / sqrt(inputs), m the rate multiplier.
 
@@ -59,8 +78,8 @@ class EqualizedLinear(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch inputs"]) -> Float[Tensor, "batch outputs"]:
         """Return the layer's output, activated when the layer was made so."""
-        weight = self.weight * (self.rate_multiplier / math.sqrt(self.weight.shape[1]))
-        y = F.linear(x, weight, self.bias * self.rate_multiplier)
+        gain = self.rate_multiplier / math.sqrt(self.weight.shape[1])
+        y = torch.addmm(self.bias * self.rate_multiplier, x, self.weight.T, alpha=gain)
         return leaky_relu(y) if self.activation == "leaky_relu" else y
 
 

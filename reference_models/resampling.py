@@ -73,12 +73,16 @@ def upsample2d(
 ) -> Float[Tensor, "batch channels new_height new_width"]:
     """Return `x` at twice the size: zeros between samples, [1, 3, 3, 1] filter, zeros outside.
 
-    Computed as bilinear interpolation of the zero-padded map, which is the same function:
-    per axis out[2i] = x[i-1]/4 + 3x[i]/4 and out[2i+1] = 3x[i]/4 + x[i+1]/4.
+    Per axis out[2i] = x[i-1]/4 + 3x[i]/4 and out[2i+1] = 3x[i]/4 + x[i+1]/4: bilinear
+    interpolation, but at the border, where that repeats the edge pixel. There x/4 + 3x/4 becomes
+    3x/4, so the first and last rows and columns are scaled by 3/4.
     """
-    padded = F.pad(x, (1, 1, 1, 1))
-    doubled = F.interpolate(padded, scale_factor=2, mode="bilinear", align_corners=False)
-    return doubled[:, :, 2:-2, 2:-2]
+    doubled = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+    for axis in (2, 3):
+        last = doubled.shape[axis] - 1
+        doubled.narrow(axis, 0, 1).mul_(0.75)
+        doubled.narrow(axis, last, 1).mul_(0.75)
+    return doubled
 
 
 def binomial_like(x: Float[Tensor, "..."]) -> Float[Tensor, "4 4"]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float
@@ -19,13 +19,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from reference_models.attention import LINFORMER_TOKENS, attend, project_tokens
-from reference_models.equalized import EqualizedLinear, leaky_relu
-from reference_models.modulation import demodulation
+from reference_models.equalized import EqualizedLinear, activated, leaky_relu
+from reference_models.modulation import demodulation, scaled_linear
 from reference_models.noise import Noise, layer_noise
 from reference_models.resampling import upsample2d
 from reference_models.style_generator import StyleGenerator
 from reference_models.styleformer_config import StyleformerConfig
-from reference_models.tokens import sinusoidal_position_encoding, tokens_to_map, upsample_tokens
+from reference_models.tokens import (
+    image_slices,
+    joined,
+    sinusoidal_position_encoding,
+    token_slices,
+    upsample_tokens,
+)
 
 FIRST_LINFORMER_RESOLUTION = 32
 NORM_EPSILON = 1e-5
@@ -85,25 +91,32 @@ class StyleEncoderLayer(nn.Module):
     ) -> Float[Tensor, "batch tokens outputs"]:
         """Return the layer's output; `affine` is given when layers share their style injection."""
         style_in, style_value = (affine or self.affine1)(w).chunk(2, dim=1)
-        h = self.modulate_and_normalise(x, style_in)
-        q = h @ self.q_weight.T * demodulation(self.q_weight, style_in).unsqueeze(1)
-        k = h @ self.k_weight.T * demodulation(self.k_weight, style_in).unsqueeze(1)
-        v = h @ self.v_weight.T
-        v = v * (demodulation(self.v_weight, style_in) * style_value).unsqueeze(1)
-        if self.linformer:
-            keys, values = (
-                project_tokens(k, self.proj_weight),
-                project_tokens(v, self.proj_weight),
-            )
-        else:
-            keys, values = k, v
-        mixed = attend(q, keys, values, self.heads)
-        y = mixed @ self.w_weight.T * demodulation(self.w_weight, style_value).unsqueeze(1)
-        y = self.add_residual(y, x, v, style_value)
+        parts = token_slices(x)
+        h = joined([self.modulate_and_normalise(x[:, part], style_in) for part in parts])
+        # q k^T holds the factors of q and k as products only: q carries both.
+        scale_q = demodulation(self.q_weight, style_in) * demodulation(self.k_weight, style_in)
+        scale_v = demodulation(self.v_weight, style_in) * style_value
+        # Linformer: E (h K^T) = (E h) K^T, so h is projected, once for keys and values.
+        source = project_tokens(h, self.proj_weight) if self.linformer else h
+        keys = F.linear(source, self.k_weight)
+        values = scaled_linear(source, self.v_weight, scale_v)
+        scale_w = demodulation(self.w_weight, style_value)
+        residual = self.residual(x, h, values, scale_v, style_value)
         extra = layer_noise(noise, self.noise_const, self.noise_strength)
-        if extra is not None:
-            y = y + extra
-        y = leaky_relu(y + self.bias, gain=1.0, clamp=self.config.clamp)
+        pieces = []
+        for part in parts:
+            q = scaled_linear(h[:, part], self.q_weight, scale_q)
+            y = scaled_linear(attend(q, keys, values, self.heads), self.w_weight, scale_w)
+            y = residual(y, part)
+            pieces.append(
+                activated(
+                    y,
+                    self.bias,
+                    None if extra is None else extra[..., part, :],
+                    clamp=self.config.clamp,
+                )
+            )
+        y = joined(pieces)
         return self.feed_forward(y, w) if self.config.feed_forward else y
 
     def modulate_and_normalise(
@@ -120,22 +133,30 @@ class StyleEncoderLayer(nn.Module):
             case "none":
                 return x * scale
 
-    def add_residual(
+    def residual(
         self,
-        y: Float[Tensor, "batch tokens outputs"],
         x: Float[Tensor, "batch tokens channels"],
-        v: Float[Tensor, "batch tokens channels"],
+        h: Float[Tensor, "batch tokens channels"],
+        values: Float[Tensor, "batch keys channels"],
+        scale_v: Float[Tensor, "batch channels"],
         style_value: Float[Tensor, "batch channels"],
-    ) -> Float[Tensor, "batch tokens outputs"]:
-        """Return y plus the configured residual (the paper's: demodulated U of the styled value)."""
-        match self.config.residual:
-            case "modulated-value":
-                scale = demodulation(self.u_weight, style_value).unsqueeze(1)
-                return torch.addcmul(y, v @ self.u_weight.T, scale)
-            case "identity":
-                return y + (x @ self.u_weight.T if y.shape[2] != x.shape[2] else x)
-            case "none":
-                return y
+    ) -> Callable[[Tensor, slice], Tensor]:
+        """Return what adds the configured residual to a slice of tokens.
+
+        The paper's is the demodulated product of U with the styled value: v U^T. Linformer has no
+        v of all tokens: there it is h (U V)^T.
+        """
+        if self.config.residual == "none":
+            return lambda y, _: y
+        if self.config.residual == "identity":
+            if self.w_weight.shape[0] == self.w_weight.shape[1]:
+                return lambda y, part: y + x[:, part]
+            return lambda y, part: y + F.linear(x[:, part], self.u_weight)
+        scale_u = demodulation(self.u_weight, style_value)
+        if not self.linformer:
+            return lambda y, part: y.add_(scaled_linear(values[:, part], self.u_weight, scale_u))
+        both = (self.u_weight * scale_u.unsqueeze(2)) @ (self.v_weight * scale_v.unsqueeze(2))
+        return lambda y, part: y.baddbmm_(h[:, part], both.transpose(1, 2))
 
 
 class StyleFeedForward(nn.Module):
@@ -188,8 +209,11 @@ class TokensToRGB(nn.Module):
     ) -> Float[Tensor, "batch image_channels side side"]:
         """Return the image of this resolution (never clamped)."""
         style = self.affine(w)
-        y = (x * style.unsqueeze(1)) @ self.weight.T * demodulation(self.weight, style).unsqueeze(1)
-        return tokens_to_map(y + self.bias)
+        scale = style.unsqueeze(1) * demodulation(self.weight, style).unsqueeze(2)
+        weights = self.weight * scale  # [batch, image channels, channels]: the image comes out as one
+        image = torch.baddbmm(self.bias.unsqueeze(1), weights, x.transpose(1, 2))
+        side = math.isqrt(x.shape[1])
+        return image.view(*image.shape[:2], side, side)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -313,21 +337,57 @@ class StyleformerSynthesis(nn.Module):
     ]:
         """Return the last tokens and the image; Styleformer-C goes on from both."""
         x = self.block(self.places[0]).const.expand(len(ws), -1, -1)
-        image: Tensor | None = None
-        for index, place in enumerate(self.places):
+        return self.grow(0, x, None, ws, noise)
+
+    def grow(
+        self,
+        first: int,
+        x: Float[Tensor, "batch tokens channels"],
+        image: Float[Tensor, "batch image_channels side side"] | None,
+        ws: Float[Tensor, "batch num_ws w_dim"],
+        noise: Noise | Sequence[Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        """Go on from block number `first`, which opens a resolution, to the last tokens and image.
+
+        Each slice of the batch goes all the way before the next: large maps are those of one slice.
+        """
+        pieces = []
+        for part in image_slices(x):
+            some = noise if isinstance(noise, str | Tensor) else [n[part] for n in noise]
+            pieces.append(
+                self.one_resolution(first, x[part], None if image is None else image[part], ws[part], some)
+            )
+        if len(pieces) == 1:
+            return pieces[0]
+        tokens, images = zip(*pieces, strict=True)
+        return torch.cat(tokens), torch.cat(images)
+
+    def one_resolution(
+        self,
+        first: int,
+        x: Float[Tensor, "batch tokens channels"],
+        image: Float[Tensor, "batch image_channels side side"] | None,
+        ws: Float[Tensor, "batch num_ws w_dim"],
+        noise: Noise | Sequence[Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        """Run the blocks of the resolution that block `first` opens, then all after it."""
+        index = first
+        while True:
+            place = self.places[index]
             block = self.block(place)
             affine: nn.Module | None = None
             if self.config.style_injection == "shared":
                 affine = self.get_submodule(f"b{place.resolution}_affine")
             chosen = noise if isinstance(noise, str | Tensor) else noise[index]
             x = block(x, ws[:, index], chosen, affine)
+            index += 1
             if place.last_of_resolution:
-                rgb = block.torgb(x, ws[:, index + 1])
-                image = rgb if image is None else upsample2d(image) + rgb
-                if place.resolution != self.config.resolution:
-                    x = upsample_tokens(x)
-        assert image is not None  # noqa: S101  # the config has at least one resolution
-        return x, image
+                break
+        rgb = block.torgb(x, ws[:, index])
+        image = rgb if image is None else upsample2d(image).add_(rgb)
+        if index == len(self.places):
+            return x, image
+        return self.grow(index, upsample_tokens(x), image, ws, noise)
 
 
 class Styleformer(StyleGenerator):

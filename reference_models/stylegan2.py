@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from reference_models.convolution import EqualizedConv2d
-from reference_models.equalized import EqualizedLinear, leaky_relu
+from reference_models.equalized import EqualizedLinear, activated
 from reference_models.modulation import energy_demodulation
 from reference_models.noise import Noise, layer_noise
 from reference_models.resampling import conv2d_up, upsample2d
@@ -117,11 +117,11 @@ class ModulatedConv(nn.Module):
         scaled = x * style[:, :, None, None]
         y = conv2d_up(scaled, self.weight) if self.up else F.conv2d(scaled, self.weight, padding=1)
         energy = self.weight.square().sum(dim=(2, 3))
-        y = y * energy_demodulation(energy, style)[:, :, None, None]
-        extra = layer_noise(noise, self.noise_const, self.noise_strength)
-        if extra is not None:
-            y = y + extra
-        return leaky_relu(y + self.bias[:, None, None], gain=self.gain, clamp=self.clamp)
+        # Leaky ReLU is positively homogeneous: its gain is applied to what enters it.
+        scale = energy_demodulation(energy, style) * self.gain
+        extra = layer_noise(noise, self.noise_const, self.noise_strength * self.gain)
+        bias = (self.bias * self.gain)[:, None, None]
+        return activated(y.mul_(scale[:, :, None, None]), bias, extra, clamp=self.clamp)
 
 
 class MapToRGB(nn.Module):
