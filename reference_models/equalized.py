@@ -35,14 +35,19 @@ def activated(
     bias: Float[Tensor, "..."],
     extra: Float[Tensor, "..."] | None = None,
     *,
+    scale: Float[Tensor, "..."] | None = None,
     clamp: float | None = None,
 ) -> Float[Tensor, "..."]:
-    """Return leaky ReLU of y + extra + bias, without gain, limited to plus or minus `clamp`.
+    """Return leaky ReLU of y scale + extra + bias, without gain, within plus or minus `clamp`.
 
     `y` itself is overwritten where no gradient is recorded: the caller must have just made it.
     """
     if torch.is_grad_enabled():
-        return leaky_relu(y + bias if extra is None else y + extra + bias, gain=1.0, clamp=clamp)
+        y = y if scale is None else y * scale
+        y = y if extra is None else y + extra
+        return leaky_relu(y + bias, gain=1.0, clamp=clamp)
+    if scale is not None:
+        y.mul_(scale)
     if extra is not None:
         y.add_(extra)
     F.leaky_relu_(y.add_(bias), LEAKY_SLOPE)

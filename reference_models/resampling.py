@@ -60,12 +60,18 @@ def upfirdn2d(
             x, column, up=(1, up[1]), down=(1, down[1]), padding=(0, 0, top, bottom), flip=flip
         )
     batch, channels, height, width = x.shape
-    stuffed = x.new_zeros(batch, channels, height * up[1], width * up[0])
-    stuffed[:, :, :: up[1], :: up[0]] = x
-    padded = F.pad(stuffed, padding)
+    if up != (1, 1):
+        stuffed = x.new_zeros(batch, channels, height * up[1], width * up[0])
+        stuffed[:, :, :: up[1], :: up[0]] = x
+        x = stuffed
+    left, right, top, bottom = padding
+    even = left == right >= 0 and top == bottom >= 0
+    if not even:
+        x = F.pad(x, padding)
     weight = (kernel if flip else kernel.flip((0, 1))) * gain
     weight = weight.to(x.dtype).expand(channels, 1, *weight.shape)
-    return F.conv2d(padded, weight, stride=(down[1], down[0]), groups=channels)
+    zeros = (top, left) if even else 0
+    return F.conv2d(x, weight, stride=(down[1], down[0]), padding=zeros, groups=channels)
 
 
 def upsample2d(

@@ -23,15 +23,10 @@ from reference_models.equalized import EqualizedLinear, activated, leaky_relu
 from reference_models.modulation import demodulation, scaled_linear
 from reference_models.noise import Noise, layer_noise
 from reference_models.resampling import upsample2d
+from reference_models.slicing import by_slices, image_slices, token_slices
 from reference_models.style_generator import StyleGenerator
 from reference_models.styleformer_config import StyleformerConfig
-from reference_models.tokens import (
-    image_slices,
-    joined,
-    sinusoidal_position_encoding,
-    token_slices,
-    upsample_tokens,
-)
+from reference_models.tokens import sinusoidal_position_encoding, upsample_tokens
 
 FIRST_LINFORMER_RESOLUTION = 32
 NORM_EPSILON = 1e-5
@@ -92,7 +87,12 @@ class StyleEncoderLayer(nn.Module):
         """Return the layer's output; `affine` is given when layers share their style injection."""
         style_in, style_value = (affine or self.affine1)(w).chunk(2, dim=1)
         parts = token_slices(x)
-        h = joined([self.modulate_and_normalise(x[:, part], style_in) for part in parts])
+        tokens = x.shape[1]
+
+        def normalised(part: slice) -> Tensor:
+            return self.modulate_and_normalise(x[:, part], style_in)
+
+        h = by_slices(normalised, parts, dim=1, length=tokens)
         # q k^T holds the factors of q and k as products only: q carries both.
         scale_q = demodulation(self.q_weight, style_in) * demodulation(self.k_weight, style_in)
         scale_v = demodulation(self.v_weight, style_in) * style_value
@@ -103,20 +103,14 @@ class StyleEncoderLayer(nn.Module):
         scale_w = demodulation(self.w_weight, style_value)
         residual = self.residual(x, h, values, scale_v, style_value)
         extra = layer_noise(noise, self.noise_const, self.noise_strength)
-        pieces = []
-        for part in parts:
+
+        def mixed(part: slice) -> Tensor:
             q = scaled_linear(h[:, part], self.q_weight, scale_q)
             y = scaled_linear(attend(q, keys, values, self.heads), self.w_weight, scale_w)
-            y = residual(y, part)
-            pieces.append(
-                activated(
-                    y,
-                    self.bias,
-                    None if extra is None else extra[..., part, :],
-                    clamp=self.config.clamp,
-                )
-            )
-        y = joined(pieces)
+            noise_part = None if extra is None else extra[..., part, :]
+            return activated(residual(y, part), self.bias, noise_part, clamp=self.config.clamp)
+
+        y = by_slices(mixed, parts, dim=1, length=tokens)
         return self.feed_forward(y, w) if self.config.feed_forward else y
 
     def modulate_and_normalise(
@@ -210,7 +204,9 @@ class TokensToRGB(nn.Module):
         """Return the image of this resolution (never clamped)."""
         style = self.affine(w)
         scale = style.unsqueeze(1) * demodulation(self.weight, style).unsqueeze(2)
-        weights = self.weight * scale  # [batch, image channels, channels]: the image comes out as one
+        weights = (
+            self.weight * scale
+        )  # [batch, image channels, channels]: the image comes out as one
         image = torch.baddbmm(self.bias.unsqueeze(1), weights, x.transpose(1, 2))
         side = math.isqrt(x.shape[1])
         return image.view(*image.shape[:2], side, side)
@@ -352,11 +348,10 @@ class StyleformerSynthesis(nn.Module):
         Each slice of the batch goes all the way before the next: large maps are those of one slice.
         """
         pieces = []
-        for part in image_slices(x):
-            some = noise if isinstance(noise, str | Tensor) else [n[part] for n in noise]
-            pieces.append(
-                self.one_resolution(first, x[part], None if image is None else image[part], ws[part], some)
-            )
+        for part in image_slices(x, x.shape[1]):
+            some = noise if isinstance(noise, str | Tensor) else [layer[part] for layer in noise]
+            before = None if image is None else image[part]
+            pieces.append(self.one_resolution(first, x[part], before, ws[part], some))
         if len(pieces) == 1:
             return pieces[0]
         tokens, images = zip(*pieces, strict=True)

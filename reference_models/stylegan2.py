@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -16,14 +16,18 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from reference_models import winograd
 from reference_models.convolution import EqualizedConv2d
 from reference_models.equalized import EqualizedLinear, activated
 from reference_models.modulation import energy_demodulation
 from reference_models.noise import Noise, layer_noise
 from reference_models.resampling import conv2d_up, upsample2d
+from reference_models.slicing import at_once, by_slices, image_slices
 from reference_models.style_generator import StyleGenerator
 
 START_RESOLUTION = 4
+CONVOLUTION_PIXELS = 2048
+"""Pixels of a batch that a CPU convolves at once."""
 ImagePath = Literal["skip", "resnet", "orig"]
 
 
@@ -114,14 +118,33 @@ class ModulatedConv(nn.Module):
     ) -> Float[Tensor, "batch outputs new_height new_width"]:
         """Return the activated feature map."""
         style = self.affine(w)
-        scaled = x * style[:, :, None, None]
-        y = conv2d_up(scaled, self.weight) if self.up else F.conv2d(scaled, self.weight, padding=1)
         energy = self.weight.square().sum(dim=(2, 3))
         # Leaky ReLU is positively homogeneous: its gain is applied to what enters it.
         scale = energy_demodulation(energy, style) * self.gain
         extra = layer_noise(noise, self.noise_const, self.noise_strength * self.gain)
         bias = (self.bias * self.gain)[:, None, None]
-        return activated(y.mul_(scale[:, :, None, None]), bias, extra, clamp=self.clamp)
+        convolution = self.convolution(x)
+        drawn = isinstance(noise, Tensor)
+
+        def convolved(part: slice) -> Tensor:
+            y = convolution(x[part] * style[part, :, None, None])
+            noise_part = extra[part] if drawn and extra is not None else extra
+            factors = scale[part, :, None, None]
+            return activated(y, bias, noise_part, scale=factors, clamp=self.clamp)
+
+        parts = image_slices(x, x.shape[2] * x.shape[3], CONVOLUTION_PIXELS)
+        return by_slices(convolved, parts, dim=0, length=len(x))
+
+    def convolution(
+        self, x: Float[Tensor, "batch inputs height width"]
+    ) -> Callable[[Tensor], Tensor]:
+        """Return the convolution itself, for slices of `x`."""
+        if self.up:
+            return lambda some: conv2d_up(some, self.weight)
+        if winograd.pays(x, len(self.weight)):
+            kernels = winograd.transformed(self.weight)
+            return lambda some: winograd.convolve(some, kernels)
+        return lambda some: F.conv2d(some, self.weight, padding=1)
 
 
 class MapToRGB(nn.Module):
@@ -144,7 +167,8 @@ class MapToRGB(nn.Module):
     ) -> Float[Tensor, "batch image_channels height width"]:
         """Return the image of this resolution."""
         style = self.affine(w) / math.sqrt(x.shape[1])
-        y = F.conv2d(x * style[:, :, None, None], self.weight, self.bias)
+        weights = self.weight[:, :, 0, 0] * style.unsqueeze(1)
+        y = torch.baddbmm(self.bias.unsqueeze(1), weights, x.flatten(2)).unflatten(2, x.shape[2:])
         return y if self.clamp is None else y.clamp(-self.clamp, self.clamp)
 
 
@@ -203,6 +227,9 @@ class SynthesisBlock(nn.Module):
         """Return the features and the image so far."""
         if self.first or x is None:
             x = self.const.expand(len(ws), -1, -1, -1)
+        if not at_once(x):
+            x = x.contiguous(memory_format=torch.channels_last)
+        if self.first:
             x = self.conv1(x, ws[:, 0], noise[0])
         elif hasattr(self, "skip"):
             shortcut = self.skip(x)

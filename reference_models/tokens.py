@@ -3,48 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from reference_models.resampling import upsample2d
-
-SLICE_TOKENS = 4096
-"""Tokens of an image that a CPU works on at once, so that they stay in its cache."""
-BATCH_TOKENS = 8192
-"""Tokens of a batch that keep a CPU's matrix products fast; more images at once only take memory."""
-
-
-def token_slices(x: Float[Tensor, "batch tokens channels"]) -> list[slice]:
-    """Return the slices of tokens to work on one after the other."""
-    return [slice(None)] if at_once(x) else slices(x.shape[1], SLICE_TOKENS)
-
-
-def image_slices(x: Float[Tensor, "batch tokens channels"]) -> list[slice]:
-    """Return the slices of the batch to work on one after the other."""
-    return [slice(None)] if at_once(x) else slices(len(x), max(1, BATCH_TOKENS // x.shape[1]))
-
-
-def at_once(x: Tensor) -> bool:
-    """Return whether to work on everything at once.
-
-    Pieces help a CPU alone: with a gradient all is kept anyway, and compilers and GPUs want it whole.
-    """
-    return torch.is_grad_enabled() or torch.compiler.is_compiling() or x.device.type != "cpu"
-
-
-def slices(length: int, step: int) -> list[slice]:
-    """Return the slices of that many, `step` at a time."""
-    return [slice(start, start + step) for start in range(0, length, step)]
-
-
-def joined(
-    pieces: Sequence[Float[Tensor, "batch _ channels"]],
-) -> Float[Tensor, "batch tokens channels"]:
-    """Return slices of tokens as one tensor."""
-    return pieces[0] if len(pieces) == 1 else torch.cat(list(pieces), dim=1)
 
 
 def tokens_to_map(

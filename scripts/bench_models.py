@@ -95,9 +95,7 @@ ROWS = {
     "s": styleformer(
         "Styleformer S, 32 px", "256,64,16/1,2,2", linformer=False, speed=2, memory=0.8
     ),
-    "m": styleformer(
-        "Styleformer M, 32 px", f"{LOW}/1,3,3", linformer=False, speed=2, memory=0.8
-    ),
+    "m": styleformer("Styleformer M, 32 px", f"{LOW}/1,3,3", linformer=False, speed=2, memory=0.8),
     "l": styleformer(
         "Styleformer Large, 32 px", "1024,512,512/1,3,3", linformer=False, speed=2, memory=0.5
     ),
@@ -241,7 +239,8 @@ def main() -> int:
         f"{'':<26} {'speed':>5} {'interval':<14} {'goal':<7} {'memory':>6} {'goal':<7} "
         f"{'MiB':>6} {'theirs':>6}  differ"
     )
-    return int(not all([measure(n, ROWS[n], given.checkout, given.quads) for n in names]))
+    reached = [measure(n, ROWS[n], given.checkout, given.quads) for n in names]
+    return int(not all(reached))
 
 
 if __name__ == "__main__":
