@@ -150,7 +150,7 @@ class StyleEncoderLayer(nn.Module):
         if not self.linformer:
             return lambda y, part: y.add_(scaled_linear(values[:, part], self.u_weight, scale_u))
         both = (self.u_weight * scale_u.unsqueeze(2)) @ (self.v_weight * scale_v.unsqueeze(2))
-        return lambda y, part: y.baddbmm_(h[:, part], both.transpose(1, 2))
+        return lambda y, part: torch.baddbmm(y, h[:, part], both.transpose(1, 2))
 
 
 class StyleFeedForward(nn.Module):

@@ -168,7 +168,8 @@ class MapToRGB(nn.Module):
         """Return the image of this resolution."""
         style = self.affine(w) / math.sqrt(x.shape[1])
         weights = self.weight[:, :, 0, 0] * style.unsqueeze(1)
-        y = torch.baddbmm(self.bias.unsqueeze(1), weights, x.flatten(2)).unflatten(2, x.shape[2:])
+        image = torch.baddbmm(self.bias.unsqueeze(1), weights, x.flatten(2))
+        y = image.view(*image.shape[:2], *x.shape[2:])
         return y if self.clamp is None else y.clamp(-self.clamp, self.clamp)
 
 
