@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sfbench.api.errors import ContractError, NonFiniteError
 from sfbench.api.protocols import ImageGenerator
+from sfbench.records import Reading
 
 SEEDS = (0, 1, 2)
 BATCH_TOLERANCE = 1e-3
@@ -83,6 +84,17 @@ def relative_difference(first: Tensor, second: Tensor) -> float:
     """Return the largest absolute difference over the largest absolute value of `second`."""
     scale = max(second.abs().max().item(), 1e-12)
     return (first - second).abs().max().item() / scale
+
+
+def difference_reading(images: Tensor, expected: Tensor) -> Reading:
+    """Return how far images are from those of eager single precision, relative to the largest value."""
+    value = relative_difference(images, expected)
+    how = {
+        "images": len(expected),
+        "mean": ((images - expected).abs().mean() / expected.abs().mean()).item(),
+        "estimate": "largest absolute difference over largest absolute value",
+    }
+    return Reading(metric="difference.eager_fp32", unit="", value=value, how=how)
 
 
 def batch_tolerance(dtype: str) -> float:

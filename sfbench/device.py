@@ -1,9 +1,8 @@
-"""The only file that asks torch and the drivers about hardware."""
+"""With `cuda`, the only files that ask torch and the drivers about hardware."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import platform
 import re
@@ -154,6 +153,56 @@ def pressure() -> float | None:
     return None
 
 
+def package_joules() -> float | None:
+    """Return the energy counters of the processor packages, added up; None where unreadable."""
+    joules = 0.0
+    found = False
+    with contextlib.suppress(OSError, ValueError):
+        for package in Path("/sys/class/powercap").glob("intel-rapl:?"):
+            joules += int((package / "energy_uj").read_text()) / 1e6
+            found = True
+    return joules if found else None
+
+
+def limit_memory(where: str, limit: int) -> None:
+    """Make allocations fail beyond `limit` bytes.
+
+    On a GPU: of torch's allocator. On a CPU: of private writable memory (RLIMIT_DATA).
+    """
+    if where == "cuda":
+        from sfbench import cuda
+
+        cuda.limit_memory(limit)
+        return
+    import resource  # not on every system
+
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+def release_memory(where: str) -> None:
+    """Give back to the device what torch's allocator holds without using it."""
+    if where == "cuda":
+        from sfbench import cuda
+
+        cuda.reset_allocator_peaks()
+
+
+def torch_dtype(dtype: str) -> Any:
+    """Return torch's type of a case's precision."""
+    import torch  # slow
+
+    return getattr(torch, TORCH_DTYPES[dtype])
+
+
+def available_bytes() -> int | None:
+    """Return what the system could give to programs without swapping; None where it does not say."""
+    with contextlib.suppress(OSError, AttributeError):
+        text = (PROC / "meminfo").read_text()
+        match = re.search(r"^MemAvailable:\s+(\d+) kB", text, re.MULTILINE)
+        return None if match is None else int(match[1]) * 1024
+    return None
+
+
 def resolve(name: str) -> Literal["cpu", "cuda"]:
     """Return "cpu" or "cuda" for a --device value ("auto" prefers a GPU). No torch needed.
 
@@ -245,38 +294,6 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in MEMORY_SIGNS)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class AllocatorPeaks:
-    """Bytes that torch's CUDA allocator gave out at most, held at most, and its retries."""
-
-    allocated: int
-    requested: int
-    reserved: int
-    retries: int
-    """Since the process started."""
-
-
-def allocator_peaks() -> AllocatorPeaks:
-    """Return the CUDA allocator's peaks since `reset_allocator_peaks`."""
-    import torch  # slow
-
-    stats = torch.cuda.memory_stats()
-    return AllocatorPeaks(
-        allocated=stats["allocated_bytes.all.peak"],
-        requested=stats["requested_bytes.all.peak"],
-        reserved=stats["reserved_bytes.all.peak"],
-        retries=stats["num_alloc_retries"],
-    )
-
-
-def reset_allocator_peaks() -> None:
-    """Make the CUDA allocator's peaks begin again at the present use."""
-    import torch  # slow
-
-    torch.cuda.empty_cache()
-    torch.cuda.reset_peak_memory_stats()
-
-
 def reset_host_peak() -> bool:
     """Make the process's peak of resident memory begin again; False where the system cannot."""
     try:
@@ -286,24 +303,13 @@ def reset_host_peak() -> bool:
     return True
 
 
-def host_memory(field: Literal["VmHWM", "VmRSS"]) -> int | None:
-    """Return the process's peak (VmHWM) or present (VmRSS) resident bytes; None if unknown."""
+def host_memory(field: Literal["VmHWM", "VmRSS", "VmData"]) -> int | None:
+    """Return the process's peak (VmHWM) or present (VmRSS) resident bytes; None if unknown.
+
+    VmData: private writable bytes, resident or not.
+    """
     with contextlib.suppress(OSError):
         text = (PROC / "self" / "status").read_text()
         match = re.search(rf"^{field}:\s+(\d+) kB", text, re.MULTILINE)
         return None if match is None else int(match[1]) * 1024
     return None
-
-
-@contextlib.contextmanager
-def cuda_span() -> Iterator[list[float]]:
-    """Measure a span on the device's own clock: the list holds its seconds afterwards."""
-    import torch  # slow
-
-    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]  # torch
-    seconds: list[float] = []
-    begin.record()
-    yield seconds
-    end.record()
-    end.synchronize()
-    seconds.append(begin.elapsed_time(end) / 1000)

@@ -6,9 +6,12 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from sfbench.plan import Case, Source
+from sfbench.records import Reading, reading_from
+
+Task = Literal["trial", "core", "fits"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +20,9 @@ class Job:
 
     `plugins` and `disabled` say where plugins are looked for; `features` is the folder in which
     features of real images are kept; `spawned` is the time at which the
-    process was started (seconds since the epoch).
+    process was started (seconds since the epoch). `task`: a whole trial; "core", the throughput of
+    the core region alone; "fits", whether the case runs at all. `memory_limit`: bytes beyond which
+    allocations fail. `notes`: readings that were made before, to be stored with the trial's own.
     """
 
     case: Case
@@ -30,6 +35,9 @@ class Job:
     disabled: tuple[str, ...]
     environment: Mapping[str, str]
     features: str
+    task: Task = "trial"
+    memory_limit: int | None = None
+    notes: tuple[Reading, ...] = ()
     spawned: float = 0.0
 
 
@@ -54,6 +62,7 @@ def job_from_json(text: str) -> Job:
         "case": Case(**case),
         "plugins": tuple(document["plugins"]),
         "disabled": tuple(document["disabled"]),
+        "notes": tuple(reading_from(entry) for entry in document["notes"]),
     }
     return Job(**document)
 

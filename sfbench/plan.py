@@ -10,11 +10,19 @@ from sfbench.api.errors import UsageError
 from sfbench.records import digest
 
 Dtype = Literal["fp32", "tf32", "bf16", "fp16"]
-Mode = Literal["eager", "compile"]
-Measure = Literal["speed", "memory", "quality"]
+Mode = Literal["eager", "compile", "compile-reduce-overhead", "compile-max-autotune", "cuda-graph"]
+Measure = Literal["speed", "memory", "quality", "energy", "min-memory"]
+BatchRule = Literal["fixed", "max-fit", "best-throughput"]
 DTYPES: tuple[Dtype, ...] = ("fp32", "tf32", "bf16", "fp16")
-MODES: tuple[Mode, ...] = ("eager", "compile")
-MEASURES: tuple[Measure, ...] = ("speed", "memory", "quality")
+MODES: tuple[Mode, ...] = (
+    "eager",
+    "compile",
+    "compile-reduce-overhead",
+    "compile-max-autotune",
+    "cuda-graph",
+)
+MEASURES: tuple[Measure, ...] = ("speed", "memory", "quality", "energy", "min-memory")
+BATCH_RULES: tuple[BatchRule, ...] = ("max-fit", "best-throughput")
 LARGEST_RESOLUTION = 8192
 
 
@@ -36,7 +44,10 @@ class Source:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One cell of the grid: everything that decides what is measured."""
+    """One cell of the grid: everything that decides what is measured.
+
+    Where `batch_rule` is not "fixed", `batch` is found by measuring, and takes no part in the key.
+    """
 
     model: str
     resolution: int
@@ -44,6 +55,7 @@ class Case:
     option_sources: tuple[tuple[str, str], ...] = ()
     weights: Source
     batch: int
+    batch_rule: BatchRule = "fixed"
     dtype: Dtype
     mode: Mode
     device: str
@@ -72,14 +84,28 @@ class Case:
 
     def key(self) -> str:
         """Return the digest of the canonical inputs."""
-        return digest(self.inputs())
+        inputs = self.inputs()
+        if self.batch_rule != "fixed":
+            inputs["batch"] = None
+        return digest(inputs)
 
     def title(self) -> str:
         """Return the case in a few words."""
-        return f"{self.model} {self.resolution}px b{self.batch} {self.dtype} {self.mode}"
+        batch = self.batch if self.batch_rule == "fixed" else f" {self.batch_rule}"
+        return f"{self.model} {self.resolution}px b{batch} {self.dtype} {self.mode}"
 
 
-CASE_FIELDS = ("model", "resolution", "batch", "dtype", "mode", "device", "seed", "threads")
+CASE_FIELDS = (
+    "model",
+    "resolution",
+    "batch",
+    "batch_rule",
+    "dtype",
+    "mode",
+    "device",
+    "seed",
+    "threads",
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,11 +13,14 @@ MEASURING_CODE = (
     "sfbench.api",
     "sfbench.building",
     "sfbench.contract",
+    "sfbench.cuda",
     "sfbench.data",
     "sfbench.device",
+    "sfbench.execution",
     "sfbench.pixels",
     "sfbench.quality",
     "sfbench.speed",
+    "sfbench.trial",
     "sfbench.worker",
 )
 

@@ -13,7 +13,8 @@ import resource
 import time
 from collections.abc import Callable
 
-from sfbench.device import cuda_span, pressure, synchronize
+from sfbench.cuda import cuda_span
+from sfbench.device import pressure, synchronize
 
 BLOCK_SECONDS = 0.25
 MOST_CALLS = 100_000

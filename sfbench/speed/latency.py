@@ -17,7 +17,9 @@ CALLS_FOR_P99 = 500
 SHARES = (("p50", 0.50), ("p90", 0.90), ("p99", 0.99))
 
 
-def measure_latency(work: Callable[[], object], *, batch: int, device: str) -> Iterator[Reading]:
+def measure_latency(
+    work: Callable[[], object], *, batch: int, device: str, name: str = "latency"
+) -> Iterator[Reading]:
     """Yield p50 and p90 (and p99 with 500 calls or more) of the seconds that one call takes.
 
     Slow models get fewer than 100 calls, at least 20; the count is in every reading.
@@ -33,9 +35,9 @@ def measure_latency(work: Callable[[], object], *, batch: int, device: str) -> I
         seconds.append(time.perf_counter() - start)
         if len(seconds) >= FEWEST_CALLS and time.perf_counter() - begin > PASS_SECONDS:
             break
-    for name, share in SHARES:
-        metric = f"latency.{name}"
-        if name == "p99" and len(seconds) < CALLS_FOR_P99:
+    for quantile_name, share in SHARES:
+        metric = f"{name}.{quantile_name}"
+        if quantile_name == "p99" and len(seconds) < CALLS_FOR_P99:
             reason = f"{len(seconds)} calls measured, {CALLS_FOR_P99} needed"
             yield Reading(metric=metric, unit="s", reason=reason)
             continue
@@ -46,7 +48,7 @@ def measure_latency(work: Callable[[], object], *, batch: int, device: str) -> I
             value=quantile(seconds, share),
             low=interval[0] if interval else None,
             high=interval[1] if interval else None,
-            samples=tuple(seconds) if name == "p50" else (),
+            samples=tuple(seconds) if quantile_name == "p50" else (),
             how={
                 "batch": batch,
                 "calls": len(seconds),

@@ -6,16 +6,12 @@ from collections.abc import Callable, Iterator
 
 from torch import nn
 
-from sfbench.device import (
-    allocator_peaks,
-    host_memory,
-    reset_allocator_peaks,
-    reset_host_peak,
-    synchronize,
-)
+from sfbench.cuda import allocator_peaks, bytes_in_use, pool_bytes, reset_allocator_peaks
+from sfbench.device import host_memory, reset_host_peak, synchronize
 from sfbench.records import Reading
 
 CALLS = 2
+PEAKS = ("requested", "allocated", "reserved")
 
 
 def weights_reading(module: nn.Module | None) -> Reading:
@@ -66,17 +62,37 @@ def host_reading(metric: str, value: int | None, how: dict[str, object], reason:
 
 def device_readings(device: str, how: dict[str, object], retries: int = 0) -> Iterator[Reading]:
     """Yield the CUDA allocator's peaks; `retries` are those before the measurement."""
-    names = ("requested", "allocated", "reserved")
     if device != "cuda":
-        for name in names:
-            metric = f"memory.device_{name}_peak"
-            yield Reading(metric=metric, unit="bytes", reason="measured on the CPU: no device")
+        for name in (*(f"device_{kind}_peak" for kind in PEAKS), "device_in_use"):
+            reason = "measured on the CPU: no device"
+            yield Reading(metric=f"memory.{name}", unit="bytes", reason=reason)
         return
     peaks = allocator_peaks()
-    for name in names:
+    pools = pool_bytes()
+    for kind in PEAKS:
         yield Reading(
-            metric=f"memory.device_{name}_peak",
+            metric=f"memory.device_{kind}_peak",
             unit="bytes",
-            value=getattr(peaks, name),
+            value=getattr(peaks, kind),
             how=how | {"allocation_retries": peaks.retries - retries},
         )
+    for name, held in sorted(pools.items()):
+        yield Reading(metric=f"memory.pool[{name}]", unit="bytes", value=held, how=how)
+    yield Reading(
+        metric="memory.device_in_use",
+        unit="bytes",
+        value=bytes_in_use(),
+        how=how | {"what": "the whole device, every process and context on it, after the calls"},
+    )
+
+
+def cold_readings(device: str, *, resettable: bool) -> Iterator[Reading]:
+    """Yield the peaks since before the model was built: compilation and autotuning are in them."""
+    how: dict[str, object] = {"region": "build, first images, compilation"}
+    peak = host_memory("VmHWM") if resettable else None
+    reason = "this system cannot reset the peak (/proc/self/clear_refs)"
+    yield host_reading("memory.host_peak_cold", peak, how, reason)
+    if device == "cuda":
+        held = allocator_peaks().allocated
+        metric = "memory.device_allocated_peak_cold"
+        yield Reading(metric=metric, unit="bytes", value=held, how=how)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 import torch
 
@@ -57,13 +58,21 @@ class SpeedProbe:
     def __call__(self, generator: ImageGenerator) -> Iterator[Reading]:
         """Yield the readings; `phase` is called before each region, never inside one."""
         with torch.inference_mode():
-            regions = {"core": core_work, "e2e": e2e_work}
-            for name, make in regions.items():
-                self.phase(f"throughput {name}")
-                work = make(generator, self.batch, self.seed)
-                reading, raised = measure_region(name, work, batch=self.batch, device=self.device)
-                self.flags += [flag for flag in raised if flag not in self.flags]
-                yield reading
+            for name in ("core", "e2e"):
+                yield self.region(generator, name)
             self.phase("latency")
             work = core_work(generator, LATENCY_BATCH, self.seed)
             yield from measure_latency(work, batch=LATENCY_BATCH, device=self.device)
+            if self.batch != LATENCY_BATCH:
+                work = core_work(generator, self.batch, self.seed)
+                yield from measure_latency(
+                    work, batch=self.batch, device=self.device, name="latency_batch"
+                )
+
+    def region(self, generator: ImageGenerator, name: Literal["core", "e2e"]) -> Reading:
+        """Return the throughput of one region."""
+        self.phase(f"throughput {name}")
+        work = {"core": core_work, "e2e": e2e_work}[name](generator, self.batch, self.seed)
+        reading, raised = measure_region(name, work, batch=self.batch, device=self.device)
+        self.flags += [flag for flag in raised if flag not in self.flags]
+        return reading

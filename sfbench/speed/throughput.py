@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from sfbench.cuda import clock_state
 from sfbench.records import Reading
 from sfbench.speed.blocks import Block, calls_per_block, time_block
 from sfbench.speed.intervals import median, quantile_interval
@@ -68,12 +69,14 @@ def measure_region(name: str, work: Work, *, batch: int, device: str) -> tuple[R
     """Return images per second of a region ("core" or "e2e") and the flags it raised."""
     warm = warm_up(work, device)
     calls = calls_per_block(warm.seconds_per_call)
+    before = clock_state() if device == "cuda" else None
     blocks: list[Block] = []
     start = time.perf_counter()
     while len(blocks) < BLOCKS:
         blocks.append(time_block(work, calls, device))
         if len(blocks) >= FEWEST_BLOCKS and time.perf_counter() - start > REGION_SECONDS:
             break
+    clocks = None if before is None else (before, clock_state())
     rates = [batch / block.seconds_per_call for block in blocks]
     interval = quantile_interval(rates, 0.5)
     how: dict[str, Any] = {
@@ -87,6 +90,8 @@ def measure_region(name: str, work: Work, *, batch: int, device: str) -> tuple[R
         "blocks": len(blocks),
         "warm_up_seconds": warm.seconds,
         **witnesses(blocks),
+        "sm_clock_mhz": None if clocks is None else [state.megahertz for state in clocks],
+        "clock_reasons": None if clocks is None else [state.reasons for state in clocks],
     }
     reading = Reading(
         metric=f"throughput.{name}",
@@ -97,7 +102,10 @@ def measure_region(name: str, work: Work, *, batch: int, device: str) -> tuple[R
         samples=tuple(rates),
         how=how,
     )
-    return reading, flags(warm, blocks, rates)
+    raised = flags(warm, blocks, rates)
+    if clocks is not None and any(state.held_down for state in clocks):
+        raised.append("throttled")
+    return reading, raised
 
 
 REGIONS = {

@@ -1,0 +1,45 @@
+"""Energy of an image: a hardware counter before and after whole blocks, nothing estimated."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from sfbench import cuda, device
+from sfbench.records import Reading
+from sfbench.speed.throughput import warm_up
+
+SECONDS = 5.0
+"""Counters are updated some ten times a second; over so long that does not matter."""
+
+COUNTERS: dict[str, tuple[Callable[[], float | None], str]] = {
+    "cuda": (cuda.energy_joules, "NVML total energy of the GPU"),
+    "cpu": (device.package_joules, "RAPL energy of the processor packages"),
+}
+
+
+def energy_reading(work: Callable[[], object], *, batch: int, where: str) -> Reading:
+    """Return joules an image of the core region, idle power included; null without a counter."""
+    counter, what = COUNTERS[where]
+    if counter() is None:
+        return Reading(metric="energy", unit="J/image", reason=f"no readable counter: {what}")
+    warm_up(work, where)
+    device.synchronize(where)
+    before, start, calls = counter(), time.perf_counter(), 0
+    while time.perf_counter() - start < SECONDS:
+        work()
+        device.synchronize(where)
+        calls += 1
+    after, seconds = counter(), time.perf_counter() - start
+    if before is None or after is None or after <= before:
+        return Reading(metric="energy", unit="J/image", reason=f"the counter stood still: {what}")
+    joules = after - before
+    how = {
+        "counter": what,
+        "batch": batch,
+        "calls": calls,
+        "seconds": seconds,
+        "watts": joules / seconds,
+        "region": "core",
+    }
+    return Reading(metric="energy", unit="J/image", value=joules / (calls * batch), how=how)

@@ -1,0 +1,74 @@
+"""What the device can do at most in the case's precision, measured: the roof that MFU is under.
+
+Source: Williams et al., "Roofline" (CACM 52(4), 2009). The arithmetic roof is the fastest of a few
+square matrix products, the memory roof the fastest of a few copies.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+
+import torch
+
+from sfbench.device import synchronize
+from sfbench.records import Reading
+
+SIDES = {"cpu": 1536, "cuda": 8192}
+COPIED_BYTES = {"cpu": 64 << 20, "cuda": 1 << 30}
+REPEATS = 6
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Roofline:
+    """Operations and bytes (read and written) a second."""
+
+    flops: float
+    bandwidth: float
+    side: int
+
+
+def measured_roofline(device: str, dtype: torch.dtype) -> Roofline:
+    """Return the roofs of the device under torch's present precision policy."""
+    side = SIDES[device]
+    source = torch.Generator().manual_seed(0)
+    a, b = (
+        torch.randn(side, side, generator=source).to(device=device, dtype=dtype) for _ in range(2)
+    )
+    product = torch.empty_like(a)
+    seconds = fastest(lambda: torch.mm(a, b, out=product), device)
+    block = torch.zeros(COPIED_BYTES[device], dtype=torch.uint8, device=device)
+    target = torch.empty_like(block)
+    copying = fastest(lambda: target.copy_(block), device)
+    return Roofline(2 * side**3 / seconds, 2 * block.numel() / copying, side)
+
+
+def fastest(work: Callable[[], object], device: str) -> float:
+    """Return the least seconds of a few calls: a roof is what is possible, not what is usual."""
+    best = float("inf")
+    for _ in range(REPEATS):
+        synchronize(device)
+        start = time.perf_counter()
+        work()
+        synchronize(device)
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
+def roofline_readings(
+    roofline: Roofline, flops: float | None, rate: float | None, dtype: str
+) -> Iterator[Reading]:
+    """Yield the roofs, and the share of the arithmetic one that `rate` images a second reach.
+
+    More than 1 is possible where an algorithm needs fewer operations than are counted (Winograd).
+    """
+    how = {"dtype": dtype, "side": roofline.side, "estimate": f"fastest of {REPEATS}"}
+    yield Reading(metric="roofline.flops", unit="FLOP/s", value=roofline.flops, how=how)
+    yield Reading(metric="roofline.bandwidth", unit="bytes/s", value=roofline.bandwidth, how=how)
+    if flops is None or rate is None:
+        yield Reading(metric="mfu", unit="", reason="operations or throughput were not measured")
+        return
+    value = flops * rate / roofline.flops
+    what = "counted operations of an image x images/s (core) over the measured roof"
+    yield Reading(metric="mfu", unit="", value=value, how={**how, "what": what})
