@@ -23,6 +23,7 @@ class Job:
     process was started (seconds since the epoch). `task`: a whole trial; "core", the throughput of
     the core region alone; "fits", whether the case runs at all. `memory_limit`: bytes beyond which
     allocations fail. `notes`: readings that were made before, to be stored with the trial's own.
+    `interpreter`: the Python whose sfbench measures; None for this one.
     """
 
     case: Case
@@ -38,6 +39,7 @@ class Job:
     task: Task = "trial"
     memory_limit: int | None = None
     notes: tuple[Reading, ...] = ()
+    interpreter: str | None = None
     spawned: float = 0.0
 
 

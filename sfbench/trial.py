@@ -76,7 +76,7 @@ class Trial:
             return
         generator = self.checked(generator, expected)
         if self.job.task == "core":
-            self.core(generator)
+            self.core(generator, loaded)
             return
         from sfbench.speed.memory import cold_readings
 
@@ -146,11 +146,19 @@ class Trial:
             work()
         device.synchronize(self.case.device)
 
-    def core(self, generator: ImageGenerator) -> None:
-        """Measure the throughput of the core region, and nothing else."""
+    def core(self, generator: ImageGenerator, loaded: int | None) -> None:
+        """Measure throughput and memory of the core region, and nothing else."""
+        from sfbench.speed.memory import measure_memory  # torch comes with it
+        from sfbench.speed.probe import core_work
+
+        case = self.case
         probe = self.probe()
         with inference():
             self.readings.append(probe.region(generator, "core"))
+            work = core_work(generator, case.batch, case.seed, ring=1)
+            self.readings.extend(
+                measure_memory(work, batch=case.batch, device=case.device, loaded=loaded)
+            )
         self.flags += probe.flags
 
     def probe(self) -> SpeedProbe:
@@ -242,9 +250,7 @@ class Trial:
             if "speed" in case.measure:
                 # The profiler keeps memory of its own: it comes after the peaks.
                 self.phase("kernels")
-                self.stand_ins(
-                    fallback_kernels(core_work(generator, case.batch, case.seed), case.device)
-                )
+                self.stand_ins(fallback_kernels(core_work(generator, 1, case.seed), case.device))
             if "energy" in case.measure:
                 self.phase("energy")
                 work = core_work(generator, case.batch, case.seed)

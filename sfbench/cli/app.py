@@ -281,6 +281,100 @@ def report_command(
     raise typer.Exit(reporting.show(store, form, model, res, tidy=tidy))
 
 
+@app.command("scaling")
+def scaling_command(
+    model: Annotated[str, typer.Option(help="NAME[,NAME]; see sfbench list.")],
+    res: Annotated[str, typer.Option(help="Three or more: 32:256*2.")] = "32:256*2",
+    batch: Annotated[str, typer.Option(help="One batch size for every resolution.")] = "8",
+    dtype: Annotated[str, typer.Option(help="fp32, tf32, bf16, fp16.")] = "fp32",
+    mode: Annotated[str, typer.Option(help="See docs/cli.md.")] = "eager",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    option: Annotated[list[str] | None, typer.Option(help="NAME=VALUE for the models.")] = None,
+    trials: Annotated[int, typer.Option(help="Fresh processes a case.")] = 1,
+    timeout: Annotated[float, typer.Option(help="Seconds a trial may take.")] = 3600.0,
+    figure: Annotated[Path | None, typer.Option(help="FILE.svg, .png, .html or .json.")] = None,
+    store: StoreFolder = defaults.STORE,
+    plugin: Plugins = None,
+    no_plugin: NoPlugins = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Show how time, operations and memory grow with resolution, and where two models cross."""
+    from sfbench.cli import measuring, scaling
+    from sfbench.run.grid import Request
+
+    request = Request(
+        model=model,
+        res=res,
+        batch=batch,
+        dtype=dtype,
+        mode=mode,
+        device=device,
+        option=tuple(option or ()),
+        measure="speed,memory",
+    )
+    settings = measuring.Settings(
+        store=store,
+        plugins=tuple(defaults.located(plugin)),
+        disabled=tuple(no_plugin or ()),
+        trials=trials,
+        timeout_seconds=timeout,
+        as_json=as_json,
+    )
+    raise typer.Exit(scaling.show(request, settings, figure))
+
+
+@app.command("compare")
+def compare_command(
+    a: Annotated[
+        str, typer.Argument(help="A: MODEL[,key=value]..., or a folder or file of records.")
+    ],
+    b: Annotated[str, typer.Argument(help="B, likewise.")],
+    res: Annotated[str, typer.Option(help="Pixels: 32,64 or 32:256*2.")] = "32",
+    batch: Annotated[str, typer.Option(help="Batch sizes, e.g. 8 or 1,8,64.")] = "8",
+    dtype: Annotated[str, typer.Option(help="fp32, tf32, bf16, fp16.")] = "fp32",
+    mode: Annotated[str, typer.Option(help="See docs/cli.md.")] = "eager",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    option: Annotated[list[str] | None, typer.Option(help="NAME=VALUE for both models.")] = None,
+    weights: Annotated[str, typer.Option(help="auto, random or FILE.")] = "auto",
+    threads: Annotated[int | None, typer.Option(help="CPU threads [all there are].")] = None,
+    quads: Annotated[int, typer.Option(help="A, B, B, A in fresh processes, so often.")] = 8,
+    fail_on: Annotated[str, typer.Option(help="slower,more-memory,worse-quality: exit 4.")] = "",
+    store: StoreFolder = defaults.STORE,
+    plugin: Plugins = None,
+    no_plugin: NoPlugins = None,
+    *,
+    live: Annotated[bool, typer.Option("--live", help="Measure both now, interleaved.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say whether B is faster, slower or the same as A, from interleaved or stored runs."""
+    from sfbench.cli import comparing
+    from sfbench.run.grid import Request
+
+    shared = Request(
+        model="",
+        res=res,
+        batch=batch,
+        dtype=dtype,
+        mode=mode,
+        device=device,
+        option=tuple(option or ()),
+        weights=weights,
+        threads=threads,
+    )
+    asked = comparing.Asked(
+        a=a,
+        b=b,
+        live=live,
+        quads=quads,
+        fail_on=tuple(filter(None, fail_on.split(","))),
+        store=store,
+        plugins=tuple(defaults.located(plugin)),
+        disabled=tuple(no_plugin or ()),
+    )
+    raise typer.Exit(comparing.compare(asked, shared, as_json=as_json))
+
+
 @app.command("sample")
 def sample_command(
     model: Annotated[str, typer.Option(help="NAME; see sfbench list.")],
@@ -341,9 +435,26 @@ def convert_command(
 
 @app.command("doctor")
 def doctor_command(
-    plugin: Plugins = None, no_plugin: NoPlugins = None, *, as_json: AsJson = False
+    plugin: Plugins = None,
+    no_plugin: NoPlugins = None,
+    model: Annotated[str, typer.Option(help="With --aa: MODEL[,key=value]...")] = "synthetic",
+    quads: Annotated[int, typer.Option(help="With --aa: A, A, A, A in fresh processes.")] = 8,
+    *,
+    aa: Annotated[
+        bool, typer.Option("--aa", help="Measure this machine's noise floor: minutes.")
+    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show what may disturb or limit measurements on this machine; nothing is changed."""
     from sfbench.cli import doctor
 
-    typer.echo(doctor.examined(defaults.catalogue(plugin, no_plugin), as_json=as_json))
+    catalogue = defaults.catalogue(plugin, no_plugin)
+    if aa:
+        from sfbench.cli import noise_floor
+
+        text = noise_floor.examined(
+            model, quads, tuple(defaults.located(plugin)), tuple(no_plugin or ()), as_json=as_json
+        )
+        typer.echo(text)
+        return
+    typer.echo(doctor.examined(catalogue, as_json=as_json))

@@ -58,6 +58,20 @@ def requests(flags: Request, suite: Path | None) -> list[Request]:
 
 def run(asked: Sequence[Request], settings: Settings) -> Exit:
     """Measure what is missing, print the result, and return the exit code."""
+    done = carried_out(asked, settings)
+    if done is None:
+        return Exit.INTERRUPTED
+    records, catalogue = done
+    show(records, settings)
+    code = exit_code(records)
+    wanted = any(e.problem and e.origin == "--plugin" for e in catalogue.plugins)
+    return Exit.PLUGIN if code == Exit.OK and wanted else code
+
+
+def carried_out(
+    asked: Sequence[Request], settings: Settings
+) -> tuple[list[Record], Catalogue] | None:
+    """Measure what is missing and return all records of the plan; None when interrupted."""
     catalogue = defaults.catalogue(settings.plugins, settings.disabled)
     plan = make_plan(
         asked,
@@ -68,7 +82,7 @@ def run(asked: Sequence[Request], settings: Settings) -> Exit:
     )
     store = Store(settings.store)
     store.prepare()
-    broken = announce_broken(catalogue)
+    announce_broken(catalogue)
     announce(plan)
     environment = defaults.measuring_environment()
     machine = device.machine_class() | {"environment": environment}
@@ -91,18 +105,15 @@ def run(asked: Sequence[Request], settings: Settings) -> Exit:
     except KeyboardInterrupt:
         listener.clear()
         print(f"interrupted: finished trials are kept in {store.runs}", file=sys.stderr)
-        return Exit.INTERRUPTED
-    show(records, settings)
-    code = exit_code(records)
-    return Exit.PLUGIN if code == Exit.OK and broken else code
+        return None
+    return records, catalogue
 
 
-def announce_broken(catalogue: Catalogue) -> bool:
-    """Say which plugins are broken; return whether one of them was asked for with --plugin."""
-    broken = [entry for entry in catalogue.plugins if entry.problem]
-    for entry in broken:
-        print(f"warning: plugin {entry.name} is broken: {entry.problem}", file=sys.stderr)
-    return any(entry.origin == "--plugin" for entry in broken)
+def announce_broken(catalogue: Catalogue) -> None:
+    """Say which plugins are broken."""
+    for entry in catalogue.plugins:
+        if entry.problem:
+            print(f"warning: plugin {entry.name} is broken: {entry.problem}", file=sys.stderr)
 
 
 def announce(plan: Plan) -> None:

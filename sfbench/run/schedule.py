@@ -53,13 +53,18 @@ class Pending:
     stored: Record | None
 
 
+def machine_digest(machine: Mapping[str, Any]) -> str:
+    """Return twelve digits that stand for the hardware."""
+    return digest({name: machine[name] for name in machine if name not in SOFTWARE})[:12]
+
+
 def pending_trials(
     plan: Plan, catalogue: Catalogue, store: Store, machine: Mapping[str, Any]
 ) -> list[Pending]:
     """Return every trial of the plan in the order of doing: rounds, each in a seeded random order."""
     measuring = measuring_code()
     models = {model.name: model for model in catalogue.models}
-    hardware = digest({name: machine[name] for name in machine if name not in SOFTWARE})[:12]
+    hardware = machine_digest(machine)
     trials = []
     for trial in range(plan.trials):
         cases = list(plan.cases)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from sfbench.device import synchronize
 from sfbench.records import Reading
@@ -35,6 +35,11 @@ def measure_latency(
         seconds.append(time.perf_counter() - start)
         if len(seconds) >= FEWEST_CALLS and time.perf_counter() - begin > PASS_SECONDS:
             break
+    yield from latency_readings(seconds, batch=batch, name=name)
+
+
+def latency_readings(seconds: Sequence[float], *, batch: int, name: str) -> Iterator[Reading]:
+    """Yield the quantiles of these calls' seconds, with order-statistic intervals."""
     for quantile_name, share in SHARES:
         metric = f"{name}.{quantile_name}"
         if quantile_name == "p99" and len(seconds) < CALLS_FOR_P99:

@@ -12,7 +12,7 @@ import torch
 from sfbench.api.protocols import ImageGenerator
 from sfbench.pixels import to_bytes
 from sfbench.records import Reading
-from sfbench.speed.latency import measure_latency
+from sfbench.speed.latency import latency_readings, measure_latency
 from sfbench.speed.throughput import measure_region
 
 RING = 4
@@ -58,16 +58,24 @@ class SpeedProbe:
     def __call__(self, generator: ImageGenerator) -> Iterator[Reading]:
         """Yield the readings; `phase` is called before each region, never inside one."""
         with torch.inference_mode():
-            for name in ("core", "e2e"):
-                yield self.region(generator, name)
+            core = self.region(generator, "core")
+            yield core
+            yield self.region(generator, "e2e")
             self.phase("latency")
             work = core_work(generator, LATENCY_BATCH, self.seed)
             yield from measure_latency(work, batch=LATENCY_BATCH, device=self.device)
             if self.batch != LATENCY_BATCH:
-                work = core_work(generator, self.batch, self.seed)
-                yield from measure_latency(
-                    work, batch=self.batch, device=self.device, name="latency_batch"
-                )
+                yield from self.batch_latency(generator, core)
+
+    def batch_latency(self, generator: ImageGenerator, core: Reading) -> Iterator[Reading]:
+        """Yield the latency of the case's batch; blocks of a single call each have shown it already."""
+        name = "latency_batch"
+        if core.how["calls_per_block"] == 1:
+            seconds = [self.batch / rate for rate in core.samples]
+            yield from latency_readings(seconds, batch=self.batch, name=name)
+            return
+        work = core_work(generator, self.batch, self.seed)
+        yield from measure_latency(work, batch=self.batch, device=self.device, name=name)
 
     def region(self, generator: ImageGenerator, name: Literal["core", "e2e"]) -> Reading:
         """Return the throughput of one region."""

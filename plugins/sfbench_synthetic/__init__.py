@@ -1,0 +1,37 @@
+"""A known amount of arithmetic as an sfbench plugin: for checking the harness and the machine.
+
+Two of them with different `extra` differ by that share of work, so that what a comparison finds can
+be held against what there is.
+"""
+
+from __future__ import annotations
+
+from sfbench.api import BuildRequest, GeneratorSpec, ImageGenerator, Option, hookimpl
+
+OPTIONS = (
+    Option(name="width", kind="int", default=512, help="features of each matrix product"),
+    Option(name="products", kind="int", default=400, help="matrix products an image"),
+    Option(name="extra", kind="float", default=0.0, help="share of further work, e.g. 0.05"),
+)
+
+
+def build(request: BuildRequest) -> ImageGenerator:
+    """Build it (torch is imported here, not when plugins are listed)."""
+    from sfbench_synthetic.build import synthetic  # torch comes with it
+
+    return synthetic(request)
+
+
+@hookimpl
+def sfbench_generators() -> list[GeneratorSpec]:
+    """Return the model."""
+    return [
+        GeneratorSpec(
+            name="synthetic",
+            summary="a known amount of arithmetic, no images: checks harness and machine",
+            resolutions=(),
+            options=OPTIONS,
+            build=build,
+            licence="Apache-2.0",
+        )
+    ]

@@ -1,0 +1,215 @@
+"""Behind `sfbench compare`: two sides, live or from stored records, verdicts and an exit code."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sfbench import device
+from sfbench.api.errors import UsageError
+from sfbench.catalogue import Catalogue
+from sfbench.cli import defaults, noise
+from sfbench.cli.exits import Exit
+from sfbench.cli.progress import PassProgress
+from sfbench.job import Job
+from sfbench.plan import Case
+from sfbench.report import comparison, verdicts
+from sfbench.report.verdicts import Row
+from sfbench.run.grid import REQUEST_FIELDS, Request, make_plan
+from sfbench.run.live import LegError, measured_legs, quads_of
+from sfbench.run.local import launch
+from sfbench.run.schedule import machine_digest
+from sfbench.store import Store
+
+TRIALS_TIMEOUT = 3600.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What to compare and how."""
+
+    a: str
+    b: str
+    live: bool
+    quads: int
+    fail_on: tuple[str, ...]
+    store: Path
+    plugins: tuple[str, ...] = ()
+    disabled: tuple[str, ...] = ()
+
+
+def compare(asked: Asked, shared: Request, *, as_json: bool) -> Exit:
+    """Print the verdicts; 4 for a confirmed regression of a kind in --fail-on, 6 if one is open."""
+    unknown = sorted(set(asked.fail_on) - set(verdicts.KINDS))
+    if unknown:
+        msg = f"--fail-on {unknown[0]}: expected {', '.join(verdicts.KINDS)}"
+        raise UsageError(msg)
+    if asked.live:
+        found = live_rows(asked, shared)
+    else:
+        records = [Store(asked.store).load()[0]]
+        if Path(asked.a).exists() and Path(asked.b).exists():
+            records = [verdicts.read_records(Path(side)) for side in (asked.a, asked.b)]
+            found = verdicts.same_cases(*records)
+        else:
+            found = verdicts.two_models(records[0], asked.a, asked.b)
+    if found is None:
+        return Exit.INTERRUPTED
+    if not found:
+        print("nothing to compare: no case was measured on both sides", file=sys.stderr)
+        return Exit.NOTHING_MEASURED
+    if as_json:
+        print(json.dumps([verdicts.document(row) for row in found], indent=1))
+    else:
+        from sfbench.cli.reporting import console
+
+        console().print(verdicts.table(found, asked.a, asked.b))
+    return code(found, asked.fail_on)
+
+
+def code(rows: Sequence[Row], fail_on: Sequence[str]) -> Exit:
+    """Return what the verdicts mean for a gate."""
+    if any(row.failure for row in rows):
+        return Exit.SOME_FAILED
+    gated = [row for row in rows if row.kind in fail_on]
+    if any(row.verdict == row.kind and row.confirmed for row in gated):
+        return Exit.REGRESSION
+    return (
+        Exit.INCONCLUSIVE
+        if any(row.verdict != "same" and not row.better for row in gated)
+        else Exit.OK
+    )
+
+
+def live_rows(asked: Asked, shared: Request) -> list[Row] | None:
+    """Measure both sides now; a regression is measured once more before it counts."""
+    catalogue = defaults.catalogue(asked.plugins, asked.disabled)
+    sides = [side_jobs(text, shared, catalogue, asked) for text in (asked.a, asked.b)]
+    if len(sides[0]) != len(sides[1]):
+        msg = f"A has {len(sides[0])} cases and B {len(sides[1])}: both must span the same grid"
+        raise UsageError(msg)
+    fewest = comparison.fewest_quads(len(sides[0]))
+    if asked.quads < fewest:
+        msg = (
+            f"--quads {asked.quads}: {len(sides[0])} cases need {fewest} or more, or no difference "
+            "could ever be told from chance"
+        )
+        raise UsageError(msg)
+    known = noise.known(sides[0][0].machine)
+    rows: list[Row] = []
+    try:
+        for a, b in zip(*sides, strict=True):
+            rows += one_case(a, b, asked.quads, known)
+        rows = verdicts.adjusted(rows)
+        return [again(row, sides, asked.quads, known) for row in rows]
+    except KeyboardInterrupt:
+        print("interrupted: a comparison needs all of its quads; nothing is kept", file=sys.stderr)
+        return None
+
+
+def one_case(a: Job, b: Job, quads: int, known: float | None) -> list[Row]:
+    """Return the rows of one pair of cases: speed and memory."""
+    bar = PassProgress(sys.stderr, live=sys.stderr.isatty(), quiet=False)
+    try:
+        legs = measured_legs(a, b, quads, launch, timeout_seconds=TRIALS_TIMEOUT, progress=bar)
+    except LegError as error:
+        return [
+            Row(title=verdicts.title(a.case, b.case), metric="throughput.core", failure=str(error))
+        ]
+    finally:
+        bar.clear()
+    rows = []
+    for metric in verdicts.live_metrics(a.case.device):
+        found = quads_of(legs, metric)
+        if found is None:
+            continue
+        one = known if metric == "throughput.core" else None
+        rows.append(
+            Row(
+                title=verdicts.title(a.case, b.case),
+                metric=metric,
+                result=comparison.of_quads(found, one),
+                interleaved=True,
+                values=[[list(quad.a), list(quad.b)] for quad in found],
+                noise_from="doctor --aa" if one is not None else "these quads' own pairs",
+            )
+        )
+    return rows
+
+
+def again(row: Row, sides: Sequence[Sequence[Job]], quads: int, known: float | None) -> Row:
+    """Return the row, measured again where it shows a regression: it must recur to count."""
+    if row.verdict != row.kind:
+        return row
+    print(f"{row.title}: {row.verdict}; measuring again", file=sys.stderr)
+    for a, b in zip(*sides, strict=True):
+        if verdicts.title(a.case, b.case) == row.title:
+            second = next(r for r in one_case(a, b, quads, known) if r.metric == row.metric)
+            return dataclasses.replace(
+                row, second=second.result, recurred=second.verdict == row.verdict
+            )
+    return row
+
+
+def side_jobs(text: str, shared: Request, catalogue: Catalogue, asked: Asked) -> list[Job]:
+    """Return a job a case of one side: MODEL[,key=value]..., keys as flags, options, or python."""
+    model, *pairs = text.split(",")
+    changes: dict[str, Any] = {"model": model}
+    options = list(shared.option)
+    interpreter = None
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            msg = f"{text}: {pair}: expected MODEL,key=value (keys: python, flags, model options)"
+            raise UsageError(msg)
+        if name == "python":
+            interpreter = str(Path(value).absolute())
+            if not Path(interpreter).exists():
+                msg = (
+                    f"{text}: python={value}: no such file; give the interpreter of another install"
+                )
+                raise UsageError(msg)
+        elif name in REQUEST_FIELDS and name not in {"model", "option", "samples"}:
+            changes[name] = int(value) if name in {"seed", "threads"} else value
+        else:
+            options.append(pair)
+    request = dataclasses.replace(shared, **changes, option=tuple(options), measure="speed")
+    plan = make_plan(
+        [request],
+        catalogue,
+        torch_home=defaults.torch_home(),
+        trials=1,
+        timeout_seconds=TRIALS_TIMEOUT,
+    )
+    environment = defaults.measuring_environment()
+    machine = machine_digest(device.machine_class())
+    return [job(case, catalogue, asked, environment, machine, interpreter) for case in plan.cases]
+
+
+def job(
+    case: Case,
+    catalogue: Catalogue,
+    asked: Asked,
+    environment: dict[str, str],
+    machine: str,
+    interpreter: str | None,
+) -> Job:
+    """Return the job of one process of a quad."""
+    return Job(
+        case=case,
+        identity="",
+        trial=0,
+        attempt=0,
+        machine=machine,
+        plugin=catalogue.model(case.model).plugin,
+        plugins=asked.plugins,
+        disabled=asked.disabled,
+        environment=environment,
+        features="",
+        task="core",
+        interpreter=interpreter,
+    )

@@ -1,0 +1,65 @@
+"""Behind `sfbench doctor --aa`: how much identical code seems to differ on this machine."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+
+from sfbench.cli import comparing, defaults, noise
+from sfbench.cli.progress import PassProgress
+from sfbench.report import comparison
+from sfbench.run.grid import Request
+from sfbench.run.live import measured_legs, quads_of
+from sfbench.run.local import launch
+
+
+def examined(
+    model: str, quads: int, plugins: tuple[str, ...], disabled: tuple[str, ...], *, as_json: bool
+) -> str:
+    """Measure a case against itself, keep the noise for `compare`, and return what it means."""
+    asked = comparing.Asked(
+        a=model,
+        b=model,
+        live=True,
+        quads=quads,
+        fail_on=(),
+        store=defaults.STORE,
+        plugins=plugins,
+        disabled=disabled,
+    )
+    catalogue = defaults.catalogue(plugins, disabled)
+    (job,) = comparing.side_jobs(model, Request(model=""), catalogue, asked)
+    bar = PassProgress(sys.stderr, live=sys.stderr.isatty(), quiet=False)
+    legs = measured_legs(
+        job, job, quads, launch, timeout_seconds=comparing.TRIALS_TIMEOUT, progress=bar
+    )
+    bar.clear()
+    found = quads_of(legs, "throughput.core") or []
+    result = comparison.of_quads(found)
+    one = result.noise * math.sqrt(result.units)
+    path = noise.keep(job.machine, one, quads)
+    if as_json:
+        facts = {
+            "model": model,
+            "quads": quads,
+            "process_noise": one,
+            "noise": result.noise,
+            "margin": result.margin,
+            "resolvable": result.resolvable,
+            "ratio": result.ratio,
+            "p": result.p,
+            "values": [[quad.a, quad.b] for quad in found],
+        }
+        return json.dumps(facts, indent=1)
+    return "\n".join(
+        [
+            f"{model} against itself, {quads} quads of fresh processes",
+            f"one process   {100 * one:.2f} % standard deviation of images/s",
+            f"{quads} quads       {100 * result.noise:.2f} % standard error of a ratio",
+            f"this time     {result.ratio:.4f} (p {result.p:.2f}): identical code",
+            f"margin        {100 * result.margin:.1f} %: less is called the same or inconclusive",
+            f"resolves      {100 * result.resolvable:.1f} %: smaller differences may be missed",
+            f"kept for compare: {path}",
+        ]
+    )

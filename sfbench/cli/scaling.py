@@ -1,0 +1,50 @@
+"""Behind `sfbench scaling`: measure what is missing, fit, and show table and figure."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from sfbench.api.errors import UsageError
+from sfbench.cli import measuring
+from sfbench.cli.exits import Exit
+from sfbench.cli.measuring import Settings
+from sfbench.cli.reporting import console
+from sfbench.run.grid import Request
+
+
+def show(request: Request, settings: Settings, figure: Path | None) -> Exit:
+    """Measure and print; 5 when no model was measured at three resolutions or more."""
+    if figure is not None:
+        from sfbench.report.scaling_figure import SUFFIXES
+
+        if figure.suffix not in SUFFIXES:
+            msg = f"--figure {figure}: expected a name that ends in {', '.join(SUFFIXES)}"
+            raise UsageError(msg)
+    if "," in request.batch:
+        msg = f"--batch {request.batch}: scaling compares resolutions at one batch size; give one"
+        raise UsageError(msg)
+    done = measuring.carried_out([request], settings)
+    if done is None:
+        return Exit.INTERRUPTED
+    from sfbench.report import scaling_table
+
+    records, catalogue = done
+    models = request.model.split(",")
+    curves = [
+        scaling_table.curve(name, [r for r in records if r.case["model"] == name])
+        for name in models
+    ]
+    if settings.as_json:
+        print(json.dumps(scaling_table.document(curves), indent=1))
+    else:
+        summaries = {name: catalogue.model(name).summary for name in models}
+        console().print(scaling_table.table(curves, summaries))
+    fits = [one for one in curves if one.scaling is not None]
+    if figure is not None and fits:
+        from sfbench.report import scaling_figure
+
+        scaling_figure.write(fits, figure)
+    if not fits:
+        return Exit.NOTHING_MEASURED
+    return Exit.OK if all(r.status == "ok" for r in records) else Exit.SOME_FAILED

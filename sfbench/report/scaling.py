@@ -1,0 +1,162 @@
+"""How cost grows with resolution: the fit a + b r^2 + c r^4, its terms, slopes and crossovers.
+
+Time that grows with the number of pixels is b r^2; full attention, whose pairs of pixels grow with
+its square, is c r^4; what every image costs is a. One log-log slope over a range would mix them.
+The fit is non-negative least squares of relative errors (Lawson and Hanson, 1974); intervals are
+those of a bootstrap over trials (over blocks, where there is one trial). Nothing here measures.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq, nnls
+
+POWERS = (0, 2, 4)
+BOOTSTRAPS = 1000
+FEWEST_RESOLUTIONS = 3
+
+Values = Mapping[int, Sequence[float]]
+"""Measured cost of an image, several a resolution."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """A value and its 95 % bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Scaling:
+    """The fit of one model: coefficients of r^0, r^2, r^4, drawn again for each bootstrap.
+
+    `shares[r]`: the part of each term at that resolution. `slopes[r]`: d log cost / d log r from r
+    to the next resolution, as measured, without any fit. `exponent`: the slope over the whole range.
+    `worst`: the largest relative error of the fit at any resolution.
+    """
+
+    resolutions: tuple[int, ...]
+    costs: Mapping[int, Interval]
+    coefficients: tuple[Interval, ...]
+    shares: Mapping[int, tuple[float, ...]]
+    slopes: Mapping[int, Interval]
+    exponent: Interval
+    worst: float
+    draws: NDArray[np.float64]
+
+    def cost(self, resolution: float) -> float:
+        """Return the fitted cost at any resolution."""
+        return float(predicted([c.value for c in self.coefficients], resolution))
+
+
+def fitted(values: Values) -> Scaling:
+    """Return the fit; raises ValueError with fewer than three resolutions."""
+    sides = tuple(sorted(values))
+    if len(sides) < FEWEST_RESOLUTIONS:
+        msg = f"{len(sides)} resolutions: a fit needs {FEWEST_RESOLUTIONS} or more"
+        raise ValueError(msg)
+    centre = np.array([np.median(values[side]) for side in sides])
+    source = np.random.default_rng(0)
+    drawn = np.array(
+        [
+            [np.median(source.choice(values[side], len(values[side]))) for side in sides]
+            for _ in range(BOOTSTRAPS)
+        ]
+    )
+    best = least_squares(sides, centre)
+    draws = np.array([least_squares(sides, row) for row in drawn])
+    slopes = slopes_of(sides, centre[None])[0]
+    slope_draws = slopes_of(sides, drawn)
+    whole = np.log(drawn[:, -1] / drawn[:, 0]) / np.log(sides[-1] / sides[0])
+    fit = predicted(best, np.array(sides))
+    return Scaling(
+        resolutions=sides,
+        costs={s: interval(centre[i], drawn[:, i]) for i, s in enumerate(sides)},
+        coefficients=tuple(interval(best[i], draws[:, i]) for i in range(len(POWERS))),
+        shares={s: shares(best, s) for s in sides},
+        slopes={s: interval(slopes[i], slope_draws[:, i]) for i, s in enumerate(sides[:-1])},
+        exponent=interval(
+            float(np.log(centre[-1] / centre[0]) / np.log(sides[-1] / sides[0])), whole
+        ),
+        worst=float(np.max(np.abs(fit / centre - 1))),
+        draws=draws,
+    )
+
+
+def least_squares(sides: Sequence[int], costs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the non-negative coefficients with the least relative squared error."""
+    r = np.asarray(sides, dtype=float)
+    scale = r.max()
+    terms = np.stack([(r / scale) ** power for power in POWERS], axis=1) / costs[:, None]
+    found, _ = nnls(terms, np.ones(len(r)))
+    return np.array([c / scale**power for c, power in zip(found, POWERS, strict=True)])
+
+
+def predicted(
+    coefficients: Sequence[float] | NDArray[np.float64], r: object
+) -> NDArray[np.float64]:
+    """Return the fitted cost at resolution r."""
+    side = np.asarray(r, dtype=float)
+    terms = [c * side**power for c, power in zip(coefficients, POWERS, strict=True)]
+    return np.sum(terms, axis=0)  # type: ignore[no-any-return]  # numpy
+
+
+def shares(coefficients: Sequence[float] | NDArray[np.float64], side: int) -> tuple[float, ...]:
+    """Return the part of each term at a resolution."""
+    terms = [float(c) * side**power for c, power in zip(coefficients, POWERS, strict=True)]
+    return tuple(term / sum(terms) for term in terms)
+
+
+def slopes_of(sides: Sequence[int], costs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the log-log slope from each resolution to the next, a row a bootstrap."""
+    found: NDArray[np.float64] = np.diff(np.log(costs), axis=1) / np.diff(np.log(sides))
+    return found
+
+
+def interval(value: float, draws: NDArray[np.float64]) -> Interval:
+    """Return a value with the percentiles of its draws."""
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return Interval(value=float(value), low=float(low), high=float(high))
+
+
+def crossover(a: Scaling, b: Scaling) -> Interval | None:
+    """Return the resolution at which the fits of A and B cost the same; None where none does.
+
+    Only inside the range that both were measured in: beyond it the fit is a guess. Of several the
+    smallest; the interval is that of the draws which cross.
+    """
+    low = max(a.resolutions[0], b.resolutions[0])
+    high = min(a.resolutions[-1], b.resolutions[-1])
+    found = crossing(
+        [c.value for c in a.coefficients], [c.value for c in b.coefficients], low, high
+    )
+    if found is None:
+        return None
+    pairs = zip(a.draws, b.draws, strict=True)
+    drawn = [x for x in (crossing(p, q, low, high) for p, q in pairs) if x is not None]
+    return interval(found, np.array(drawn or [found]))
+
+
+def crossing(
+    a: Sequence[float] | NDArray[np.float64],
+    b: Sequence[float] | NDArray[np.float64],
+    low: float,
+    high: float,
+) -> float | None:
+    """Return the least r in the range at which two fits are equal."""
+
+    def difference(r: float) -> float:
+        return float(predicted(a, r) - predicted(b, r))
+
+    grid = np.geomspace(low, high, 200)
+    signs = np.sign([difference(r) for r in grid])
+    places = np.nonzero(signs[:-1] * signs[1:] < 0)[0]
+    if not len(places):
+        return None
+    return float(brentq(difference, grid[places[0]], grid[places[0] + 1]))

@@ -1,0 +1,123 @@
+"""The scaling figure: measured points and fitted lines, and the share of each term below."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from sfbench.api.errors import UsageError
+from sfbench.report.scaling import predicted
+from sfbench.report.scaling_table import TERMS, Curve, crossovers, frame
+
+SUFFIXES = (".svg", ".png", ".html", ".json")
+POINTS = 80
+WIDTH = 440
+OKABE_ITO = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
+"""Told apart with any colour vision (Okabe and Ito, 2008)."""
+LABELS = {"1": "constant", "r^2": "pixels (r²)", "r^4": "pairs of pixels (r⁴)"}
+
+
+def write(curves: Sequence[Curve], path: Path) -> None:
+    """Write the figure; the suffix decides the format. Raises UsageError for another suffix."""
+    if path.suffix not in SUFFIXES:
+        msg = f"--figure {path}: expected a name that ends in {', '.join(SUFFIXES)}"
+        raise UsageError(msg)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    options: dict[str, Any] = {"scale_factor": 2} if path.suffix == ".png" else {}
+    if path.suffix == ".html":
+        options = {"inline": True}
+    chart(curves).save(str(path), **options)
+
+
+def chart(curves: Sequence[Curve]) -> alt.VConcatChart:
+    """Return the figure of the same frame that the table shows."""
+    data = (
+        frame(curves)
+        .dropna(subset=["seconds"])
+        .assign(
+            ms=lambda f: f["seconds"] * 1000,
+            ms_low=lambda f: f["low"] * 1000,
+            ms_high=lambda f: f["high"] * 1000,
+        )
+    )
+    models = [one.model for one in curves if one.scaling is not None]
+    colour = alt.Color(
+        "model:N", sort=models, scale=alt.Scale(domain=models, range=OKABE_ITO[: len(models)])
+    )
+    sides = sorted(set(data["resolution"]))
+    x = alt.X(
+        "resolution:Q",
+        title="resolution (px)",
+        scale=alt.Scale(type="log", domain=[sides[0] * 0.9, sides[-1] * 1.1]),
+        axis=alt.Axis(values=sides),
+    )
+    y = alt.Y("ms:Q", title="ms an image", scale=alt.Scale(type="log"))
+    lines = alt.Chart(fit_lines(curves)).mark_line(strokeWidth=1.5).encode(x=x, y=y, color=colour)
+    points = (
+        alt.Chart(data)
+        .mark_point(filled=True, size=50)
+        .encode(x=x, y=y, color=colour, shape=alt.Shape("model:N", sort=models))
+    )
+    bars = alt.Chart(data).mark_rule().encode(x=x, y="ms_low:Q", y2="ms_high:Q", color=colour)
+    layers: list[Any] = [lines, bars, points]
+    met = [
+        {"resolution": found.value, "text": f"{a} = {b}: {found.value:.0f} px"}
+        for a, b, found in crossovers(curves)
+        if found is not None
+    ]
+    if met:
+        rules = alt.Chart(pd.DataFrame(met))
+        layers.append(rules.mark_rule(strokeDash=[4, 4], color="gray").encode(x=x, tooltip="text"))
+    batch = curves[0].batch
+    top = alt.layer(*layers).properties(
+        width=WIDTH,
+        height=260,
+        title=f"Time an image, batch {batch}: points measured, lines a + b r² + c r⁴",
+    )
+    figure: alt.VConcatChart = alt.vconcat(top, shares_chart(data, models))
+    independent: alt.VConcatChart = figure.resolve_scale(color="independent")
+    return independent
+
+
+def fit_lines(curves: Sequence[Curve]) -> pd.DataFrame:
+    """Return points along each fit."""
+    rows = []
+    for one in curves:
+        if one.scaling is None:
+            continue
+        coefficients = [c.value for c in one.scaling.coefficients]
+        ends = one.scaling.resolutions
+        rows += [
+            {"model": one.model, "resolution": r, "ms": 1000 * float(predicted(coefficients, r))}
+            for r in np.geomspace(ends[0], ends[-1], POINTS)
+        ]
+    return pd.DataFrame(rows)
+
+
+def shares_chart(data: pd.DataFrame, models: Sequence[str]) -> alt.FacetChart:
+    """Return the share of each term at each resolution, a panel a model."""
+    names = [f"share {term}" for term in TERMS]
+    parts = data.melt(["model", "resolution"], names, "term", "share")
+    parts["term"] = parts["term"].map({f"share {t}": LABELS[t] for t in TERMS})
+    order = [LABELS[t] for t in TERMS]
+    found: alt.FacetChart = (
+        alt.Chart(parts)
+        .mark_bar()
+        .encode(
+            x=alt.X("resolution:O", title="px"),
+            y=alt.Y("share:Q", title="share of the fitted time", axis=alt.Axis(format="%")),
+            color=alt.Color(
+                "term:N",
+                sort=order,
+                scale=alt.Scale(domain=order, range=["#bbbbbb", "#56B4E9", "#D55E00"]),
+            ),
+        )
+        .properties(width=max(90, WIDTH // max(len(models), 1) - 20), height=110)
+        .facet(column=alt.Column("model:N", sort=list(models), title=None))
+    )
+    return found

@@ -1,0 +1,225 @@
+"""Rows of a comparison: which metric of which case, what may be said of it, and the table."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from sfbench.api.errors import DataError
+from sfbench.plan import Case
+from sfbench.records import Reading, Record
+from sfbench.report.comparison import Comparison, holm, of_intervals, of_trials
+from sfbench.report.frame import current
+from sfbench.store import Store, read
+
+KINDS = ("slower", "more-memory", "worse-quality")
+"""What `--fail-on` takes: the names of regressions."""
+GOOD = {"slower": "faster", "more-memory": "less-memory", "worse-quality": "better-quality"}
+SPEED = ("throughput.core",)
+MEMORY = ("memory.device_allocated_peak", "memory.host_above_loaded")
+PAIRED = ("resolution", "batch", "dtype", "mode", "device")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One metric of one case on both sides; `failure` says why there is no result."""
+
+    title: str
+    metric: str
+    result: Comparison | None = None
+    failure: str | None = None
+    interleaved: bool = False
+    noise_from: str = ""
+    values: Any = None
+    second: Comparison | None = None
+    recurred: bool = False
+
+    @property
+    def kind(self) -> str:
+        """The regression that this metric can show."""
+        if self.metric in SPEED:
+            return "slower"
+        return "more-memory" if self.metric.startswith("memory.") else "worse-quality"
+
+    @property
+    def verdict(self) -> str:
+        """What may be said of B: its regression, the opposite, same, or inconclusive."""
+        if self.result is None:
+            return "failed" if self.failure else "inconclusive"
+        found = self.result.verdict(higher_is_better=self.metric in {*SPEED, "is"})
+        return {"slower": self.kind, "faster": GOOD[self.kind]}.get(found, found)
+
+    @property
+    def better(self) -> bool:
+        """Whether B is better."""
+        return self.verdict == GOOD[self.kind]
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether a regression may fail a gate: it recurred, or does not depend on the moment."""
+        return self.recurred if self.interleaved else self.kind != "slower"
+
+
+def adjusted(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows with p adjusted for how many cases are compared by the same metric."""
+    found: dict[int, Row] = dict(enumerate(rows))
+    for metric in {row.metric for row in rows}:
+        places = [i for i, row in found.items() if row.metric == metric and row.result is not None]
+        results = [result for i in places if (result := found[i].result) is not None]
+        for place, result in zip(places, holm(results), strict=True):
+            found[place] = dataclasses.replace(found[place], result=result)
+    return list(found.values())
+
+
+def live_metrics(where: str) -> tuple[str, ...]:
+    """Return what a live comparison reads on that device."""
+    return (*SPEED, MEMORY[0] if where == "cuda" else MEMORY[1])
+
+
+def title(a: Case, b: Case) -> str:
+    """Return what a pair has in common, in a few words."""
+    words = [f"{a.resolution}px", f"b{a.batch}"]
+    words += [x if x == y else f"{x}/{y}" for x, y in ((a.dtype, b.dtype), (a.mode, b.mode))]
+    return " ".join(words)
+
+
+def read_records(path: Path) -> list[Record]:
+    """Return the current records of a store's folder, or the one in a file."""
+    if path.is_dir():
+        return current(Store(path).load()[0])[0]
+    found = read(path)
+    if not isinstance(found, Record):
+        msg = f"{path}: {found.reason}; expected a record or a folder of records"
+        raise DataError(msg)
+    return [found]
+
+
+def same_cases(a: Sequence[Record], b: Sequence[Record]) -> list[Row]:
+    """Return rows of the cases that both sides hold (equal canonical inputs)."""
+    return stored_rows(a, b, lambda record: record.case_key)
+
+
+def two_models(records: Sequence[Record], a: str, b: str) -> list[Row]:
+    """Return rows of two models' cases that agree in resolution, batch, precision, mode, device."""
+    kept, _ = current(records)
+    first, second = ([r for r in kept if r.case["model"] == name] for name in (a, b))
+    return stored_rows(first, second, lambda record: tuple(record.case[name] for name in PAIRED))
+
+
+def stored_rows(
+    a: Sequence[Record], b: Sequence[Record], key: Callable[[Record], Any]
+) -> list[Row]:
+    """Return the rows of every pair of cases with an equal key, on equal machines."""
+    rows: list[Row] = []
+    for wanted in dict.fromkeys(key(record) for record in a):
+        sides = [[r for r in side if key(r) == wanted and r.status == "ok"] for side in (a, b)]
+        if not all(sides):
+            continue
+        case = sides[0][0].case
+        name = f"{case['model']} {case['resolution']}px b{case['batch']} {case['dtype']} {case['mode']}"
+        for metric in metrics(sides):
+            found = [readings(side, metric) for side in sides]
+            if all(found):
+                rows.append(stored_row(name, metric, *found))
+    return adjusted(rows)
+
+
+def metrics(sides: Sequence[Sequence[Record]]) -> list[str]:
+    """Return the metrics that both sides read and that have a direction."""
+    names = [{r.metric for record in side for r in record.readings} for side in sides]
+    return sorted(
+        name
+        for name in set.intersection(*names)
+        if name in {*SPEED, *MEMORY, "fid", "is"} or (name.startswith("fd[") and name.endswith("]"))
+    )
+
+
+def readings(records: Sequence[Record], metric: str) -> list[Reading]:
+    """Return what the trials read of one metric."""
+    return [
+        reading
+        for record in records
+        for reading in record.readings
+        if reading.metric == metric and reading.value is not None
+    ]
+
+
+def stored_row(name: str, metric: str, a: Sequence[Reading], b: Sequence[Reading]) -> Row:
+    """Return one row from stored readings: of trials, or of values with their own intervals."""
+    result = None
+    if metric in {*SPEED, *MEMORY}:
+        result = of_trials([r.value or 0 for r in a], [r.value or 0 for r in b])
+    elif a[-1].low is not None and b[-1].low is not None:
+        result = of_intervals(bounds(a[-1]), bounds(b[-1]))
+    values = [[r.value for r in a], [r.value for r in b]]
+    return Row(title=name, metric=metric, result=result, values=values, noise_from="the trials")
+
+
+def bounds(reading: Reading) -> tuple[float, float, float]:
+    """Return a reading's value and interval."""
+    return reading.value or 0.0, reading.low or 0.0, reading.high or 0.0
+
+
+def document(row: Row) -> dict[str, Any]:
+    """Return the row as JSON values."""
+    extra = {
+        "verdict": row.verdict,
+        "confirmed": row.confirmed and row.verdict == row.kind,
+        "kind": row.kind,
+    }
+    if row.result is not None:
+        extra |= {"margin": row.result.margin, "resolvable": row.result.resolvable}
+    return dataclasses.asdict(row) | extra
+
+
+def table(rows: Sequence[Row], a: str, b: str) -> RenderableType:
+    """Return the rows for a terminal of 80 columns."""
+    found = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    found.add_column("case and metric", overflow="fold")
+    for name in ("B / A", "95 % interval", "p", "margin"):
+        found.add_column(name, justify="right", no_wrap=True)
+    found.add_column("B is", no_wrap=True)
+    for row in rows:
+        result = row.result
+        cells = ["-"] * 4
+        if result is not None:
+            cells = [
+                f"{result.ratio:.3f}",
+                f"{result.low:.3f} .. {result.high:.3f}",
+                f"{result.p:.3f}",
+                f"{100 * result.margin:.1f} %",
+            ]
+        found.add_row(Text(f"{row.title}\n  {row.metric}"), *cells, row.verdict)
+    return Group(Text(f"A = {a}\nB = {b}", style="bold"), found, *map(Text, notes(rows)))
+
+
+def notes(rows: Sequence[Row]) -> list[str]:
+    """Return what a reader must know beside the numbers."""
+    lines = [row.failure for row in rows if row.failure]
+    for row in rows:
+        if row.second is not None:
+            word = "recurred" if row.recurred else "did not recur"
+            lines.append(
+                f"! {row.title} {row.metric}: {word} when measured again ({row.second.ratio:.3f})"
+            )
+    speeds = [row for row in rows if row.metric in SPEED and row.result is not None]
+    if any(not row.interleaved for row in rows):
+        lines.append("stored runs were not interleaved: confirm a change of speed with --live")
+    if any(row.result is None and not row.failure for row in rows):
+        lines.append("- inconclusive without a number: two trials a side are needed (--trials 3)")
+    if speeds:
+        worst = max(row.result.resolvable for row in speeds if row.result is not None)
+        units = min(row.result.units for row in speeds if row.result is not None)
+        what = "quads" if speeds[0].interleaved else "trials"
+        lines.append(
+            f"{units} {what}; the smallest difference of speed this could have found: "
+            f"{100 * worst:.1f} % (noise from {speeds[0].noise_from})"
+        )
+    return lines

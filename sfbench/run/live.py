@@ -1,0 +1,64 @@
+"""Two cases measured in quads of fresh processes, A, B, B, A, on this machine, now."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sfbench.job import Job
+from sfbench.records import Record
+from sfbench.report.comparison import Quad
+
+Launcher = Callable[[Job, float, Callable[[Mapping[str, Any]], None]], Record]
+Progress = Callable[[str, int, int], None]
+ORDER = "abba"
+
+
+class LegError(Exception):
+    """A process of a quad did not measure; says which, and why."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Leg:
+    """One process's outcome: its side, and its readings by name."""
+
+    side: str
+    values: Mapping[str, float]
+
+
+def measured_legs(
+    a: Job, b: Job, quads: int, launcher: Launcher, *, timeout_seconds: float, progress: Progress
+) -> list[list[Leg]]:
+    """Return the legs of each quad; raises LegError when one does not measure."""
+    found: list[list[Leg]] = []
+    total = quads * len(ORDER)
+    for number in range(quads):
+        legs = []
+        for place, side in enumerate(ORDER):
+            job = a if side == "a" else b
+            record = launcher(
+                dataclasses.replace(job, task="core"), timeout_seconds, lambda _event: None
+            )
+            if record.status != "ok":
+                msg = f"{job.case.title()} ({side.upper()}): {record.status}: {record.reason}"
+                raise LegError(msg)
+            values = {r.metric: r.value for r in record.readings if r.value is not None}
+            legs.append(Leg(side, values))
+            progress("processes", number * len(ORDER) + place + 1, total)
+        found.append(legs)
+    return found
+
+
+def quads_of(legs: Sequence[Sequence[Leg]], metric: str) -> list[Quad] | None:
+    """Return the quads of one metric; None where a process did not read it."""
+    quads = []
+    for quad in legs:
+        values: dict[str, list[float]] = {"a": [], "b": []}
+        for leg in quad:
+            value = leg.values.get(metric)
+            if value is None or value <= 0:
+                return None
+            values[leg.side].append(value)
+        quads.append(Quad((values["a"][0], values["a"][1]), (values["b"][0], values["b"][1])))
+    return quads
