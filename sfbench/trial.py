@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sfbench import device
+from sfbench import cuda, device
 from sfbench.api.errors import ContractError, SkippedError, UnsupportedError
 from sfbench.api.protocols import ImageGenerator
 from sfbench.api.spec import GeneratorSpec
@@ -138,13 +138,24 @@ class Trial:
 
     def fits(self, generator: ImageGenerator) -> None:
         """Make two batches: out of memory is an outcome like any other."""
+        from sfbench.speed.blocks import calls_per_block, time_block
         from sfbench.speed.probe import core_work  # torch comes with it
 
         with inference():
             work = core_work(generator, self.case.batch, self.case.seed, ring=1)
             work()
-            work()
-        device.synchronize(self.case.device)
+            once = time_block(work, 1, self.case.device)
+            calls = calls_per_block(once.seconds_per_call)
+            block = time_block(work, calls, self.case.device)
+        rate = self.case.batch / block.seconds_per_call
+        self.readings.append(Reading(metric="search.rate", unit="images/s", value=rate))
+        held = {"data": device.host_memory("VmData"), "peak": device.host_memory("VmHWM")}
+        for name, value in held.items():
+            if value is not None:
+                self.readings.append(Reading(metric=f"search.{name}", unit="bytes", value=value))
+        if self.case.device == "cuda":
+            reserved = cuda.allocator_peaks().reserved
+            self.readings.append(Reading(metric="search.reserved", unit="bytes", value=reserved))
 
     def core(self, generator: ImageGenerator, loaded: int | None) -> None:
         """Measure throughput and memory of the core region, and nothing else."""
@@ -179,13 +190,15 @@ class Trial:
         tolerance = contract.batch_tolerance(self.case.dtype)
         alone = contract.check_batch_independence(generator, images, tolerance)
         self.provenance["reference_check"] = {"alone_against_batch": alone}
-        eager = contract.draw(generator, range(self.case.batch))
+        if self.case.mode == "eager" and expected is None:
+            return generator
+        batch = contract.draw(generator, range(self.case.batch))
         if self.case.mode != "eager":
             generator, ready = self.prepared(generator)
-            self.same_images(ready, eager, tolerance)
-            eager = ready
+            self.same_images(ready, batch, tolerance)
+            batch = ready
         if expected is not None:
-            self.readings.append(contract.difference_reading(eager[: len(expected)], expected))
+            self.readings.append(contract.difference_reading(batch[: len(expected)], expected))
         return generator
 
     def prepared(self, generator: ImageGenerator) -> tuple[ImageGenerator, torch.Tensor]:

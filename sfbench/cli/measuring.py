@@ -22,6 +22,7 @@ from sfbench.records import Record, record_to_json
 from sfbench.run.grid import Request, make_plan, read_suite
 from sfbench.run.local import launch
 from sfbench.run.schedule import carry_out, pending_trials
+from sfbench.run.search import searched
 from sfbench.store import Store
 
 
@@ -94,7 +95,7 @@ def carried_out(
         records = carry_out(
             trials,
             store,
-            launch,
+            searched(launch),
             listener,
             plugins=settings.plugins,
             disabled=settings.disabled,

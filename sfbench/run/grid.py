@@ -14,7 +14,17 @@ from sfbench.api.errors import PluginError, SfbenchError, UsageError
 from sfbench.api.images import ImageCollection
 from sfbench.catalogue import Catalogue, Model
 from sfbench.data import sources
-from sfbench.plan import DTYPES, MEASURES, MODES, Case, Plan, Source, parse_resolutions
+from sfbench.plan import (
+    BATCH_RULES,
+    DTYPES,
+    MEASURES,
+    MODES,
+    BatchRule,
+    Case,
+    Plan,
+    Source,
+    parse_resolutions,
+)
 from sfbench.quality import extractors
 from sfbench.quality.weights import file_sha256
 
@@ -168,7 +178,7 @@ class Grid:
         measures = self.words("measure", request.measure, MEASURES)
         dtypes = self.words("dtype", request.dtype, DTYPES)
         modes = self.words("mode", request.mode, MODES)
-        batches = self.whole_numbers("batch", request.batch)
+        batches = self.batches(request.batch)
         quality = "quality" in measures
         data = self.tried(sources.locate, request.data) if quality else Source(kind="none")
         extractor = Source(kind="none")
@@ -196,7 +206,7 @@ class Grid:
             option_sources = self.option_sources(model, options)
             if len(self.complaints) > before:
                 continue
-            for batch, dtype, mode in itertools.product(batches, dtypes, modes):
+            for (batch, rule), dtype, mode in itertools.product(batches, dtypes, modes):
                 yield Case(
                     model=model.name,
                     resolution=resolution,
@@ -204,6 +214,7 @@ class Grid:
                     option_sources=option_sources,
                     weights=found,
                     batch=batch,
+                    batch_rule=rule,
                     dtype=dtype,
                     mode=mode,
                     device=where,
@@ -224,16 +235,21 @@ class Grid:
                 self.complaints.append(UsageError(msg))
         return [word for word in dict.fromkeys(given) if word in known]
 
-    def whole_numbers(self, flag: str, text: str) -> list[int]:
-        """Return the comma-separated whole numbers of a flag, each 1 or more."""
-        numbers = []
+    def batches(self, text: str) -> list[tuple[int, BatchRule]]:
+        """Return the batch sizes of --batch, each with its rule; 0 where it is to be found."""
+        found: list[tuple[int, BatchRule]] = []
         for part in text.split(","):
-            if part.strip().isdecimal() and int(part) > 0:
-                numbers.append(int(part))
+            if part in BATCH_RULES:
+                found.append((0, "max-fit" if part == "max-fit" else "best-throughput"))
+            elif part.strip().isdecimal() and int(part) > 0:
+                found.append((int(part), "fixed"))
             else:
-                msg = f"--{flag} {part!r}: expected whole numbers from 1, e.g. 8 or 1,8,64"
+                msg = (
+                    f"--batch {part!r}: expected whole numbers from 1, max-fit or best-throughput, "
+                    "e.g. 8 or 1,8,max-fit"
+                )
                 self.complaints.append(UsageError(msg))
-        return list(dict.fromkeys(numbers))
+        return list(dict.fromkeys(found))
 
     def check_counts(self) -> None:
         """Complain of counts and seeds below their least value."""

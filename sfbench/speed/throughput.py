@@ -38,13 +38,13 @@ class WarmUp:
 
 def warm_up(work: Work, device: str) -> WarmUp:
     """Call `work` until the last blocks show no slope and little spread, or the limit is reached."""
-    time_block(work, 1, device)  # may compile or tune: no measure of the calls after it
+    first = time_block(work, 1, device)  # may compile or tune: no measure of the calls after it
+    if first.seconds > WARM_LIMIT_SECONDS:
+        return WarmUp(first.seconds, steady=True, seconds_per_call=first.seconds_per_call)
     start = time.perf_counter()
     first = time_block(work, 1, device)
     calls = max(1, calls_per_block(first.seconds_per_call) // 4)
     history = [first.seconds_per_call]
-    if first.seconds > WARM_LIMIT_SECONDS:
-        return WarmUp(first.seconds, steady=True, seconds_per_call=first.seconds_per_call)
     while True:
         history.append(time_block(work, calls, device).seconds_per_call)
         elapsed = time.perf_counter() - start

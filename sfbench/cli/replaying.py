@@ -1,0 +1,122 @@
+"""Behind `sfbench replay`: a stored trial measured again, and whether it comes out the same."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sfbench import device
+from sfbench.api.errors import DataError, UsageError
+from sfbench.cli import defaults
+from sfbench.cli.exits import Exit
+from sfbench.cli.progress import ProgressLines
+from sfbench.records import Record
+from sfbench.report import replay
+from sfbench.run.grid import Request, make_plan
+from sfbench.run.local import launch
+from sfbench.run.schedule import job_of, pending_trials
+from sfbench.store import Store, read
+
+
+def again(
+    path: Path,
+    *,
+    weights: str | None,
+    data: str | None,
+    plugins: tuple[str, ...],
+    disabled: tuple[str, ...],
+    as_json: bool,
+) -> Exit:
+    """Measure the record's trial again; 0 when it is the same, 1 when it differs."""
+    stored = read(path)
+    if not isinstance(stored, Record):
+        msg = f"{path}: {stored.reason}; expected a record, e.g. from results/runs"
+        raise DataError(msg)
+    request = request_of(stored.case, weights, data)
+    catalogue = defaults.catalogue(plugins, disabled)
+    plan = make_plan(
+        [request], catalogue, torch_home=defaults.torch_home(), trials=1, timeout_seconds=3600.0
+    )
+    (case,) = plan.cases
+    case = dataclasses.replace(case, batch=stored.case["batch"])
+    if case.key() != stored.case_key:
+        different = [k for k, v in case.inputs().items() if v != stored.case.get(k)]
+        msg = (
+            f"{path}: its case cannot be made again: {', '.join(different)} differ; give --weights "
+            "or --data with the files whose sha256 the record names"
+        )
+        raise UsageError(msg)
+    environment = defaults.measuring_environment()
+    machine = device.machine_class() | {"environment": environment}
+    (trial,) = pending_trials(
+        dataclasses.replace(plan, cases=(case,)), catalogue, Store(path.parent), machine
+    )
+    listener = ProgressLines(sys.stderr, live=sys.stderr.isatty())
+    listener.planned(1, 0)
+    listener.started(case, 0)
+    job = job_of(
+        trial,
+        plugins=plugins,
+        disabled=disabled,
+        environment=environment,
+        features=str(defaults.user_cache() / "sfbench" / "features"),
+    )
+    try:
+        fresh = launch(job, 3600.0, listener.event)
+    except KeyboardInterrupt:
+        print("interrupted: nothing is kept of a replay", file=sys.stderr)
+        return Exit.INTERRUPTED
+    listener.finished(fresh)
+    rows = replay.rows(stored, fresh)
+    changes = replay.changes(stored, fresh)
+    same = stored.status == fresh.status and all(row.same for row in rows)
+    if as_json:
+        document = {
+            "same": same,
+            "status": [stored.status, fresh.status],
+            "rows": [dataclasses.asdict(row) for row in rows],
+            "changes": changes,
+        }
+        print(json.dumps(document, indent=1))
+    else:
+        from sfbench.cli.reporting import console
+
+        console().print(replay.table(stored, fresh, rows, changes))
+    return Exit.OK if same else Exit.SOME_FAILED
+
+
+def request_of(case: Mapping[str, Any], weights: str | None, data: str | None) -> Request:
+    """Return the request that asks for the stored case."""
+    options = tuple(
+        f"{name}={','.join(map(str, value)) if isinstance(value, list) else value}"
+        for name, value in case["options"].items()
+        if value is not None
+    )
+    source, extractor = case.get("data") or {}, case.get("extractor") or {}
+    found = data
+    if found is None:
+        found = "shapes" if source.get("sha256") is None else case["files"].get("data", "shapes")
+    given = weights
+    if given is None:
+        given = {"random": "random", "shipped": "auto"}.get(case["weights"]["kind"], "")
+        given = given or case["files"].get("weights", "auto")
+    return Request(
+        model=case["model"],
+        res=str(case["resolution"]),
+        batch=str(case["batch"]) if case["batch_rule"] == "fixed" else case["batch_rule"],
+        dtype=case["dtype"],
+        mode=case["mode"],
+        device=case["device"],
+        data=found,
+        measure=",".join(case["measure"]),
+        extractor=str(extractor.get("kind", "auto")),
+        option=options,
+        weights=given,
+        samples=case["samples"],
+        seed=case["seed"],
+        threads=case["threads"],
+    )

@@ -1,0 +1,58 @@
+"""The pairing rule: quality and speed stand in one row only where they are of the same thing.
+
+The same thing: model, options, resolution, weights (by digest; random ones by their seed),
+precision and execution mode. A row measured for speed takes up the quality of another run that
+agrees in all of these, and no other.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+SAME = (
+    "model",
+    "options",
+    "resolution",
+    "weights",
+    "weights_sha256",
+    "seed",
+    "dtype",
+    "mode",
+    "device",
+    "machine",
+)
+
+
+def is_quality(name: str) -> bool:
+    """Return whether a column of the summary holds quality."""
+    stem = name.removesuffix(".low").removesuffix(".high")
+    return stem in {"fid", "kid", "is", "quality", "quality_reason"} or stem.endswith("]") and (
+        "[" in stem and not stem.startswith("memory.")
+    )
+
+
+def paired(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the frame with speed rows and quality rows of the same thing made one.
+
+    A row that holds only quality goes where a row without quality takes it up; others stay as they
+    are. Where several qualities fit, the newest is taken.
+    """
+    if frame.empty:
+        return frame
+    columns = [name for name in frame.columns if is_quality(name)]
+    has_quality = frame["quality"].astype(bool)
+    speed = frame.get("throughput.core", pd.Series(index=frame.index, dtype=float))
+    donors = frame[has_quality & speed.isna() & (frame["status"] == "ok")].sort_values("started")
+    result = frame.copy()
+    used: set[object] = set()
+    keys = [name for name in SAME if name in frame.columns]
+    for index, row in frame[~has_quality & speed.notna()].iterrows():
+        same = donors
+        for name in keys:
+            same = same[same[name].isna() if pd.isna(row[name]) else same[name] == row[name]]
+        if not same.empty:
+            donor = same.iloc[-1]
+            for name in columns:
+                result.loc[index, name] = donor[name]
+            used.add(same.index[-1])
+    return result.drop(index=list(used)).reset_index(drop=True)

@@ -1,0 +1,110 @@
+"""A stored trial beside its repetition: what must be equal is compared exactly, times by margin."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from sfbench.records import Reading, Record
+from sfbench.report.table import number
+
+EXACT = ("parameters", "flops", "memory.weights")
+QUALITY_TOLERANCE = 1e-4
+"""Relative: kernels of another thread count or processor round differently."""
+MARGIN = 0.10
+"""Of a single process's speed and memory, beside the intervals of its blocks."""
+PREFIXES = ("throughput.", "latency", "memory.host_above", "memory.device_allocated", "energy")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayRow:
+    """One metric then and now, whether that counts as the same, and by which rule."""
+
+    metric: str
+    stored: float
+    fresh: float
+    same: bool
+    rule: str
+
+
+def rows(stored: Record, fresh: Record) -> list[ReplayRow]:
+    """Return a row a metric that both records hold and that has a rule."""
+    now = {reading.metric: reading for reading in fresh.readings}
+    found = []
+    for reading in stored.readings:
+        other = now.get(reading.metric)
+        if reading.value is None or other is None or other.value is None:
+            continue
+        verdict = judged(reading, other)
+        if verdict is not None:
+            same, rule = verdict
+            found.append(
+                ReplayRow(
+                    metric=reading.metric,
+                    stored=reading.value,
+                    fresh=other.value,
+                    same=same,
+                    rule=rule,
+                )
+            )
+    return found
+
+
+def judged(stored: Reading, fresh: Reading) -> tuple[bool, str] | None:
+    """Return whether two readings are the same and the rule; None for what has no rule (cold costs)."""
+    a, b = stored.value or 0.0, fresh.value or 0.0
+    if stored.metric in EXACT:
+        return a == b, "equal"
+    if stored.metric.startswith(PREFIXES):
+        overlap = (
+            None not in (stored.low, stored.high, fresh.low, fresh.high)
+            and (stored.low or 0) <= (fresh.high or 0)
+            and (fresh.low or 0) <= (stored.high or 0)
+        )
+        close = b > 0 and a > 0 and abs(math.log(b / a)) <= math.log1p(MARGIN)
+        return close or overlap, f"within {MARGIN:.0%}, or intervals overlap"
+    if "extractor" in stored.how:
+        scale = max(abs(a), abs(b), 1e-12)
+        return abs(a - b) / scale <= QUALITY_TOLERANCE, f"within {QUALITY_TOLERANCE:.0e}"
+    return None
+
+
+def changes(stored: Record, fresh: Record) -> list[str]:
+    """Return what has changed around the trial: status, machine, versions, code."""
+    lines = []
+    if stored.status != fresh.status:
+        lines.append(f"status {stored.status} -> {fresh.status}: {fresh.reason}")
+    if stored.machine != fresh.machine:
+        lines.append(f"machine {stored.machine} -> {fresh.machine}")
+    then, now = (r.provenance.get("machine", {}).get("versions", {}) for r in (stored, fresh))
+    lines += [
+        f"{name} {then.get(name)} -> {now.get(name)}"
+        for name in sorted({*then, *now})
+        if then.get(name) != now.get(name)
+    ]
+    if not lines and stored.identity != fresh.identity:
+        lines.append("the measuring or the model's code has changed, or the environment has")
+    return lines
+
+
+def table(
+    stored: Record, fresh: Record, found: Sequence[ReplayRow], around: Sequence[str]
+) -> RenderableType:
+    """Return the rows for a terminal of 80 columns, and what has changed around them."""
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    grid.add_column("metric", overflow="fold")
+    for name in ("stored", "now"):
+        grid.add_column(name, justify="right", no_wrap=True)
+    grid.add_column("", no_wrap=True)
+    for row in found:
+        word = "same" if row.same else "different"
+        grid.add_row(row.metric, number(row.stored, 4), number(row.fresh, 4), word)
+    same = stored.status == fresh.status and all(row.same for row in found)
+    verdict = f"{'same' if same else 'different'}: {len(found)} metrics compared"
+    return Group(grid, Text(verdict, style="bold"), *(Text(f"! {line}") for line in around))

@@ -1,0 +1,171 @@
+"""What one process cannot tell: the largest batch that fits, the fastest, and the least memory.
+
+Every try is a fresh process, so that running out of memory in one leaves no trace in the next. What
+is found, and every try, is a reading of the trial that follows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sfbench import device
+from sfbench.api.errors import SfbenchError
+from sfbench.job import Job
+from sfbench.records import Reading, Record
+
+Launcher = Callable[[Job, float, Callable[[Mapping[str, Any]], None]], Record]
+FIRST_BATCH = 8
+LARGEST_BATCH = 1 << 16
+PRECISION = 1 / 16
+"""Of a batch or of memory: the search ends when it knows it as well as that."""
+GAIN = 1.02
+"""A larger batch must be so much faster to be tried on."""
+HOST_SHARE = 0.9
+"""Of what the system can give without swapping: what a batch on a CPU may take."""
+MEBI = 1 << 20
+
+
+class SearchError(SfbenchError):
+    """Nothing was found: not even the smallest try ran."""
+
+
+def searched(launcher: Launcher) -> Launcher:
+    """Return a launcher that first finds what the case leaves open, then measures."""
+
+    def launch(
+        job: Job, timeout_seconds: float, on_event: Callable[[Mapping[str, Any]], None]
+    ) -> Record:
+        try:
+            if job.case.batch_rule != "fixed":
+                job = Search(job, launcher, timeout_seconds, on_event).batch()
+            if "min-memory" in job.case.measure:
+                least = Search(job, launcher, timeout_seconds, on_event).least_memory()
+                job = dataclasses.replace(job, notes=(*job.notes, least))
+        except SearchError:
+            # What a try cannot do, the trial cannot either: its record says why.
+            job = dataclasses.replace(
+                job, case=dataclasses.replace(job.case, batch=job.case.batch or 1)
+            )
+        return launcher(job, timeout_seconds, on_event)
+
+    return launch
+
+
+class Search:
+    """Tries of one job."""
+
+    def __init__(
+        self,
+        job: Job,
+        launcher: Launcher,
+        timeout_seconds: float,
+        on_event: Callable[[Mapping[str, Any]], None],
+    ) -> None:
+        self.job = job
+        self.launcher = launcher
+        self.timeout_seconds = timeout_seconds
+        self.on_event = on_event
+        self.tries: list[dict[str, Any]] = []
+
+    def attempt(self, batch: int, limit: int | None) -> Mapping[str, float] | None:
+        """Return what a try read; None when memory ran out in it.
+
+        Raises SearchError when it failed for another reason, which more memory would not mend.
+        """
+        within = "" if limit is None else f" in {limit // MEBI:,} MiB"
+        words = f"trying batch {batch}{within}"
+        self.on_event({"phase": words})
+        case = dataclasses.replace(self.job.case, batch=batch)
+        job = dataclasses.replace(self.job, case=case, task="fits", memory_limit=limit)
+        record = self.launcher(job, self.timeout_seconds, lambda _event: None)
+        starved = record.status in {"oom", "killed"} or (
+            limit is not None and record.status == "error"
+        )
+        self.tries.append({"batch": batch, "limit": limit, "status": record.status})
+        if record.status == "ok":
+            return {r.metric: r.value for r in record.readings if r.value is not None}
+        if starved:
+            return None
+        msg = f"{record.status}: {record.reason}"
+        raise SearchError(msg)
+
+    def ceiling(self) -> int | None:
+        """Return the bytes a batch on a CPU may take; None on a GPU, whose allocator says no."""
+        if self.job.case.device == "cuda":
+            return None
+        available = device.available_bytes()
+        return None if available is None else int(HOST_SHARE * available)
+
+    def batch(self) -> Job:
+        """Return the job with its batch found, and a reading that says how."""
+        rule = self.job.case.batch_rule
+        found = self.largest() if rule == "max-fit" else self.fastest()
+        if not found:
+            # The trial itself will say why not even one image fits.
+            found = 1
+        how = {"rule": rule, "tries": self.tries, "precision": PRECISION}
+        note = Reading(metric=f"batch.{rule}", unit="images", value=found, how=how)
+        case = dataclasses.replace(self.job.case, batch=found)
+        return dataclasses.replace(self.job, case=case, notes=(*self.job.notes, note))
+
+    def largest(self) -> int:
+        """Return the largest batch that fits: doubled until it does not, then bisected."""
+        limit = self.ceiling()
+        good, batch = 0, FIRST_BATCH
+        while batch <= LARGEST_BATCH and self.attempt(batch, limit):
+            good, batch = batch, 2 * batch
+        low, high = good, batch
+        while high - low > max(1, int(PRECISION * low)):
+            middle = (low + high) // 2
+            if self.attempt(middle, limit):
+                low = middle
+            else:
+                high = middle
+        return low
+
+    def fastest(self) -> int:
+        """Return the batch with the most images/s: doubled while that gains 2 %."""
+        limit = self.ceiling()
+        best, rate, batch = 0, 0.0, 1
+        while batch <= LARGEST_BATCH:
+            found = self.attempt(batch, limit)
+            if found is None:
+                break
+            if found["search.rate"] > rate:
+                gained = found["search.rate"] > GAIN * rate
+                best, rate = batch, found["search.rate"]
+            else:
+                gained = False
+            if not gained and batch > FIRST_BATCH:
+                break
+            batch *= 2
+        return best
+
+    def least_memory(self) -> Reading:
+        """Return the least memory in which the case still runs, by bisection.
+
+        On a GPU, a limit on torch's allocator; on a CPU, on private writable memory (RLIMIT_DATA),
+        the interpreter's and torch's own included.
+        """
+        metric, batch = "memory.minimum", self.job.case.batch
+        free = self.attempt(batch, None)
+        if free is None:
+            return Reading(metric=metric, unit="bytes", reason="it does not run without a limit")
+        high = int(free.get("search.reserved", free.get("search.data", 0)))
+        high = max(high, int(free.get("search.peak", 0))) if self.job.case.device == "cpu" else high
+        low = 0
+        while self.attempt(batch, high) is None:
+            low, high = high, 2 * high
+            if high > LARGEST_BATCH * MEBI:
+                return Reading(metric=metric, unit="bytes", reason="no limit lets it run")
+        while high - low > PRECISION * high:
+            middle = (low + high) // 2
+            if self.attempt(batch, middle):
+                high = middle
+            else:
+                low = middle
+        what = "torch's CUDA allocator" if self.job.case.device == "cuda" else "RLIMIT_DATA"
+        how = {"limit": what, "batch": batch, "precision": PRECISION, "tries": self.tries}
+        return Reading(metric=metric, unit="bytes", value=high, low=low, high=high, how=how)
