@@ -47,9 +47,25 @@ def imports(session: nox.Session) -> None:
 
 @nox.session(python="3.11")
 def bench(session: nox.Session) -> None:
+    """Time the models against a checkout of the official code: `-- PATH [--only s,m]`; minutes."""
+    installed(session, *PINNED, "-e", ".", "--group", "test")
+    if not session.posargs:
+        session.error("give the folder of an official Styleformer checkout: nox -s bench -- PATH")
+    session.run("python", "scripts/bench_models.py", *session.posargs)
+
+
+@nox.session(python="3.11")
+def bench_quality(session: nox.Session) -> None:
     """Time the quality path against its peers, interleaved: minutes. `-- resize` for a part."""
     installed(session, *PINNED, "-e", ".", "--group", "test")
     session.run("python", "scripts/bench_quality.py", *session.posargs)
+
+
+@nox.session(python="3.11")
+def power(session: nox.Session) -> None:
+    """How often `compare --live` errs, on synthetic generators: twenty minutes."""
+    installed(session, *PINNED, "-e", ".", "--group", "test")
+    session.run("python", "scripts/power.py", *session.posargs)
 
 
 @nox.session(python=PYTHONS)

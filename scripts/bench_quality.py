@@ -1,4 +1,4 @@
-"""Time sfbench's quality path against its peers, interleaved in one run: `nox -s bench`.
+"""Time sfbench's quality path against its peers, interleaved in one run: `nox -s bench_quality`.
 
     python scripts/bench_quality.py [NAME...]
 

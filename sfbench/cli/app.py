@@ -82,12 +82,14 @@ def plugins_command(
 def run_command(
     model: Annotated[str | None, typer.Option(help="NAME[,NAME]; see sfbench list.")] = None,
     res: Annotated[str, typer.Option(help="Pixels: 32,64 or 32:256*2.")] = "32",
-    batch: Annotated[str, typer.Option(help="Batch sizes, e.g. 8 or 1,8,64.")] = "8",
+    batch: Annotated[str, typer.Option(help="8 or 1,8,max-fit,best-throughput.")] = "8",
     dtype: Annotated[str, typer.Option(help="fp32, tf32, bf16, fp16.")] = "fp32",
-    mode: Annotated[str, typer.Option(help="eager, compile.")] = "eager",
+    mode: Annotated[str, typer.Option(help="eager, compile, ...: see docs/cli.md.")] = "eager",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     data: Annotated[str, typer.Option(help="shapes, or a zip or folder of images.")] = "shapes",
-    measure: Annotated[str, typer.Option(help="What to measure.")] = "speed,memory,quality",
+    measure: Annotated[
+        str, typer.Option(help="Also: energy, min-memory.")
+    ] = "speed,memory,quality",
     extractor: Annotated[str, typer.Option(help="See sfbench list extractors.")] = "auto",
     extractor_weights: ExtractorWeights = "auto",
     option: Annotated[list[str] | None, typer.Option(help="NAME=VALUE for the model.")] = None,
@@ -106,6 +108,9 @@ def run_command(
     plugin: Plugins = None,
     no_plugin: NoPlugins = None,
     *,
+    min_memory: Annotated[
+        bool, typer.Option("--min-memory", help="Find the least memory it runs in: minutes.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure models: one fresh process a trial, one record a trial, nothing measured twice."""
@@ -120,7 +125,7 @@ def run_command(
         mode=mode,
         device=device,
         data=data,
-        measure=measure,
+        measure=f"{measure},min-memory" if min_memory else measure,
         extractor=extractor,
         extractor_weights=extractor_weights,
         option=tuple(option or ()),
@@ -373,6 +378,31 @@ def compare_command(
         disabled=tuple(no_plugin or ()),
     )
     raise typer.Exit(comparing.compare(asked, shared, as_json=as_json))
+
+
+@app.command("replay")
+def replay_command(
+    record: Annotated[Path, typer.Argument(help="A record's JSON file.")],
+    weights: Annotated[str | None, typer.Option(help="The weights file it names.")] = None,
+    data: Annotated[str | None, typer.Option(help="The real images it names.")] = None,
+    plugin: Plugins = None,
+    no_plugin: NoPlugins = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a stored trial again and say whether it comes out the same."""
+    from sfbench.cli import replaying
+
+    raise typer.Exit(
+        replaying.again(
+            record,
+            weights=weights,
+            data=data,
+            plugins=tuple(defaults.located(plugin)),
+            disabled=tuple(no_plugin or ()),
+            as_json=as_json,
+        )
+    )
 
 
 @app.command("sample")

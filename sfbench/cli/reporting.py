@@ -13,6 +13,7 @@ from sfbench.cli.exits import Exit
 from sfbench.plan import parse_resolutions
 from sfbench.records import Record
 from sfbench.report import frame, table
+from sfbench.report.pairing import paired
 from sfbench.store import Store
 
 FORMATS = ("table", "csv", "json", "md")
@@ -30,7 +31,7 @@ def show(store: Path, form: str, model: str | None, res: str | None, *, tidy: bo
     kept, older = frame.current(records)
     models = model.split(",") if model else []
     resolutions = parse_resolutions(res) if res else ()
-    whole = frame.tidy(kept) if tidy else frame.summary(kept)
+    whole = frame.tidy(kept) if tidy else paired(frame.summary(kept))
     chosen = frame.select(whole, models, resolutions)
     stored = sorted({record.case["model"] for record in kept})
     for name in set(models) - set(stored):
@@ -46,10 +47,12 @@ def show(store: Path, form: str, model: str | None, res: str | None, *, tidy: bo
         case "json":
             sys.stdout.write(chosen.to_json(orient="records", indent=1) + "\n")
         case "md":
-            sys.stdout.write(table.markdown(frame.select(frame.summary(kept), models, resolutions)))
+            sys.stdout.write(
+                table.markdown(frame.select(paired(frame.summary(kept)), models, resolutions))
+            )
         case _:
             notes = [f"{older} older or repeated records are not shown"] if older else []
-            rows = frame.select(frame.summary(kept), models, resolutions)
+            rows = frame.select(paired(frame.summary(kept)), models, resolutions)
             console().print(table.terminal(rows, notes))
     return Exit.OK
 
@@ -57,7 +60,7 @@ def show(store: Path, form: str, model: str | None, res: str | None, *, tidy: bo
 def print_table(records: Sequence[Record], notes: Sequence[str]) -> None:
     """Print these records as the terminal table."""
     if records:
-        console().print(table.terminal(frame.summary(records), notes))
+        console().print(table.terminal(paired(frame.summary(records)), notes))
 
 
 def console() -> Console:

@@ -26,8 +26,8 @@ SAME = (
 def is_quality(name: str) -> bool:
     """Return whether a column of the summary holds quality."""
     stem = name.removesuffix(".low").removesuffix(".high")
-    return stem in {"fid", "kid", "is", "quality", "quality_reason"} or stem.endswith("]") and (
-        "[" in stem and not stem.startswith("memory.")
+    return stem in {"fid", "kid", "is", "quality", "quality_reason"} or (
+        stem.endswith("]") and ("[" in stem and not stem.startswith("memory."))
     )
 
 

@@ -103,20 +103,34 @@ def carry_out(  # noqa: PLR0913  # every part is chosen by the caller
     records = [trial.stored for trial in trials if trial.stored is not None]
     for trial in missing:
         listener.started(trial.case, trial.trial)
-        job = Job(
-            case=trial.case,
-            identity=trial.identity,
-            trial=trial.trial,
-            attempt=trial.attempt,
-            machine=trial.machine,
-            plugin=trial.plugin,
-            plugins=tuple(plugins),
-            disabled=tuple(disabled),
-            environment=environment,
-            features=features,
+        job = job_of(
+            trial, plugins=plugins, disabled=disabled, environment=environment, features=features
         )
         record = launcher(job, timeout_seconds, listener.event)
         store.add(record)
         records.append(record)
         listener.finished(record)
     return records
+
+
+def job_of(
+    trial: Pending,
+    *,
+    plugins: Sequence[str],
+    disabled: Sequence[str],
+    environment: Mapping[str, str],
+    features: str,
+) -> Job:
+    """Return what the trial's process is handed."""
+    return Job(
+        case=trial.case,
+        identity=trial.identity,
+        trial=trial.trial,
+        attempt=trial.attempt,
+        machine=trial.machine,
+        plugin=trial.plugin,
+        plugins=tuple(plugins),
+        disabled=tuple(disabled),
+        environment=environment,
+        features=features,
+    )

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from sfbench.records import Reading, Record
+from sfbench.report import replay
+from sfbench.report.pairing import paired
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+FAULTS = str(Path(__file__).with_name("misbehaving.py"))
+
+
+def row(**changes: object) -> dict[str, object]:
+    return {
+        "model": "m",
+        "options": "",
+        "resolution": 32,
+        "weights": "file",
+        "weights_sha256": "aa",
+        "seed": 0,
+        "dtype": "fp32",
+        "mode": "eager",
+        "device": "cpu",
+        "machine": "here",
+        "quality": "",
+        "quality_reason": None,
+        "status": "ok",
+        "started": "1",
+        "throughput.core": None,
+        "fd[x]": None,
+    } | changes
+
+
+SPEED = row(**{"throughput.core": 10.0})
+QUALITY = row(**{"quality": "x, 10 generated", "fd[x]": 5.0})
+
+
+@pytest.mark.fast
+def test_quality_and_speed_of_the_same_thing_share_a_row() -> None:
+    found = paired(pd.DataFrame([SPEED, QUALITY]))
+    assert len(found) == 1
+    assert found.iloc[0]["throughput.core"] == 10
+    assert found.iloc[0]["fd[x]"] == 5
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    "change",
+    [{"weights_sha256": "bb"}, {"dtype": "bf16"}, {"mode": "compile"}, {"resolution": 64}],
+)
+def test_quality_of_anything_else_stays_in_a_row_of_its_own(change: dict[str, object]) -> None:
+    found = paired(pd.DataFrame([SPEED, QUALITY | change]))
+    assert len(found) == 2
+    assert found["throughput.core"].isna().sum() == 1
+    both = found.dropna(subset=["throughput.core"])
+    assert both["fd[x]"].isna().all()
+
+
+def made(**values: float) -> Record:
+    readings = tuple(
+        Reading(metric=k.replace("_of_", "."), unit="", value=v) for k, v in values.items()
+    )
+    return Record(
+        identity="", case_key="", case={}, trial=0, attempt=0, status="ok", readings=readings
+    )
+
+
+@pytest.mark.fast
+def test_a_replay_compares_sizes_exactly_and_times_by_a_margin() -> None:
+    stored = made(parameters=10, throughput_of_core=100, cold_of_build=1)
+    rows = {
+        r.metric: r.same for r in replay.rows(stored, made(parameters=10, throughput_of_core=95))
+    }
+    assert rows == {"parameters": True, "throughput.core": True}
+    rows = {
+        r.metric: r.same for r in replay.rows(stored, made(parameters=11, throughput_of_core=80))
+    }
+    assert rows == {"parameters": False, "throughput.core": False}
+
+
+def test_a_stored_trial_comes_out_the_same_and_a_changed_one_does_not(
+    sfbench: Command, tmp_path: Path
+) -> None:
+    asked = ("--model", "fault-none", "--res", "16", "--measure", "quality", "--samples", "32")
+    assert sfbench("run", *asked, "--plugin", FAULTS).returncode == 0
+    (path,) = (tmp_path / "results" / "runs").glob("*.json")
+    done = sfbench("replay", str(path), "--plugin", FAULTS, "--json")
+    assert done.returncode == 0, done.stderr + done.stdout
+    document = json.loads(done.stdout)
+    assert document["same"]
+    assert {"parameters", "fd[cifar-cnn7]"} <= {r["metric"] for r in document["rows"]}
+    record = json.loads(path.read_text())
+    for reading in record["readings"]:
+        if reading["metric"] == "parameters":
+            reading["value"] += 1
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps(record))
+    changed = sfbench("replay", str(other), "--plugin", FAULTS)
+    assert changed.returncode == 1
+    assert "different" in changed.stdout
+    assert sfbench("replay", "nowhere.json").returncode == 2

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sfbench.records import Reading, Record, record_to_json
+from sfbench.report import comparison, verdicts
+from sfbench.report.comparison import Comparison, Quad
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def quads(ratio: float, spread: float, count: int = 8, seed: int = 0) -> list[Quad]:
+    source = np.random.default_rng(seed)
+    a = 100 * np.exp(spread * source.standard_normal((count, 2)))
+    b = 100 * ratio * np.exp(spread * source.standard_normal((count, 2)))
+    return [Quad((x[0], x[1]), (y[0], y[1])) for x, y in zip(a.tolist(), b.tolist(), strict=True)]
+
+
+@pytest.mark.fast
+def test_the_sign_flip_test_counts_all_signs() -> None:
+    assert comparison.sign_flip_p([0.1] * 8) == 2 / 256
+    # 1 + 2 + 3 = 6 and its negative alone are as large, of eight.
+    assert comparison.sign_flip_p([1.0, 2.0, 3.0]) == 2 / 8
+    assert comparison.sign_flip_p([1.0, -1.0]) == 1
+    many = comparison.sign_flip_p([0.1] * 12 + [-0.1] * 12)
+    assert many == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.fast
+def test_under_equality_the_exact_test_errs_as_often_as_it_says() -> None:
+    source = np.random.default_rng(1)
+    values = [comparison.sign_flip_p(row) for row in source.standard_normal((1000, 8)).tolist()]
+    assert np.mean(np.array(values) <= 0.05) == pytest.approx(0.047, abs=0.02)
+
+
+@pytest.mark.fast
+def test_noise_is_that_of_a_quad_between_equals() -> None:
+    many = quads(1.0, 0.05, count=4000)
+    ratios = [quad.log_ratio for quad in many]
+    assert comparison.own_noise(many) == pytest.approx(0.05, rel=0.05)
+    assert np.std(ratios) == pytest.approx(0.05, rel=0.05)
+
+
+@pytest.mark.fast
+def test_identical_code_is_rarely_called_different_and_five_percent_is_found() -> None:
+    def confirmed(ratio: float, spread: float) -> float:
+        hits = 0
+        for seed in range(200):
+            pair = [
+                comparison.of_quads(quads(ratio, spread, seed=2 * seed + half)).verdict()
+                for half in range(2)
+            ]
+            hits += pair[0] == pair[1] and pair[0] in {"faster", "slower"}
+        return hits / 200
+
+    assert confirmed(1.0, 0.10) <= 0.01
+    assert confirmed(0.95, 0.008) >= 0.95
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    ("ratio", "low", "high", "p", "noise", "expected"),
+    [
+        (0.90, 0.88, 0.92, 0.008, 0.002, "slower"),
+        (1.10, 1.08, 1.12, 0.008, 0.002, "faster"),
+        (0.98, 0.97, 0.99, 0.008, 0.002, "same"),
+        (0.90, 0.80, 1.01, 0.200, 0.050, "inconclusive"),
+        # A significant 10 % on a machine whose noise is 5 %: the margin is 16 %.
+        (0.90, 0.88, 0.92, 0.008, 0.050, "same"),
+        (0.96, 0.90, 1.04, 0.200, 0.002, "inconclusive"),
+    ],
+)
+def test_a_verdict_needs_significance_and_more_than_the_margin(
+    ratio: float, low: float, high: float, p: float, noise: float, expected: str
+) -> None:
+    found = Comparison(ratio=ratio, low=low, high=high, p=p, noise=noise, units=8)
+    assert found.verdict() == expected
+    assert found.margin >= 0.03
+    assert found.resolvable > found.margin or noise == 0
+
+
+@pytest.mark.fast
+def test_holm_adjusts_for_the_number_of_cases() -> None:
+    made = [Comparison(ratio=1, low=1, high=1, p=p, noise=0, units=8) for p in (0.04, 0.01, 0.03)]
+    # The classical example: 0.01 x 3, then 0.03 x 2, and never less than the one before.
+    assert [round(c.p, 4) for c in comparison.holm(made)] == [0.06, 0.03, 0.06]
+    assert comparison.fewest_quads(1) == 6
+    assert comparison.fewest_quads(10) == 9
+
+
+@pytest.mark.fast
+def test_stored_trials_are_compared_between_processes() -> None:
+    found = comparison.of_trials([100, 101, 99], [80, 81, 79])
+    assert found is not None
+    assert found.ratio == pytest.approx(0.8, rel=1e-3)
+    assert found.verdict() == "slower"
+    assert comparison.of_trials([100], [80, 81]) is None
+    equal = comparison.of_trials([7.0, 7.0], [7.0, 7.0])
+    assert equal is not None
+    assert equal.verdict() == "same"
+
+
+def stored(folder: Path, rate: float, peak: float) -> None:
+    (folder / "runs").mkdir(parents=True)
+    for trial in range(3):
+        case = {
+            "model": "m", "resolution": 32, "batch": 8, "dtype": "fp32", "mode": "eager",
+            "device": "cpu", "seed": 0, "threads": 2, "weights": {"kind": "random", "sha256": None},
+            "options": {},
+        }  # fmt: skip
+        readings = (
+            Reading(metric="throughput.core", unit="images/s", value=rate + trial),
+            Reading(metric="memory.host_above_loaded", unit="bytes", value=peak + trial),
+        )
+        record = Record(
+            identity="i", case_key="k", case=case, trial=trial, attempt=0, status="ok",
+            readings=readings, machine="here", started=str(trial),
+        )  # fmt: skip
+        (folder / "runs" / f"{trial}.json").write_text(record_to_json(record))
+
+
+def test_a_gate_on_stored_records_fails_on_memory_and_asks_to_confirm_speed(
+    sfbench: Command, tmp_path: Path
+) -> None:
+    stored(tmp_path / "a", 1000, 1e8)
+    stored(tmp_path / "b", 500, 2e8)
+    done = sfbench("compare", "a", "b", "--fail-on", "more-memory", "--json")
+    assert done.returncode == 4, done.stderr
+    rows = {row["metric"]: row for row in json.loads(done.stdout)}
+    assert rows["memory.host_above_loaded"]["verdict"] == "more-memory"
+    assert rows["throughput.core"]["verdict"] == "slower"
+    assert not rows["throughput.core"]["confirmed"]
+    speed = sfbench("compare", "a", "b", "--fail-on", "slower")
+    assert speed.returncode == 6
+    assert "--live" in speed.stdout
+    assert sfbench("compare", "b", "a", "--fail-on", "slower,more-memory").returncode == 0
+    assert sfbench("compare", "a", "a", "--fail-on", "slower,more-memory").returncode == 0
+    wrong = sfbench("compare", "a", "b", "--fail-on", "uglier")
+    assert wrong.returncode == 2
+    assert "slower, more-memory, worse-quality" in wrong.stderr
+
+
+def test_live_complaints_come_before_any_work(sfbench: Command) -> None:
+    few = sfbench("compare", "--live", "synthetic", "synthetic", "--quads", "5")
+    assert few.returncode == 2
+    assert "1 cases need 6 or more" in few.stderr
+    bad = sfbench("compare", "--live", "synthetic,python=nowhere", "synthetic")
+    assert "no such file" in bad.stderr
+
+
+def test_a_side_that_cannot_run_is_a_failure_with_its_reason(sfbench: Command) -> None:
+    faults = str(Path(__file__).with_name("misbehaving.py"))
+    done = sfbench(
+        "compare", "--live", "fault-nan", "fault-none", "--res", "16", "--plugin", faults, "--json"
+    )
+    assert done.returncode == 1, done.stderr
+    (row,) = json.loads(done.stdout)
+    assert "nonfinite" in row["failure"]
+
+
+def test_the_noise_floor_is_measured_and_kept(sfbench: Command, tmp_path: Path) -> None:
+    done = sfbench(
+        "doctor", "--aa", "--quads", "1", "--model", "synthetic,products=20,width=64", "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)
+    assert facts["process_noise"] > 0
+    assert facts["margin"] >= 0.03
+    (kept,) = (tmp_path / "cache" / "sfbench").glob("noise-*.json")
+    assert json.loads(kept.read_text())["quad"] == facts["process_noise"]
+
+
+@pytest.mark.fast
+def test_a_regression_that_did_not_recur_is_not_confirmed() -> None:
+    slow = Comparison(ratio=0.8, low=0.78, high=0.82, p=0.008, noise=0.002, units=8)
+    row = verdicts.Row(title="t", metric="throughput.core", result=slow, interleaved=True)
+    assert row.verdict == "slower"
+    assert not row.confirmed
+    memory = verdicts.Row(title="t", metric="memory.host_above_loaded", result=slow)
+    assert memory.verdict == "less-memory"
+    assert math.isclose(verdicts.document(memory)["margin"], 0.03)
