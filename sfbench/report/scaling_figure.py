@@ -61,7 +61,7 @@ def chart(curves: Sequence[Curve]) -> alt.VConcatChart:
     points = (
         alt.Chart(data)
         .mark_point(filled=True, size=50)
-        .encode(x=x, y=y, color=colour, shape=alt.Shape("model:N", sort=models))
+        .encode(x=x, y=y, color=colour, shape=alt.Shape("model:N", sort=models, legend=None))
     )
     bars = alt.Chart(data).mark_rule().encode(x=x, y="ms_low:Q", y2="ms_high:Q", color=colour)
     layers: list[Any] = [lines, bars, points]
@@ -109,7 +109,7 @@ def shares_chart(data: pd.DataFrame, models: Sequence[str]) -> alt.FacetChart:
         alt.Chart(parts)
         .mark_bar()
         .encode(
-            x=alt.X("resolution:O", title="px"),
+            x=alt.X("resolution:O", title="px", axis=alt.Axis(labelAngle=0)),
             y=alt.Y("share:Q", title="share of the fitted time", axis=alt.Axis(format="%")),
             color=alt.Color(
                 "term:N",
