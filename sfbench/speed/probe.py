@@ -12,7 +12,13 @@ import torch
 from sfbench.api.protocols import ImageGenerator
 from sfbench.pixels import to_bytes
 from sfbench.records import Reading
-from sfbench.speed.latency import latency_readings, measure_latency
+from sfbench.speed.intervals import median
+from sfbench.speed.latency import (
+    FEWEST_CALLS,
+    PASS_SECONDS,
+    latency_readings,
+    measure_latency,
+)
 from sfbench.speed.throughput import measure_region
 
 RING = 4
@@ -62,20 +68,20 @@ class SpeedProbe:
             yield core
             yield self.region(generator, "e2e")
             self.phase("latency")
-            work = core_work(generator, LATENCY_BATCH, self.seed)
-            yield from measure_latency(work, batch=LATENCY_BATCH, device=self.device)
+            yield from self.latency(generator, LATENCY_BATCH, core, "latency")
             if self.batch != LATENCY_BATCH:
-                yield from self.batch_latency(generator, core)
+                yield from self.latency(generator, self.batch, core, "latency_batch")
 
-    def batch_latency(self, generator: ImageGenerator, core: Reading) -> Iterator[Reading]:
-        """Yield the latency of the case's batch; blocks of a single call each have shown it already."""
-        name = "latency_batch"
-        if core.how["calls_per_block"] == 1:
-            seconds = [self.batch / rate for rate in core.samples]
-            yield from latency_readings(seconds, batch=self.batch, name=name)
+    def latency(
+        self, generator: ImageGenerator, batch: int, core: Reading, name: str
+    ) -> Iterator[Reading]:
+        """Yield the latency of a batch; calls of seconds have been seen in the blocks already."""
+        seconds = [self.batch / rate for rate in core.samples]
+        if batch == self.batch and median(seconds) > PASS_SECONDS / FEWEST_CALLS:
+            yield from latency_readings(seconds, batch=batch, name=name)
             return
-        work = core_work(generator, self.batch, self.seed)
-        yield from measure_latency(work, batch=self.batch, device=self.device, name=name)
+        work = core_work(generator, batch, self.seed)
+        yield from measure_latency(work, batch=batch, device=self.device, name=name)
 
     def region(self, generator: ImageGenerator, name: Literal["core", "e2e"]) -> Reading:
         """Return the throughput of one region."""
