@@ -2,20 +2,22 @@
 
 Time that grows with the number of pixels is b r^2; full attention, whose pairs of pixels grow with
 its square, is c r^4; what every image costs is a. One log-log slope over a range would mix them.
-The fit is non-negative least squares of relative errors (Lawson and Hanson, 1974); intervals are
+The fit is non-negative least squares of relative errors; intervals are
 those of a bootstrap over trials (over blocks, where there is one trial). Nothing here measures.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq, nnls
+from scipy.optimize import brentq
 
 POWERS = (0, 2, 4)
+SUBSETS = [list(c) for n in (1, 2, 3) for c in itertools.combinations(range(len(POWERS)), n)]
 BOOTSTRAPS = 1000
 FEWEST_RESOLUTIONS = 3
 
@@ -90,12 +92,21 @@ def fitted(values: Values) -> Scaling:
 
 
 def least_squares(sides: Sequence[int], costs: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the non-negative coefficients with the least relative squared error."""
+    """Return the non-negative coefficients with the least relative squared error.
+
+    With three terms every set of them can be tried: the best whose coefficients are all positive.
+    """
     r = np.asarray(sides, dtype=float)
     scale = r.max()
     terms = np.stack([(r / scale) ** power for power in POWERS], axis=1) / costs[:, None]
-    found, _ = nnls(terms, np.ones(len(r)))
-    return np.array([c / scale**power for c, power in zip(found, POWERS, strict=True)])
+    best, least = np.zeros(len(POWERS)), float("inf")
+    for used in SUBSETS:
+        found, *_ = np.linalg.lstsq(terms[:, used], np.ones(len(r)), rcond=None)
+        error = float(np.sum((terms[:, used] @ found - 1) ** 2))
+        if found.min() >= 0 and error < least:
+            best, least = np.zeros(len(POWERS)), error
+            best[used] = found
+    return np.array([c / scale**power for c, power in zip(best, POWERS, strict=True)])
 
 
 def predicted(

@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
-BUILT_IN = {"styleformer", "styleformer-linformer", "styleformer-c", "stylegan2", "image-folder"}
+BUILT_IN = {
+    "styleformer",
+    "styleformer-linformer",
+    "styleformer-c",
+    "stylegan2",
+    "image-folder",
+    "synthetic",
+}
 FAULTS = str(Path(__file__).with_name("misbehaving.py"))
 BLOCK = """
 import importlib.abc, runpy, sys
