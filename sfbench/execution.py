@@ -73,7 +73,7 @@ class CompiledGenerator(Wrapped):
     def synthesize(self, latents: Any) -> Tensor:
         """Return images [batch, channels, side, side]."""
         torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]  # torch
-        return self.inner.synthesize(latents)
+        return self.inner.synthesize(latents).clone()
 
 
 class GraphedGenerator(Wrapped):

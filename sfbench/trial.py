@@ -63,6 +63,9 @@ class Trial:
         plugin, spec = find_generator(plugins, self.case.model)
         self.provenance["plugin"] = {"name": plugin.source.name, "origin": plugin.source.origin}
         if not spec.synthesizes:
+            if self.job.task != "trial":
+                msg = f"{spec.name} reads images that exist: there is nothing to search or time"
+                raise UnsupportedError(msg)
             self.read_only(spec)
             return
         expected = self.expected(spec) if self.job.task == "trial" else None

@@ -78,6 +78,8 @@ def code(rows: Sequence[Row], fail_on: Sequence[str]) -> Exit:
     gated = [row for row in rows if row.kind in fail_on]
     if any(row.verdict == row.kind and row.confirmed for row in gated):
         return Exit.REGRESSION
+    if set(fail_on) - {row.kind for row in gated}:
+        return Exit.INCONCLUSIVE  # a kind that was asked for was not measured
     return (
         Exit.INCONCLUSIVE
         if any(row.verdict != "same" and not row.better for row in gated)
@@ -148,7 +150,8 @@ def again(row: Row, sides: Sequence[Sequence[Job]], quads: int, known: float | N
     print(f"{row.title}: {row.verdict}; measuring again", file=sys.stderr)
     for a, b in zip(*sides, strict=True):
         if verdicts.title(a.case, b.case) == row.title:
-            second = next(r for r in one_case(a, b, quads, known) if r.metric == row.metric)
+            found = one_case(a, b, quads, known)
+            second = next((r for r in found if r.metric == row.metric), found[0])
             return dataclasses.replace(
                 row, second=second.result, recurred=second.verdict == row.verdict
             )

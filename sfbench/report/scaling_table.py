@@ -60,7 +60,7 @@ def curve(model: str, records: Sequence[Record]) -> Curve:
                 blocks.setdefault(side, []).extend(1 / rate for rate in reading.samples)
             elif reading.metric == "flops":
                 flops[side] = reading.value
-            elif reading.metric in MEMORY and side not in memory:
+            elif reading.metric == MEMORY[record.case.get("device") != "cuda"]:
                 memory[side] = reading.value
     trials = min(map(len, seconds.values()), default=0)
     values = blocks if trials == 1 else seconds

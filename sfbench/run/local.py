@@ -36,7 +36,7 @@ def launch(job: Job, timeout_seconds: float, on_event: OnEvent) -> Record:
         folder = Path(name)
         timed = dataclasses.replace(job, spawned=time.time())
         (folder / "job.json").write_text(job_to_json(timed), encoding="utf-8")
-        child, events = spawn(folder, job.interpreter or sys.executable)
+        child, events = spawn(folder, job.interpreter)
         try:
             ended = follow(child, events, timeout_seconds, on_event)
         finally:
@@ -61,10 +61,12 @@ def launch(job: Job, timeout_seconds: float, on_event: OnEvent) -> Record:
     )
 
 
-def spawn(folder: Path, interpreter: str) -> tuple[subprocess.Popen[bytes], int]:
+def spawn(folder: Path, interpreter: str | None) -> tuple[subprocess.Popen[bytes], int]:
     """Start the worker in a session of its own; return it and where its events are read."""
     reader, writer = os.pipe()
-    command = [interpreter, "-m", "sfbench.worker"]
+    # -P: another installation must not find the sfbench of the present folder.
+    command = [sys.executable] if interpreter is None else [interpreter, "-P"]
+    command += ["-m", "sfbench.worker"]
     command += [str(folder / "job.json"), str(folder / "record.json"), str(writer)]
     with (folder / "output.log").open("wb") as output:
         child = subprocess.Popen(  # noqa: S603  # our own module, by an interpreter of the user's
