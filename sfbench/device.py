@@ -159,6 +159,8 @@ def package_joules() -> float | None:
     found = False
     with contextlib.suppress(OSError, ValueError):
         for package in Path("/sys/class/powercap").glob("intel-rapl:?"):
+            if not (package / "name").read_text().startswith("package"):
+                continue  # psys holds the packages already
             joules += int((package / "energy_uj").read_text()) / 1e6
             found = True
     return joules if found else None

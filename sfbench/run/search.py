@@ -43,11 +43,15 @@ def searched(launcher: Launcher) -> Launcher:
             if "min-memory" in job.case.measure:
                 least = Search(job, launcher, timeout_seconds, on_event).least_memory()
                 job = dataclasses.replace(job, notes=(*job.notes, least))
-        except SearchError:
-            # What a try cannot do, the trial cannot either: its record says why.
-            job = dataclasses.replace(
-                job, case=dataclasses.replace(job.case, batch=job.case.batch or 1)
-            )
+        except SearchError as error:
+            # What a try cannot do, the trial cannot either; its record says that nothing was found.
+            open_batch = job.case.batch_rule != "fixed" and not job.case.batch
+            metric, unit = "memory.minimum", "bytes"
+            if open_batch:
+                metric, unit = f"batch.{job.case.batch_rule}", "images"
+            note = Reading(metric=metric, unit=unit, reason=f"the search ended: {error}")
+            case = dataclasses.replace(job.case, batch=job.case.batch or 1)
+            job = dataclasses.replace(job, case=case, notes=(*job.notes, note))
         return launcher(job, timeout_seconds, on_event)
 
     return launch

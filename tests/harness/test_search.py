@@ -90,7 +90,9 @@ def test_the_least_memory_is_bracketed() -> None:
 def test_a_case_that_fails_for_another_reason_is_left_to_the_trial_to_explain() -> None:
     record = searched(Machine(broken=True))(job("max-fit"), 1, lambda _: None)
     assert record.status == "contract_failed"
-    assert "batch.max-fit" not in readings(record)
+    found = readings(record)["batch.max-fit"]
+    assert found.value is None
+    assert found.reason == "the search ended: contract_failed: why"
 
 
 def test_a_batch_that_was_found_does_not_change_the_case() -> None:
