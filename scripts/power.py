@@ -1,9 +1,10 @@
 """How often `sfbench compare --live` errs, on synthetic generators: `python scripts/power.py`.
 
-    python scripts/power.py [--quads 12] [--extra 0.05] [--out FILE.json]
+    python scripts/power.py [--quads 12] [--extra 0.05] [--only quiet,extra,busy] [--out FILE.json]
 
-Three pools of quads are measured, every process fresh: identical code on the machine as it is;
-identical code beside a busy neighbour that spins on one processor; and B with `--extra` more work.
+Three pools of quads are measured, every process fresh: identical code on the machine as it is
+("quiet"); B with `--extra` more work ("extra"); and identical code beside a busy neighbour, which
+takes a whole processor for up to two seconds, leaves it for up to two, and so on ("busy").
 Then comparisons of eight quads are drawn from a pool, each with the confirming second one, and
 judged by the product's own rules: the share of confirmed verdicts is the false-alarm rate (A/A) or
 the power (A/B). Drawing from a pool takes quads as exchangeable; drifts longer than a quad are in
@@ -17,7 +18,9 @@ import contextlib
 import dataclasses
 import json
 import multiprocessing
+import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -33,12 +36,18 @@ from sfbench.run.local import launch
 
 COMPARED = 8
 DRAWS = 4000
+BURST_SECONDS = 2.0
 
 
 def spin() -> None:
-    """Be a busy neighbour."""
-    while True:
-        pass
+    """Be a busy neighbour: at work and away in turn, for times that nobody can foresee."""
+    source = np.random.default_rng()
+    parent = os.getppid()
+    while os.getppid() == parent:  # a killed parent must not leave a busy orphan behind
+        until = time.monotonic() + source.uniform(0, BURST_SECONDS)
+        while time.monotonic() < until:
+            pass
+        time.sleep(source.uniform(0, BURST_SECONDS))
 
 
 @contextlib.contextmanager
@@ -92,15 +101,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="False alarms and power of live comparisons.")
     parser.add_argument("--quads", type=int, default=12)
     parser.add_argument("--extra", type=float, default=0.05)
+    parser.add_argument("--only", default="quiet,extra,busy")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     comparison.BOOTSTRAPS = 400  # the interval decides "same" alone; thousands are drawn here
     document = {}
-    for name, b, busy in (
-        ("identical code", "synthetic", False),
-        ("identical code, busy neighbour", "synthetic", True),
-        (f"{given.extra:.0%} more work", f"synthetic,extra={given.extra}", False),
-    ):
+    pools = {
+        "quiet": ("identical code", "synthetic", False),
+        "extra": (f"{given.extra:.0%} more work", f"synthetic,extra={given.extra}", False),
+        "busy": ("identical code, busy neighbour", "synthetic", True),
+    }
+    for name, b, busy in (pools[key] for key in given.only.split(",")):
         with neighbour(busy=busy):
             quads = pool(b, given.quads)
         whole = comparison.of_quads(quads)

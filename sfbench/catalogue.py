@@ -40,6 +40,8 @@ class Model:
     citation: str
     synthesizes: bool
     trainable: bool
+    settings: tuple[Option, ...]
+    presets: tuple[Mapping[str, Any], ...]
     code_sha256: str
 
     def resolve(self, given: Mapping[str, str]) -> dict[str, Any]:
@@ -94,7 +96,9 @@ class Catalogue:
 
 def read_catalogue(given: Sequence[str], disabled: Sequence[str], cache: Path) -> Catalogue:
     """Return the catalogue, from the cache file when that is still true."""
-    key = digest([__version__, sys.executable, list(given), sorted(disabled), entry_points()])
+    # What asks and what answers: an answer of other code may lack what is looked for.
+    own = [Path(__file__).with_name(name).read_text() for name in ("listing.py", "catalogue.py")]
+    key = digest([__version__, own, sys.executable, list(given), sorted(disabled), entry_points()])
     file = cache / f"catalogue-{key[:16]}.json"
     document = fresh(file)
     if document is None:
@@ -213,6 +217,8 @@ def parse(document: Mapping[str, Any]) -> Catalogue:
                     **entry,
                     "resolutions": tuple(entry["resolutions"]),
                     "options": tuple(option_from(option) for option in entry["options"]),
+                    "settings": tuple(option_from(option) for option in entry["settings"]),
+                    "presets": tuple(entry["presets"]),
                 }
             )
             for entry in document["models"]

@@ -75,7 +75,7 @@ def limit_memory(limit: int) -> None:
     import torch  # slow
 
     _, total = torch.cuda.mem_get_info()
-    torch.cuda.set_per_process_memory_fraction(min(limit / total, 1.0))
+    torch.cuda.set_per_process_memory_fraction(min((limit + 1) / total, 1.0))
 
 
 @contextlib.contextmanager

@@ -210,7 +210,7 @@ def resolve(name: str) -> Literal["cpu", "cuda"]:
 
     Raises UsageError for another name and UnsupportedError for a GPU that is not there.
     """
-    present = gpus()
+    present = bool(gpus())
     if name == "auto":
         return "cuda" if present else "cpu"
     if name == "cpu":

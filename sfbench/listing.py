@@ -59,6 +59,8 @@ def describe(plugins: Sequence[Plugin], imported: set[str]) -> dict[str, Any]:
                 "citation": spec.citation,
                 "synthesizes": spec.synthesizes,
                 "trainable": spec.build_learner is not None,
+                "settings": [dataclasses.asdict(setting) for setting in spec.settings],
+                "presets": [dataclasses.asdict(preset) for preset in spec.presets],
                 "code_sha256": code_digest([plugin.module, *spec.code]),
             }
             for plugin in plugins

@@ -20,6 +20,11 @@ def to_bytes(images: Images) -> Bytes:
     return levels.round().clamp(0, 255).to(torch.uint8)
 
 
+def from_bytes(pixels: Bytes) -> Images:
+    """Return uint8 images as float32 in [-1, 1]: x / 127.5 - 1."""
+    return pixels.to(torch.float32) / 127.5 - 1
+
+
 def to_bytes_by_128(images: Images) -> Bytes:
     """Return images as uint8 the way of the StyleGAN family: x 127.5 + 128, cut, truncated."""
     return (images.float() * 127.5 + 128).clamp(0, 255).to(torch.uint8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 MOST_COMPARED = 8
 """Images compared with eager single precision."""
+BEFORE_BUILD = frozenset({"import", "eager fp32 images"})
+"""Phases whose memory is not the case's own."""
 
 
 class Trial:
@@ -49,6 +52,14 @@ class Trial:
             device.reset_host_peak()
         self.current = name
         self.emit({"phase": name})
+
+    def host_peak_so_far(self) -> int | None:
+        """Return the host's peak since the model's build began; each phase begins a new one."""
+        now = device.host_memory("VmHWM")
+        if now is None:
+            return None
+        peaks = self.provenance.get("host_peak_by_phase", {})
+        return max(now, *(int(p) for phase, p in peaks.items() if phase not in BEFORE_BUILD), 0)
 
     def measure(self) -> None:
         """Do the steps of a trial, in the protocol's order."""
@@ -83,7 +94,8 @@ class Trial:
             return
         from sfbench.speed.memory import cold_readings
 
-        self.readings.extend(cold_readings(self.case.device, resettable=resettable))
+        peak = self.host_peak_so_far() if resettable else None
+        self.readings.extend(cold_readings(self.case.device, peak))
         self.speed(generator, loaded)
         self.complexity(generator, spec)
         if "quality" in self.case.measure:
@@ -137,19 +149,24 @@ class Trial:
             msg = f"its plugin changed torch's global {', '.join(changed)}; plugins must not"
             raise ContractError(msg)
         self.provenance["architecture"] = getattr(generator, "architecture", None)
+        self.provenance["training"] = training_of(self.case.weights.path)
         return generator
 
     def fits(self, generator: ImageGenerator) -> None:
-        """Make two batches: out of memory is an outcome like any other."""
+        """Make batches as the trial will: out of memory is an outcome like any other."""
+        from sfbench import contract, execution
         from sfbench.speed.blocks import calls_per_block, time_block
-        from sfbench.speed.probe import core_work  # torch comes with it
+        from sfbench.speed.probe import core_work, e2e_work  # torch comes with it
 
+        case = self.case
+        generator = execution.prepared(generator, case.mode, contract.module_of(generator))
         with inference():
-            work = core_work(generator, self.case.batch, self.case.seed, ring=1)
+            work = core_work(generator, case.batch, case.seed)
             work()
-            once = time_block(work, 1, self.case.device)
+            once = time_block(work, 1, case.device)
             calls = calls_per_block(once.seconds_per_call)
-            block = time_block(work, calls, self.case.device)
+            block = time_block(work, calls, case.device)
+            e2e_work(generator, case.batch, case.seed)()
         rate = self.case.batch / block.seconds_per_call
         self.readings.append(Reading(metric="search.rate", unit="images/s", value=rate))
         held = {"data": device.host_memory("VmData"), "peak": device.host_memory("VmHWM")}
@@ -291,7 +308,15 @@ class Trial:
             return
         self.phase("roofline")
         values = {reading.metric: reading.value for reading in self.readings}
-        roofline = measured_roofline(self.case.device, device.torch_dtype(self.case.dtype))
+        try:
+            roofline = measured_roofline(self.case.device, device.torch_dtype(self.case.dtype))
+        except Exception as error:
+            if not device.out_of_memory(error):
+                raise
+            # The matrices of the roof found no room beside the model: its own numbers stand.
+            reason = "no memory was left to measure the device's roof"
+            self.readings.append(Reading(metric="mfu", unit="", reason=reason))
+            return
         self.readings.extend(
             roofline_readings(
                 roofline, values["flops"], values.get("throughput.core"), self.case.dtype
@@ -358,6 +383,18 @@ SKIPPED = (
     ("parameters", ""),
     ("flops", "FLOP/image"),
 )
+
+
+def training_of(weights: str | None) -> dict[str, Any] | None:
+    """Return how weights were trained, where a card lies beside them: identity, kimg, quality."""
+    card = None if weights is None else Path(weights).with_suffix(".json")
+    if card is None or not card.is_file():
+        return None
+    with contextlib.suppress(ValueError, OSError):
+        found = json.loads(card.read_text(encoding="utf-8"))
+        if isinstance(found, dict) and "identity" in found:
+            return found
+    return None
 
 
 @contextlib.contextmanager

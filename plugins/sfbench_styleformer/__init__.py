@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from pathlib import Path
 
+from reference_models.adversarial_config import AdversarialConfig
 from reference_models.cards import read_cards
 from reference_models.presets import PRESETS
+from reference_models.training_presets import TRAINING_PRESETS
 from sfbench.api import (
     BuildRequest,
     CheckpointCard,
     GeneratorSpec,
     ImageGenerator,
+    Learner,
+    LearnRequest,
     Option,
+    TrainingPreset,
     WeightsError,
     hookimpl,
+    options_of,
 )
 
 POWERS = (8, 16, 32, 64, 128, 256, 512, 1024)
 START_12 = (48, 96, 192, 384, 768)
 CITATION = "Park and Kim, Styleformer, CVPR 2022, arXiv 2106.07023"
 
+SETTINGS = options_of(AdversarialConfig)
 STYLE_OPTIONS = (
     Option(name="c_dim", kind="int", default=0, help="number of classes (0: unconditional)"),
     Option(name="mapping_layers", kind="int", default=2, help="layers of the mapping network"),
@@ -83,16 +91,38 @@ SPLIT_OPTIONS = (
 
 def build(request: BuildRequest, *, linformer: bool) -> ImageGenerator:
     """Build Styleformer (torch is imported here, not when plugins are listed)."""
-    from sfbench_styleformer.build import styleformer  # torch comes with it
+    from sfbench_styleformer.builders import styleformer  # torch comes with it
 
     return styleformer(request, linformer=linformer)
 
 
 def build_c(request: BuildRequest) -> ImageGenerator:
     """Build Styleformer-C (torch is imported here, not when plugins are listed)."""
-    from sfbench_styleformer.build import styleformer_c  # torch comes with it
+    from sfbench_styleformer.builders import styleformer_c  # torch comes with it
 
     return styleformer_c(request)
+
+
+def learn(request: LearnRequest, *, linformer: bool) -> Learner:
+    """Train Styleformer."""
+    from sfbench_styleformer.builders import loaded_styleformer  # torch comes with it
+    from sfbench_styleformer.learners import learner  # torch comes with it
+
+    return learner(request, functools.partial(loaded_styleformer, linformer=linformer))
+
+
+def learn_c(request: LearnRequest) -> Learner:
+    """Train Styleformer-C."""
+    from sfbench_styleformer.builders import loaded_styleformer_c  # torch comes with it
+    from sfbench_styleformer.learners import learner  # torch comes with it
+
+    return learner(request, loaded_styleformer_c)
+
+
+def presets(model: str) -> tuple[TrainingPreset, ...]:
+    """Return the named ways to train a model."""
+    found = (preset for preset in TRAINING_PRESETS if preset.model == model)
+    return tuple(TrainingPreset(**dataclasses.asdict(preset)) for preset in found)
 
 
 @hookimpl
@@ -105,6 +135,9 @@ def sfbench_generators() -> list[GeneratorSpec]:
             resolutions=tuple(sorted(POWERS + START_12)),
             options=SIZE_OPTIONS + STYLE_OPTIONS,
             build=functools.partial(build, linformer=False),
+            build_learner=functools.partial(learn, linformer=False),
+            settings=SETTINGS,
+            presets=presets("styleformer"),
             licence="Apache-2.0",
             citation=CITATION,
             code=("reference_models",),
@@ -115,6 +148,9 @@ def sfbench_generators() -> list[GeneratorSpec]:
             resolutions=tuple(sorted(POWERS + START_12)),
             options=SIZE_OPTIONS + STYLE_OPTIONS,
             build=functools.partial(build, linformer=True),
+            build_learner=functools.partial(learn, linformer=True),
+            settings=SETTINGS,
+            presets=presets("styleformer-linformer"),
             licence="Apache-2.0",
             citation=f"{CITATION}; Wang et al., Linformer, arXiv 2006.04768",
             code=("reference_models",),
@@ -125,6 +161,9 @@ def sfbench_generators() -> list[GeneratorSpec]:
             resolutions=tuple(side for side in POWERS if side > POWERS[0]),
             options=SPLIT_OPTIONS + SIZE_OPTIONS[1:] + STYLE_OPTIONS,
             build=build_c,
+            build_learner=learn_c,
+            settings=SETTINGS,
+            presets=presets("styleformer-c"),
             licence="Apache-2.0",
             citation=CITATION,
             code=("reference_models",),

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
+from reference_models.adversarial_config import AdversarialConfig
+from reference_models.training_presets import TRAINING_PRESETS
 from sfbench.api import (
     BuildRequest,
     GeneratorSpec,
     ImageGenerator,
+    Learner,
+    LearnRequest,
     Option,
+    TrainingPreset,
     WeightsError,
     hookimpl,
+    options_of,
 )
 
 OPTIONS = (
@@ -38,9 +45,23 @@ OPTIONS = (
 
 def build(request: BuildRequest) -> ImageGenerator:
     """Build StyleGAN2 (torch is imported here, not when plugins are listed)."""
-    from sfbench_stylegan2.build import stylegan2  # torch comes with it
+    from sfbench_stylegan2.builders import stylegan2  # torch comes with it
 
     return stylegan2(request)
+
+
+def learn(request: LearnRequest) -> Learner:
+    """Train StyleGAN2."""
+    from sfbench_stylegan2.learners import learner  # torch comes with it
+
+    return learner(request)
+
+
+PRESETS = tuple(
+    TrainingPreset(**dataclasses.asdict(preset))
+    for preset in TRAINING_PRESETS
+    if preset.model == "stylegan2"
+)
 
 
 @hookimpl
@@ -53,6 +74,9 @@ def sfbench_generators() -> list[GeneratorSpec]:
             resolutions=(8, 16, 32, 64, 128, 256, 512, 1024),
             options=OPTIONS,
             build=build,
+            build_learner=learn,
+            settings=options_of(AdversarialConfig),
+            presets=PRESETS,
             licence="Apache-2.0",
             citation="Karras et al., StyleGAN2, CVPR 2020, arXiv 1912.04958",
             code=("reference_models",),

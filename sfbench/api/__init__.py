@@ -17,23 +17,27 @@ if TYPE_CHECKING:
     )
     from sfbench.api.hooks import Hooks, hookimpl
     from sfbench.api.images import ImageCollection
+    from sfbench.api.learning import Learner, Losses, Means, Phase, Shard
     from sfbench.api.module_generator import Latents, ModuleGenerator
+    from sfbench.api.module_learner import ModuleLearner
     from sfbench.api.protocols import (
         Dataset,
         FeatureExtractor,
         Features,
         ImageGenerator,
-        Learner,
         Picture,
     )
+    from sfbench.api.settings import options_of
     from sfbench.api.spec import (
         BuildRequest,
         CheckpointCard,
         ExtractorRequest,
         ExtractorSpec,
         GeneratorSpec,
+        LearnRequest,
         Option,
         OptionValue,
+        TrainingPreset,
         WeightsFile,
     )
     from sfbench.api.tensors import read_tensors
@@ -51,18 +55,26 @@ HOMES = {
     "ImageCollection": "images",
     "Latents": "module_generator",
     "ModuleGenerator": "module_generator",
+    "ModuleLearner": "module_learner",
+    "options_of": "settings",
     "Dataset": "protocols",
     "FeatureExtractor": "protocols",
     "Features": "protocols",
     "ImageGenerator": "protocols",
-    "Learner": "protocols",
+    "Learner": "learning",
+    "Losses": "learning",
+    "Means": "learning",
+    "Phase": "learning",
+    "Shard": "learning",
     "Picture": "protocols",
     "BuildRequest": "spec",
     "CheckpointCard": "spec",
     "ExtractorRequest": "spec",
     "ExtractorSpec": "spec",
     "GeneratorSpec": "spec",
+    "LearnRequest": "spec",
     "Option": "spec",
+    "TrainingPreset": "spec",
     "OptionValue": "spec",
     "WeightsFile": "spec",
     "read_tensors": "tensors",
@@ -83,18 +95,26 @@ __all__ = [
     "ImageCollection",
     "ImageGenerator",
     "Latents",
+    "LearnRequest",
     "Learner",
+    "Losses",
+    "Means",
     "ModuleGenerator",
+    "ModuleLearner",
     "Option",
     "OptionValue",
+    "Phase",
     "Picture",
     "PluginError",
     "SfbenchError",
+    "Shard",
+    "TrainingPreset",
     "UnsupportedError",
     "UsageError",
     "WeightsError",
     "WeightsFile",
     "hookimpl",
+    "options_of",
     "read_tensors",
 ]
 

@@ -31,27 +31,6 @@ class ImageGenerator(Protocol):
         ...
 
 
-@runtime_checkable
-class Learner(Protocol):
-    """A model that can be trained: losses by name, and the generator it has become."""
-
-    def losses(self, images: Tensor, step: int) -> Mapping[str, Tensor]:
-        """Return the losses of one step on real images [batch, channels, side, side] in [-1, 1]."""
-        ...
-
-    def generator(self) -> ImageGenerator:
-        """Return the generator in its present state."""
-        ...
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return everything a later `load_state_dict` needs."""
-        ...
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up the state that `state_dict` returned."""
-        ...
-
-
 class Features(NamedTuple):
     """What an extractor sees: features [batch, D], class logits [batch, K] or None.
 

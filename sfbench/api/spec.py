@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from sfbench.api.errors import UsageError
 
 if TYPE_CHECKING:
-    from sfbench.api.protocols import FeatureExtractor, ImageGenerator, Learner
+    from sfbench.api.learning import Learner
+    from sfbench.api.protocols import FeatureExtractor, ImageGenerator
 
 OptionValue = int | float | str | bool | tuple[int, ...] | None
 OptionKind = Literal["int", "float", "str", "bool", "ints", "path"]
@@ -87,13 +88,52 @@ class BuildRequest:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class LearnRequest:
+    """What the harness asks a plugin to train.
+
+    `build`: the generator to begin with, its weights included where training goes on from them.
+    `settings` holds every setting of the spec. `batch`: images a step; `shard`: how many of them a
+    process sees at once. `compiled`: torch.compile is asked for. `autocast`: the type of the
+    cheaper parts, as torch's name, or None.
+    """
+
+    build: BuildRequest
+    settings: Mapping[str, OptionValue]
+    batch: int
+    shard: int
+    compiled: bool = False
+    autocast: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingPreset:
+    """A named way to train a model: sizes, settings, length, and the evidence for them.
+
+    `evidence`: "published", "inferred" (consistent with what is published) or "ours".
+    """
+
+    name: str
+    model: str
+    resolution: int
+    summary: str
+    evidence: Literal["published", "inferred", "ours"]
+    source: str
+    batch: int
+    kimg: float
+    options: Mapping[str, OptionValue] = dataclasses.field(default_factory=dict)
+    settings: Mapping[str, OptionValue] = dataclasses.field(default_factory=dict)
+    mirror: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class GeneratorSpec:
     """One model a plugin offers.
 
     `resolutions`: sides in pixels that `build` accepts (empty: any). `synthesizes` is False where
     images exist already and are only read: speed and memory are then not measured. `code` names
     the packages whose source is the model, so that a change of it is noticed; the plugin's own
-    module is always included.
+    module is always included. `build_learner`, `settings` (of training, as `options` are of the
+    model) and `presets` make it trainable.
     """
 
     name: str
@@ -103,7 +143,9 @@ class GeneratorSpec:
     options: tuple[Option, ...] = ()
     licence: str = ""
     citation: str = ""
-    build_learner: Callable[[BuildRequest], Learner] | None = None
+    build_learner: Callable[[LearnRequest], Learner] | None = None
+    settings: tuple[Option, ...] = ()
+    presets: tuple[TrainingPreset, ...] = ()
     synthesizes: bool = True
     code: tuple[str, ...] = ()
 

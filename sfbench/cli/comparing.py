@@ -19,13 +19,15 @@ from sfbench.job import Job
 from sfbench.plan import Case
 from sfbench.report import comparison, verdicts
 from sfbench.report.verdicts import Row
-from sfbench.run.grid import REQUEST_FIELDS, Request, make_plan
+from sfbench.run.grid import Request, make_plan
 from sfbench.run.live import LegError, measured_legs, quads_of
 from sfbench.run.local import launch
 from sfbench.run.schedule import machine_digest
 from sfbench.store import Store
 
 TRIALS_TIMEOUT = 3600.0
+SIDE_KEYS = frozenset({"res", "batch", "dtype", "mode", "device", "weights"})
+"""Flags that the two sides may differ in, written MODEL,key=value."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +103,7 @@ def live_rows(asked: Asked, shared: Request) -> list[Row] | None:
             "could ever be told from chance"
         )
         raise UsageError(msg)
-    known = noise.known(sides[0][0].machine)
+    known = noise.known(sides[0][0].machine, sides[0][0].case.device)
     rows: list[Row] = []
     try:
         for a, b in zip(*sides, strict=True):
@@ -125,7 +127,7 @@ def one_case(a: Job, b: Job, quads: int, known: float | None) -> list[Row]:
     finally:
         bar.clear()
     rows = []
-    for metric in verdicts.live_metrics(a.case.device):
+    for metric in (*verdicts.SPEED, verdicts.peak_metric(a.case.device, a.case.mode)):
         found = quads_of(legs, metric)
         if found is None:
             continue
@@ -137,7 +139,8 @@ def one_case(a: Job, b: Job, quads: int, known: float | None) -> list[Row]:
                 result=comparison.of_quads(found, one),
                 interleaved=True,
                 values=[[list(quad.a), list(quad.b)] for quad in found],
-                noise_from="doctor --aa" if one is not None else "these quads' own pairs",
+                noise_from="these quads' own pairs"
+                + (" or doctor --aa, the larger" if one is not None else ""),
             )
         )
     return rows
@@ -176,8 +179,13 @@ def side_jobs(text: str, shared: Request, catalogue: Catalogue, asked: Asked) ->
                     f"{text}: python={value}: no such file; give the interpreter of another install"
                 )
                 raise UsageError(msg)
-        elif name in REQUEST_FIELDS and name not in {"model", "option", "samples"}:
-            changes[name] = int(value) if name in {"seed", "threads"} else value
+        elif name in {"seed", "threads"}:
+            if not value.isdecimal():
+                msg = f"{text}: {pair}: expected a whole number"
+                raise UsageError(msg)
+            changes[name] = int(value)
+        elif name in SIDE_KEYS:
+            changes[name] = value
         else:
             options.append(pair)
     request = dataclasses.replace(shared, **changes, option=tuple(options), measure="speed")
@@ -188,6 +196,9 @@ def side_jobs(text: str, shared: Request, catalogue: Catalogue, asked: Asked) ->
         trials=1,
         timeout_seconds=TRIALS_TIMEOUT,
     )
+    if any(case.batch_rule != "fixed" for case in plan.cases):
+        msg = f"{text}: a comparison needs batch sizes, e.g. --batch 8; find one with sfbench run"
+        raise UsageError(msg)
     environment = defaults.measuring_environment()
     machine = machine_digest(device.machine_class())
     return [job(case, catalogue, asked, environment, machine, interpreter) for case in plan.cases]

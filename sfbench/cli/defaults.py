@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sfbench.catalogue import Catalogue
+    from sfbench.train.engine import Meeting
 
 STORE = Path("results")
 MEASURING = ("CUDA_", "CUBLAS_", "KMP_", "MKL_", "NVIDIA_", "OMP_", "PYTORCH_", "TORCH", "MALLOC_")
@@ -24,14 +25,30 @@ def torch_home() -> Path:
     return Path(os.environ.get("TORCH_HOME") or user_cache() / "torch")
 
 
-def gpus_hidden() -> bool:
-    """Return whether the environment hides every GPU from torch."""
-    return os.environ.get("CUDA_VISIBLE_DEVICES") in {"", "-1"}
+def device_flag(text: str) -> str:
+    """Return the value of --device: "cpu" for "auto" where the environment hides every GPU."""
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in {"", "-1"}
+    return "cpu" if hidden and text == "auto" else text
 
 
 def ranks() -> tuple[int, int]:
     """Return this process's number among those that torchrun started, and how many they are."""
     return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def meeting() -> Meeting:
+    """Return where the processes of a torchrun meet; one process meets nobody."""
+    from sfbench.train.engine import Meeting  # torch comes with it
+
+    rank, world = ranks()
+    return Meeting(
+        rank=rank,
+        world=world,
+        address=os.environ.get("MASTER_ADDR", "localhost"),
+        port=int(os.environ.get("MASTER_PORT", "0")),
+        attempt=os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"),
+        hosted=os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True",
+    )
 
 
 def local_rank() -> int:

@@ -57,7 +57,7 @@ class Bench:
         self.asked = asked
         self.catalogue: Catalogue = defaults.catalogue(asked.plugins, asked.disabled)
         self.rank, self.world = defaults.ranks()
-        self.device = device.resolve("cpu" if defaults.gpus_hidden() else asked.device)
+        self.device = device.resolve(asked.device)
         if asked.samples is not None and asked.samples < 1:
             msg = f"--samples {asked.samples}: expected a whole number, 1 or more"
             raise UsageError(msg)

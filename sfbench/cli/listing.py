@@ -27,6 +27,8 @@ def listed(catalogue: Catalogue, what: str, *, as_json: bool) -> str:
             rows = models(catalogue)
         case "weights":
             rows = weights(catalogue)
+        case "presets":
+            rows = presets(catalogue)
         case "extractors":
             rows = extractors(catalogue)
         case "protocols":
@@ -41,6 +43,7 @@ def listed(catalogue: Catalogue, what: str, *, as_json: bool) -> str:
 SHOWN = {
     "models": ("name", "sizes", "summary"),
     "weights": ("name", "px", "here", "reported", "dataset"),
+    "presets": ("model", "name", "px", "kimg", "evidence"),
     "data": ("name", "summary"),
     "extractors": ("name", "plugin", "summary"),
     "protocols": ("name", "extractor", "summary"),
@@ -70,6 +73,15 @@ def models(catalogue: Catalogue) -> list[dict[str, Any]]:
     return [
         dataclasses.asdict(model) | {"sizes": sizes(model.resolutions)}
         for model in sorted(catalogue.models, key=lambda model: model.name)
+    ]
+
+
+def presets(catalogue: Catalogue) -> list[dict[str, Any]]:
+    """Return a row a way to train."""
+    return [
+        dict(preset) | {"px": preset["resolution"], "kimg": f"{preset['kimg']:g}"}
+        for model in sorted(catalogue.models, key=lambda model: model.name)
+        for preset in model.presets
     ]
 
 

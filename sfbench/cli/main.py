@@ -16,7 +16,7 @@ def main() -> None:
         if text is not None:
             print(text)
             return
-        from sfbench.cli.app import app
+        from sfbench.cli.commands import app
 
         app()
     except SfbenchError as error:

@@ -46,15 +46,17 @@ def requests(flags: Request, suite: Path | None) -> list[Request]:
     if bool(flags.model) == (suite is not None):
         msg = "give --model NAME or --suite FILE.toml" + (", not both" if flags.model else "")
         raise UsageError(msg)
-    if suite is not None and flags != Request(model=""):
-        given = [f.name for f in dataclasses.fields(flags) if getattr(flags, f.name) != f.default]
+    plain = Request(model="", device=defaults.device_flag("auto"))
+    if suite is not None and flags != plain:
+        fields = [field.name for field in dataclasses.fields(flags)]
+        given = [name for name in fields if getattr(flags, name) != getattr(plain, name)]
         names = ", ".join(f"--{name}" for name in given if name != "model")
         msg = f"{names}: a suite file says what to measure; write it there"
         raise UsageError(msg)
-    asked = [flags] if suite is None else read_suite(suite)
-    if defaults.gpus_hidden():
-        asked = [dataclasses.replace(r, device="cpu") if r.device == "auto" else r for r in asked]
-    return asked
+    if suite is None:
+        return [flags]
+    found = read_suite(suite)
+    return [dataclasses.replace(r, device=defaults.device_flag(r.device)) for r in found]
 
 
 def run(asked: Sequence[Request], settings: Settings) -> Exit:

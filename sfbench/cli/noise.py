@@ -8,22 +8,22 @@ from pathlib import Path
 from sfbench.cli import defaults
 
 
-def place(machine: str) -> Path:
-    """Return the file of a machine's noise."""
-    return defaults.user_cache() / "sfbench" / f"noise-{machine}.json"
+def place(machine: str, where: str) -> Path:
+    """Return the file of a machine's noise on its device "cpu" or "cuda"."""
+    return defaults.user_cache() / "sfbench" / f"noise-{machine}-{where}.json"
 
 
-def known(machine: str) -> float | None:
+def known(machine: str, where: str) -> float | None:
     """Return the standard deviation of one quad's log ratio between equals; None if not measured."""
     try:
-        return float(json.loads(place(machine).read_text(encoding="utf-8"))["quad"])
+        return float(json.loads(place(machine, where).read_text(encoding="utf-8"))["quad"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def keep(machine: str, quad: float, quads: int) -> Path:
+def keep(machine: str, where: str, quad: float, quads: int) -> Path:
     """Keep the noise and return its file."""
-    path = place(machine)
+    path = place(machine, where)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"quad": quad, "quads": quads}), encoding="utf-8")
     return path

@@ -6,6 +6,7 @@ import json
 import math
 import sys
 
+from sfbench.api.errors import UnsupportedError, UsageError
 from sfbench.cli import comparing, defaults, noise
 from sfbench.cli.progress import PassProgress
 from sfbench.report import comparison
@@ -18,6 +19,9 @@ def examined(
     model: str, quads: int, plugins: tuple[str, ...], disabled: tuple[str, ...], *, as_json: bool
 ) -> str:
     """Measure a case against itself, keep the noise for `compare`, and return what it means."""
+    if quads < 1:
+        msg = f"--quads {quads}: expected a whole number, 1 or more"
+        raise UsageError(msg)
     asked = comparing.Asked(
         a=model,
         b=model,
@@ -35,10 +39,13 @@ def examined(
         job, job, quads, launch, timeout_seconds=comparing.TRIALS_TIMEOUT, progress=bar
     )
     bar.clear()
-    found = quads_of(legs, "throughput.core") or []
+    found = quads_of(legs, "throughput.core")
+    if found is None:
+        msg = f"{model}: a process read no throughput: nothing is known of the noise"
+        raise UnsupportedError(msg)
     result = comparison.of_quads(found)
     one = result.noise * math.sqrt(result.units)
-    path = noise.keep(job.machine, one, quads)
+    path = noise.keep(job.machine, job.case.device, one, quads)
     if as_json:
         facts = {
             "model": model,

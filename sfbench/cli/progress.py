@@ -100,22 +100,35 @@ class PassProgress:
         self.first = self.width = 0
 
     def __call__(self, what: str, done: int, total: int) -> None:
-        """Show progress; the time left counts from the first image that was not kept already."""
+        """Show progress; the time left counts from the first image that was not kept already.
+
+        `total` 0: how many there are is not known.
+        """
         now = time.monotonic()
         if what != self.what:
             self.what, self.began, self.told, self.first = what, now, now, done
-        if self.quiet or (now - self.told < (0.2 if self.live else 30) and done < total):
+        if self.quiet or (now - self.told < (0.2 if self.live else 30) and done != total):
             return
         self.told = now
+        if not total:
+            self.show(f"{what} {done:,}")
+            return
         fresh = done - self.first
         left = (now - self.began) / fresh * (total - done) if fresh else None
         text = f"{what} {done:,}/{total:,}"
         if done < total and left is not None:
             text += f", {clock(left)} left"
+        if self.live or done < total:
+            self.show(text)
+
+    def show(self, text: str) -> None:
+        """Write over the live line, or write a line."""
+        if self.quiet:
+            return
         if self.live:
             self.stream.write(f"\r{text[:79]:<{self.width}}")
             self.width = min(len(text), 79)
-        elif done < total:
+        else:
             self.stream.write(text + "\n")
         self.stream.flush()
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from sfbench import device
 from sfbench.api.errors import DataError, UsageError
+from sfbench.catalogue import Catalogue
 from sfbench.cli import defaults
 from sfbench.cli.exits import Exit
 from sfbench.cli.progress import ProgressLines
@@ -27,6 +28,7 @@ def again(
     *,
     weights: str | None,
     data: str | None,
+    option: tuple[str, ...],
     plugins: tuple[str, ...],
     disabled: tuple[str, ...],
     as_json: bool,
@@ -36,8 +38,16 @@ def again(
     if not isinstance(stored, Record):
         msg = f"{path}: {stored.reason}; expected a record, e.g. from results/runs"
         raise DataError(msg)
-    request = request_of(stored.case, weights, data)
     catalogue = defaults.catalogue(plugins, disabled)
+    given = {text.partition("=")[0] for text in option}
+    missing = sorted(path_options(catalogue, stored.case) - given)
+    if missing:
+        msg = (
+            f"{path}: option {missing[0]} is a file or folder, of which a record keeps the sha256 "
+            f"alone; give --option {missing[0]}=PATH"
+        )
+        raise UsageError(msg)
+    request = request_of(stored.case, weights, data, option)
     plan = make_plan(
         [request], catalogue, torch_home=defaults.torch_home(), trials=1, timeout_seconds=3600.0
     )
@@ -47,7 +57,7 @@ def again(
         different = [k for k, v in case.inputs().items() if v != stored.case.get(k)]
         msg = (
             f"{path}: its case cannot be made again: {', '.join(different)} differ; give --weights "
-            "or --data with the files whose sha256 the record names"
+            "--data or --option with the files whose sha256 the record names"
         )
         raise UsageError(msg)
     environment = defaults.measuring_environment()
@@ -73,7 +83,7 @@ def again(
     listener.finished(fresh)
     rows = replay.rows(stored, fresh)
     changes = replay.changes(stored, fresh)
-    same = stored.status == fresh.status and all(row.same for row in rows)
+    same = replay.is_same(stored, fresh)
     if as_json:
         document = {
             "same": same,
@@ -89,13 +99,23 @@ def again(
     return Exit.OK if same else Exit.SOME_FAILED
 
 
-def request_of(case: Mapping[str, Any], weights: str | None, data: str | None) -> Request:
-    """Return the request that asks for the stored case."""
+def path_options(catalogue: Catalogue, case: Mapping[str, Any]) -> set[str]:
+    """Return the names of the case's options that stand for files or folders."""
+    kinds = {option.name: option.kind for option in catalogue.model(case["model"]).options}
+    return {n for n, v in case["options"].items() if v is not None and kinds.get(n) == "path"}
+
+
+def request_of(
+    case: Mapping[str, Any], weights: str | None, data: str | None, option: tuple[str, ...]
+) -> Request:
+    """Return the request that asks for the stored case; `option` replaces stored options."""
+    replaced = {text.partition("=")[0] for text in option}
     options = tuple(
         f"{name}={','.join(map(str, value)) if isinstance(value, list) else value}"
         for name, value in case["options"].items()
-        if value is not None
+        if value is not None and name not in replaced
     )
+    rule = case.get("batch_rule", "fixed")  # older records have none
     source, extractor = case.get("data") or {}, case.get("extractor") or {}
     found = data
     if found is None:
@@ -107,14 +127,14 @@ def request_of(case: Mapping[str, Any], weights: str | None, data: str | None) -
     return Request(
         model=case["model"],
         res=str(case["resolution"]),
-        batch=str(case["batch"]) if case["batch_rule"] == "fixed" else case["batch_rule"],
+        batch=str(case["batch"]) if rule == "fixed" else rule,
         dtype=case["dtype"],
         mode=case["mode"],
         device=case["device"],
         data=found,
         measure=",".join(case["measure"]),
         extractor=str(extractor.get("kind", "auto")),
-        option=options,
+        option=(*options, *option),
         weights=given,
         samples=case["samples"],
         seed=case["seed"],

@@ -77,10 +77,11 @@ class Comparison:
 def of_quads(quads: Sequence[Quad], noise: float | None = None) -> Comparison:
     """Return the comparison that quads support; `noise` of one quad, where it is known from A/A.
 
-    Without it the noise is estimated from the quads' own pairs: A against A, B against B.
+    The quads' own pairs (A against A, B against B) estimate it too: the larger counts, for a
+    machine may be noisier than when its noise was measured.
     """
     logs = [quad.log_ratio for quad in quads]
-    one = own_noise(quads) if noise is None else noise
+    one = max(own_noise(quads), noise or 0.0)
     low, high = bootstrap_interval(logs)
     return Comparison(
         ratio=math.exp(sum(logs) / len(logs)),

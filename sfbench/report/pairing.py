@@ -54,5 +54,7 @@ def paired(frame: pd.DataFrame) -> pd.DataFrame:
             donor = same.iloc[-1]
             for name in columns:
                 result.loc[index, name] = donor[name]
+            flags = f"{row.get('flags', '')} {donor.get('flags', '')}".split()
+            result.loc[index, "flags"] = " ".join(dict.fromkeys(flags))
             used.add(same.index[-1])
     return result.drop(index=list(used)).reset_index(drop=True)

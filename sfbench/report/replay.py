@@ -28,36 +28,47 @@ class ReplayRow:
 
     metric: str
     stored: float
-    fresh: float
+    fresh: float | None
     same: bool
     rule: str
 
 
 def rows(stored: Record, fresh: Record) -> list[ReplayRow]:
-    """Return a row a metric that both records hold and that has a rule."""
+    """Return a row a stored value that has a rule; one that is no longer measured is not the same."""
     now = {reading.metric: reading for reading in fresh.readings}
     found = []
     for reading in stored.readings:
-        other = now.get(reading.metric)
-        if reading.value is None or other is None or other.value is None:
+        if reading.value is None or not has_rule(reading):
             continue
-        verdict = judged(reading, other)
-        if verdict is not None:
-            same, rule = verdict
-            found.append(
-                ReplayRow(
-                    metric=reading.metric,
-                    stored=reading.value,
-                    fresh=other.value,
-                    same=same,
-                    rule=rule,
-                )
+        other = now.get(reading.metric)
+        value = None if other is None else other.value
+        same, rule = False, "measured both times"
+        if other is not None and value is not None:
+            same, rule = judged(reading, other)
+        found.append(
+            ReplayRow(
+                metric=reading.metric, stored=reading.value, fresh=value, same=same, rule=rule
             )
+        )
     return found
 
 
-def judged(stored: Reading, fresh: Reading) -> tuple[bool, str] | None:
-    """Return whether two readings are the same and the rule; None for what has no rule (cold costs)."""
+def is_same(stored: Record, fresh: Record) -> bool:
+    """Return whether the trial came out the same: status and every value, one at least."""
+    found = rows(stored, fresh)
+    ended = stored.status == fresh.status
+    return ended and all(row.same for row in found) and (bool(found) or stored.status != "ok")
+
+
+def has_rule(reading: Reading) -> bool:
+    """Return whether there is a rule for the metric: there is none for costs paid once."""
+    return (
+        reading.metric in EXACT or reading.metric.startswith(PREFIXES) or "extractor" in reading.how
+    )
+
+
+def judged(stored: Reading, fresh: Reading) -> tuple[bool, str]:
+    """Return whether two readings are the same, and by which rule."""
     a, b = stored.value or 0.0, fresh.value or 0.0
     if stored.metric in EXACT:
         return a == b, "equal"
@@ -69,10 +80,8 @@ def judged(stored: Reading, fresh: Reading) -> tuple[bool, str] | None:
         )
         close = b > 0 and a > 0 and abs(math.log(b / a)) <= math.log1p(MARGIN)
         return close or overlap, f"within {MARGIN:.0%}, or intervals overlap"
-    if "extractor" in stored.how:
-        scale = max(abs(a), abs(b), 1e-12)
-        return abs(a - b) / scale <= QUALITY_TOLERANCE, f"within {QUALITY_TOLERANCE:.0e}"
-    return None
+    scale = max(abs(a), abs(b), 1e-12)
+    return abs(a - b) / scale <= QUALITY_TOLERANCE, f"within {QUALITY_TOLERANCE:.0e}"
 
 
 def changes(stored: Record, fresh: Record) -> list[str]:
@@ -105,6 +114,6 @@ def table(
     for row in found:
         word = "same" if row.same else "different"
         grid.add_row(row.metric, number(row.stored, 4), number(row.fresh, 4), word)
-    same = stored.status == fresh.status and all(row.same for row in found)
+    same = is_same(stored, fresh)
     verdict = f"{'same' if same else 'different'}: {len(found)} metrics compared"
     return Group(grid, Text(verdict, style="bold"), *(Text(f"! {line}") for line in around))

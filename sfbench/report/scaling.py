@@ -144,6 +144,8 @@ def crossover(a: Scaling, b: Scaling) -> Interval | None:
     """
     low = max(a.resolutions[0], b.resolutions[0])
     high = min(a.resolutions[-1], b.resolutions[-1])
+    if low >= high:
+        return None
     found = crossing(
         [c.value for c in a.coefficients], [c.value for c in b.coefficients], low, high
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from rich.text import Text
 
 from sfbench.api.errors import DataError
 from sfbench.plan import Case
-from sfbench.records import Reading, Record
+from sfbench.records import Reading, Record, canonical
 from sfbench.report.comparison import Comparison, holm, of_intervals, of_trials
 from sfbench.report.frame import current
 from sfbench.store import Store, read
@@ -23,18 +23,27 @@ KINDS = ("slower", "more-memory", "worse-quality")
 """What `--fail-on` takes: the names of regressions."""
 GOOD = {"slower": "faster", "more-memory": "less-memory", "worse-quality": "better-quality"}
 SPEED = ("throughput.core",)
-MEMORY = ("memory.device_allocated_peak", "memory.host_above_loaded")
-PAIRED = ("resolution", "batch", "dtype", "mode", "device")
+HOST, DEVICE, GRAPHS = (
+    "memory.host_above_loaded",
+    "memory.device_allocated_peak",
+    "memory.device_reserved_peak",
+)
+GRAPH_MODES = frozenset({"cuda-graph", "compile-reduce-overhead", "compile-max-autotune"})
+PAIRED = ("resolution", "batch", "dtype", "mode", "device", "seed", "threads")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One metric of one case on both sides; `failure` says why there is no result."""
+    """One metric of one case on both sides.
+
+    `failure`: why a side has no number; `reason`: why two numbers cannot be compared.
+    """
 
     title: str
     metric: str
     result: Comparison | None = None
     failure: str | None = None
+    reason: str | None = None
     interleaved: bool = False
     noise_from: str = ""
     values: Any = None
@@ -78,9 +87,11 @@ def adjusted(rows: Sequence[Row]) -> list[Row]:
     return list(found.values())
 
 
-def live_metrics(where: str) -> tuple[str, ...]:
-    """Return what a live comparison reads on that device."""
-    return (*SPEED, MEMORY[0] if where == "cuda" else MEMORY[1])
+def peak_metric(where: str, mode: str) -> str:
+    """Return the peak that counts there: CUDA graphs hold pools that are reserved, not allocated."""
+    if where != "cuda":
+        return HOST
+    return GRAPHS if mode in GRAPH_MODES else DEVICE
 
 
 def title(a: Case, b: Case) -> str:
@@ -103,41 +114,86 @@ def read_records(path: Path) -> list[Record]:
 
 def same_cases(a: Sequence[Record], b: Sequence[Record]) -> list[Row]:
     """Return rows of the cases that both sides hold (equal canonical inputs)."""
-    return stored_rows(a, b, lambda record: record.case_key)
+    return stored_rows(a, b, lambda record: (record.case_key, record.protocol))
 
 
 def two_models(records: Sequence[Record], a: str, b: str) -> list[Row]:
-    """Return rows of two models' cases that agree in resolution, batch, precision, mode, device."""
+    """Return rows of two models' cases that agree in all but model, options and weights."""
     kept, _ = current(records)
     first, second = ([r for r in kept if r.case["model"] == name] for name in (a, b))
-    return stored_rows(first, second, lambda record: tuple(record.case[name] for name in PAIRED))
+    return stored_rows(
+        first,
+        second,
+        lambda record: (
+            *(record.case[name] for name in PAIRED),
+            record.machine,
+            record.protocol,
+        ),
+    )
 
 
 def stored_rows(
     a: Sequence[Record], b: Sequence[Record], key: Callable[[Record], Any]
 ) -> list[Row]:
-    """Return the rows of every pair of cases with an equal key, on equal machines."""
+    """Return the rows of every pair of cases with an equal key.
+
+    What was measured in A and failed in B is a failure; speed and memory of two machines, and
+    several variants of one model under one key, are not comparable.
+    """
     rows: list[Row] = []
     for wanted in dict.fromkeys(key(record) for record in a):
-        sides = [[r for r in side if key(r) == wanted and r.status == "ok"] for side in (a, b)]
-        if not all(sides):
-            continue
-        case = sides[0][0].case
-        name = f"{case['model']} {case['resolution']}px b{case['batch']} {case['dtype']} {case['mode']}"
-        for metric in metrics(sides):
-            found = [readings(side, metric) for side in sides]
-            if all(found):
-                rows.append(stored_row(name, metric, *found))
+        sides = [[r for r in side if key(r) == wanted] for side in (a, b)]
+        good = [[r for r in side if r.status == "ok"] for side in sides]
+        if good[0] and sides[1]:
+            rows += case_rows(good, sides[1])
     return adjusted(rows)
 
 
-def metrics(sides: Sequence[Sequence[Record]]) -> list[str]:
+def case_rows(good: Sequence[Sequence[Record]], tried: Sequence[Record]) -> Iterator[Row]:
+    """Yield the rows of one case: its good records on both sides, and all that B has of it."""
+    first = good[0][0]
+    name = case_title(first.case)
+    peak = peak_metric(first.case["device"], first.case["mode"])
+    if not good[1]:
+        failed = tried[-1]
+        reason = f"{name} (B): {failed.status}: {failed.reason}"
+        yield Row(title=name, metric=SPEED[0], failure=reason)
+        return
+    variants = max(len({variant(record) for record in side}) for side in good)
+    machines = {record.machine for side in good for record in side}
+    for metric in metrics(good, peak):
+        a, b = (readings(side, metric) for side in good)
+        timed = metric in {*SPEED, peak}
+        if not a or not b:
+            continue
+        if variants > 1:
+            reason = f"{name}: {variants} variants of one model (options, weights): compare files"
+            yield Row(title=name, metric=metric, reason=reason)
+        elif timed and len(machines) > 1:
+            reason = f"{name} {metric}: measured on different machines"
+            yield Row(title=name, metric=metric, reason=reason)
+        else:
+            yield stored_row(name, metric, a, b)
+
+
+def case_title(case: Mapping[str, Any]) -> str:
+    """Return a stored case in a few words."""
+    words = (f"{case['resolution']}px", f"b{case['batch']}", case["dtype"], case["mode"])
+    return " ".join((case["model"], *words))
+
+
+def variant(record: Record) -> str:
+    """Return what distinguishes two cases of one model: options and weights."""
+    return canonical([record.case["options"], record.case["weights"]])
+
+
+def metrics(sides: Sequence[Sequence[Record]], peak: str) -> list[str]:
     """Return the metrics that both sides read and that have a direction."""
     names = [{r.metric for record in side for r in record.readings} for side in sides]
     return sorted(
         name
         for name in set.intersection(*names)
-        if name in {*SPEED, *MEMORY, "fid", "is"} or (name.startswith("fd[") and name.endswith("]"))
+        if name in {*SPEED, peak, "fid", "is"} or (name.startswith("fd[") and name.endswith("]"))
     )
 
 
@@ -154,7 +210,7 @@ def readings(records: Sequence[Record], metric: str) -> list[Reading]:
 def stored_row(name: str, metric: str, a: Sequence[Reading], b: Sequence[Reading]) -> Row:
     """Return one row from stored readings: of trials, or of values with their own intervals."""
     result = None
-    if metric in {*SPEED, *MEMORY}:
+    if metric in SPEED or metric.startswith("memory."):
         result = of_trials([r.value or 0 for r in a], [r.value or 0 for r in b])
     elif a[-1].low is not None and b[-1].low is not None:
         result = of_intervals(bounds(a[-1]), bounds(b[-1]))
@@ -202,7 +258,7 @@ def table(rows: Sequence[Row], a: str, b: str) -> RenderableType:
 
 def notes(rows: Sequence[Row]) -> list[str]:
     """Return what a reader must know beside the numbers."""
-    lines = [row.failure for row in rows if row.failure]
+    lines = [*dict.fromkeys(said for row in rows if (said := row.failure or row.reason))]
     for row in rows:
         if row.second is not None:
             word = "recurred" if row.recurred else "did not recur"
@@ -212,7 +268,7 @@ def notes(rows: Sequence[Row]) -> list[str]:
     speeds = [row for row in rows if row.metric in SPEED and row.result is not None]
     if any(not row.interleaved for row in rows):
         lines.append("stored runs were not interleaved: confirm a change of speed with --live")
-    if any(row.result is None and not row.failure for row in rows):
+    if any(row.result is None and not (row.failure or row.reason) for row in rows):
         lines.append("- inconclusive without a number: two trials a side are needed (--trials 3)")
     if speeds:
         worst = max(row.result.resolvable for row in speeds if row.result is not None)

@@ -146,6 +146,18 @@ def make_plan(
     return Plan(cases=tuple(cases.values()), trials=trials, timeout_seconds=timeout_seconds)
 
 
+def weights_of_run(folder: Path) -> Path:
+    """Return the weights of a training run's folder: the best ones, or those of the last snapshot."""
+    found = [folder / name for name in ("best.safetensors", "weights.safetensors")]
+    for path in found:
+        if path.is_file():
+            return path
+    msg = (
+        f"--weights {folder}: holds neither {found[0].name} nor {found[1].name}: not a training run"
+    )
+    raise UsageError(msg)
+
+
 class Grid:
     """Expands one request; what is wrong goes to `complaints`, and nothing stops at the first."""
 
@@ -325,9 +337,9 @@ class Grid:
             return self.shipped(model, resolution, options)
         if text == "random":
             return Source(kind="random")
-        path = Path(text)
+        path = weights_of_run(Path(text)) if Path(text).is_dir() else Path(text)
         if not path.is_file():
-            msg = f"--weights {text}: no such file; give a file, auto or random"
+            msg = f"--weights {text}: no such file; give a file, a training run, auto or random"
             raise UsageError(msg)
         return Source(kind="file", path=str(path.resolve()), sha256=file_sha256(path))
 

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from sfbench.api.errors import SfbenchError
 from sfbench.job import Job
 from sfbench.records import Record
 from sfbench.report.comparison import Quad
@@ -15,7 +16,7 @@ Progress = Callable[[str, int, int], None]
 ORDER = "abba"
 
 
-class LegError(Exception):
+class LegError(SfbenchError):
     """A process of a quad did not measure; says which, and why."""
 
 

@@ -24,6 +24,7 @@ GAIN = 1.02
 """A larger batch must be so much faster to be tried on."""
 HOST_SHARE = 0.9
 """Of what the system can give without swapping: what a batch on a CPU may take."""
+MOST_TIMES = 8
 MEBI = 1 << 20
 
 
@@ -114,16 +115,25 @@ class Search:
         case = dataclasses.replace(self.job.case, batch=found)
         return dataclasses.replace(self.job, case=case, notes=(*self.job.notes, note))
 
+    def further(self, batch: int, limit: int | None, good: int) -> Mapping[str, float] | None:
+        """Return what a try read; once `good` images ran, one that fails does not fit either."""
+        try:
+            return self.attempt(batch, limit)
+        except SearchError:
+            if not good:
+                raise
+            return None
+
     def largest(self) -> int:
         """Return the largest batch that fits: doubled until it does not, then bisected."""
         limit = self.ceiling()
         good, batch = 0, FIRST_BATCH
-        while batch <= LARGEST_BATCH and self.attempt(batch, limit):
+        while batch <= LARGEST_BATCH and self.further(batch, limit, good):
             good, batch = batch, 2 * batch
         low, high = good, batch
         while high - low > max(1, int(PRECISION * low)):
             middle = (low + high) // 2
-            if self.attempt(middle, limit):
+            if self.further(middle, limit, low):
                 low = middle
             else:
                 high = middle
@@ -134,7 +144,7 @@ class Search:
         limit = self.ceiling()
         best, rate, batch = 0, 0.0, 1
         while batch <= LARGEST_BATCH:
-            found = self.attempt(batch, limit)
+            found = self.further(batch, limit, best)
             if found is None:
                 break
             if found["search.rate"] > rate:
@@ -159,11 +169,12 @@ class Search:
             return Reading(metric=metric, unit="bytes", reason="it does not run without a limit")
         high = int(free.get("search.reserved", free.get("search.data", 0)))
         high = max(high, int(free.get("search.peak", 0))) if self.job.case.device == "cpu" else high
-        low = 0
+        low, ceiling = 0, MOST_TIMES * high
         while self.attempt(batch, high) is None:
             low, high = high, 2 * high
-            if high > LARGEST_BATCH * MEBI:
-                return Reading(metric=metric, unit="bytes", reason="no limit lets it run")
+            if high > ceiling:
+                reason = f"it does not run in {MOST_TIMES} times what it uses without a limit"
+                return Reading(metric=metric, unit="bytes", reason=reason)
         while high - low > PRECISION * high:
             middle = (low + high) // 2
             if self.attempt(batch, middle):

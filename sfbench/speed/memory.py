@@ -86,10 +86,12 @@ def device_readings(device: str, how: dict[str, object], retries: int = 0) -> It
     )
 
 
-def cold_readings(device: str, *, resettable: bool) -> Iterator[Reading]:
-    """Yield the peaks since before the model was built: compilation and autotuning are in them."""
+def cold_readings(device: str, peak: int | None) -> Iterator[Reading]:
+    """Yield the peaks since before the model was built: compilation and autotuning are in them.
+
+    `peak`: the host's, over the phases so far; None where it cannot be known.
+    """
     how: dict[str, object] = {"region": "build, first images, compilation"}
-    peak = host_memory("VmHWM") if resettable else None
     reason = "this system cannot reset the peak (/proc/self/clear_refs)"
     yield host_reading("memory.host_peak_cold", peak, how, reason)
     if device == "cuda":

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from sfbench.cuda import clock_state
+from sfbench.cuda import ClockState, clock_state
+from sfbench.device import synchronize
 from sfbench.records import Reading
 from sfbench.speed.blocks import Block, calls_per_block, time_block
 from sfbench.speed.intervals import median, quantile_interval
@@ -40,6 +41,7 @@ def warm_up(work: Work, device: str) -> WarmUp:
     """Call `work` until the last blocks show no slope and little spread, or the limit is reached."""
     first = time_block(work, 1, device)  # may compile or tune: no measure of the calls after it
     if first.seconds > WARM_LIMIT_SECONDS:
+        # No compilation: a trial has made the mode ready and drawn images before.
         return WarmUp(first.seconds, steady=True, seconds_per_call=first.seconds_per_call)
     start = time.perf_counter()
     first = time_block(work, 1, device)
@@ -75,14 +77,14 @@ def measure_region(name: str, work: Work, *, batch: int, device: str) -> tuple[R
     fewest = FEWEST_BLOCKS if name == "core" else FEWEST_BLOCKS // 2
     warm = warm_up(work, device)
     calls = calls_per_block(warm.seconds_per_call)
-    before = clock_state() if device == "cuda" else None
+    before = busy_clock_state(work, calls) if device == "cuda" else None
     blocks: list[Block] = []
     start = time.perf_counter()
     while len(blocks) < BLOCKS:
         blocks.append(time_block(work, calls, device))
         if len(blocks) >= fewest and time.perf_counter() - start > REGION_SECONDS:
             break
-    clocks = None if before is None else (before, clock_state())
+    clocks = None if before is None else (before, busy_clock_state(work, calls))
     rates = [batch / block.seconds_per_call for block in blocks]
     interval = quantile_interval(rates, 0.5)
     how: dict[str, Any] = {
@@ -118,6 +120,15 @@ REGIONS = {
     "core": "latents drawn before; map and synthesize only",
     "e2e": "draw latents, synthesize, convert to bytes, copy to the host",
 }
+
+
+def busy_clock_state(work: Work, calls: int) -> ClockState:
+    """Return the GPU's clock while it works, outside any block: an idle one says nothing."""
+    for _ in range(calls):
+        work()
+    state = clock_state()
+    synchronize("cuda")
+    return state
 
 
 def witnesses(blocks: list[Block]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 import typer.main
 
 from sfbench.api.hooks import Hooks
-from sfbench.cli.app import app
+from sfbench.cli.commands import app
 from sfbench.run.grid import read_suite
 
 Command = Callable[..., subprocess.CompletedProcess[str]]

@@ -84,6 +84,22 @@ def test_a_replay_compares_sizes_exactly_and_times_by_a_margin() -> None:
     assert rows == {"parameters": False, "throughput.core": False}
 
 
+@pytest.mark.fast
+def test_a_value_that_is_no_longer_measured_is_not_the_same() -> None:
+    stored = made(parameters=10, cold_of_build=1)
+    (row,) = replay.rows(stored, made(cold_of_build=1))
+    assert not row.same
+    assert row.fresh is None
+    assert not replay.is_same(made(cold_of_build=1), made(cold_of_build=1))
+    assert replay.is_same(stored, stored)
+
+
+@pytest.mark.fast
+def test_flags_of_both_runs_stand_beside_a_paired_row() -> None:
+    frame = pd.DataFrame([SPEED | {"flags": "noisy"}, QUALITY | {"flags": "unreadable noisy"}])
+    assert paired(frame).iloc[0]["flags"] == "noisy unreadable"
+
+
 def test_a_stored_trial_comes_out_the_same_and_a_changed_one_does_not(
     sfbench: Command, tmp_path: Path
 ) -> None:

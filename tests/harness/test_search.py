@@ -30,9 +30,9 @@ def job(rule: str, *measure: str) -> Job:
 class Machine:
     """A machine on which an image takes 10 MiB over 100, and 64 images at once are fastest."""
 
-    def __init__(self, memory: int = 1000, broken: bool = False) -> None:
+    def __init__(self, memory: int = 1000, broken_from: int | None = None) -> None:
         self.memory = memory * MEBI
-        self.broken = broken
+        self.broken_from = broken_from
         self.seen: list[Job] = []
 
     def __call__(
@@ -44,7 +44,7 @@ class Machine:
         status: Status = (
             "oom" if needed > min(job.memory_limit or self.memory, self.memory) else "ok"
         )
-        if self.broken:
+        if self.broken_from is not None and batch >= self.broken_from:
             status = "contract_failed"
         rate = batch / (1 + batch / 10) if batch <= 64 else 5.0
         readings = (
@@ -88,11 +88,18 @@ def test_the_least_memory_is_bracketed() -> None:
 
 
 def test_a_case_that_fails_for_another_reason_is_left_to_the_trial_to_explain() -> None:
-    record = searched(Machine(broken=True))(job("max-fit"), 1, lambda _: None)
+    record = searched(Machine(broken_from=0))(job("max-fit"), 1, lambda _: None)
     assert record.status == "contract_failed"
     found = readings(record)["batch.max-fit"]
     assert found.value is None
     assert found.reason == "the search ended: contract_failed: why"
+
+
+def test_what_ran_is_kept_when_a_larger_batch_fails_otherwise() -> None:
+    for rule, most in (("max-fit", 20), ("best-throughput", 16)):
+        record = searched(Machine(broken_from=21))(job(rule), 1, lambda _: None)
+        assert record.status == "ok"
+        assert most - 2 <= (readings(record)[f"batch.{rule}"].value or 0) <= most
 
 
 def test_a_batch_that_was_found_does_not_change_the_case() -> None:

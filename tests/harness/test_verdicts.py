@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -107,8 +109,8 @@ def test_stored_trials_are_compared_between_processes() -> None:
     assert equal.verdict() == "same"
 
 
-def stored(folder: Path, rate: float, peak: float) -> None:
-    (folder / "runs").mkdir(parents=True)
+def trials(rate: float, peak: float, **changes: Any) -> list[Record]:
+    found = []
     for trial in range(3):
         case = {
             "model": "m", "resolution": 32, "batch": 8, "dtype": "fp32", "mode": "eager",
@@ -123,7 +125,52 @@ def stored(folder: Path, rate: float, peak: float) -> None:
             identity="i", case_key="k", case=case, trial=trial, attempt=0, status="ok",
             readings=readings, machine="here", started=str(trial),
         )  # fmt: skip
-        (folder / "runs" / f"{trial}.json").write_text(record_to_json(record))
+        found.append(dataclasses.replace(record, **changes))
+    return found
+
+
+def stored(folder: Path, rate: float, peak: float) -> None:
+    (folder / "runs").mkdir(parents=True)
+    for record in trials(rate, peak):
+        (folder / "runs" / f"{record.trial}.json").write_text(record_to_json(record))
+
+
+@pytest.mark.fast
+def test_a_case_that_failed_in_b_is_a_failure() -> None:
+    broken = trials(1, 1, status="oom", reason="no room", readings=())
+    (row,) = verdicts.same_cases(trials(100, 1e8), broken)
+    assert row.failure == "m 32px b8 fp32 eager (B): oom: no room"
+    assert verdicts.same_cases(broken, broken) == []
+
+
+@pytest.mark.fast
+def test_times_of_two_machines_and_variants_of_a_model_are_not_compared() -> None:
+    rows = verdicts.same_cases(trials(100, 1e8), trials(90, 1e8, machine="there"))
+    assert {row.verdict for row in rows} == {"inconclusive"}
+    assert all("different machines" in (row.reason or "") for row in rows)
+    plain = trials(100, 1e8)
+    case = {**plain[0].case, "options": {"depth": 2}}
+    deeper = trials(50, 1e8, case=case, case_key="other", identity="j")
+    other = trials(60, 1e8, case={**plain[0].case, "model": "n"}, case_key="n", identity="n")
+    rows = verdicts.two_models([*plain, *deeper, *other], "m", "n")
+    assert all("2 variants" in (row.reason or "") for row in rows)
+    rows = verdicts.two_models([*plain, *other], "m", "n")
+    assert {row.metric: row.verdict for row in rows}["throughput.core"] == "slower"
+
+
+@pytest.mark.fast
+def test_graphs_are_compared_by_what_they_reserve() -> None:
+    assert verdicts.peak_metric("cpu", "compile") == "memory.host_above_loaded"
+    assert verdicts.peak_metric("cuda", "eager") == "memory.device_allocated_peak"
+    assert verdicts.peak_metric("cuda", "cuda-graph") == "memory.device_reserved_peak"
+
+
+@pytest.mark.fast
+def test_the_larger_of_known_and_seen_noise_counts() -> None:
+    calm = quads(1.0, 0.001)
+    assert comparison.of_quads(calm, 0.05).margin > comparison.of_quads(calm).margin
+    wild = quads(1.0, 0.2)
+    assert comparison.of_quads(wild, 0.001).margin == comparison.of_quads(wild).margin
 
 
 def test_a_gate_on_stored_records_fails_on_memory_and_asks_to_confirm_speed(
@@ -151,8 +198,16 @@ def test_live_complaints_come_before_any_work(sfbench: Command) -> None:
     few = sfbench("compare", "--live", "synthetic", "synthetic", "--quads", "5")
     assert few.returncode == 2
     assert "1 cases need 6 or more" in few.stderr
-    bad = sfbench("compare", "--live", "synthetic,python=nowhere", "synthetic")
-    assert "no such file" in bad.stderr
+    for side, flags, words in (
+        ("synthetic,python=nowhere", (), "no such file"),
+        ("synthetic,seed=one", (), "expected a whole number"),
+        ("synthetic", ("--batch", "max-fit"), "needs batch sizes"),
+    ):
+        bad = sfbench("compare", "--live", side, "synthetic", *flags)
+        assert bad.returncode == 2
+        assert words in bad.stderr
+    curve = sfbench("scaling", "--model", "synthetic", "--batch", "max-fit")
+    assert "one batch size" in curve.stderr
 
 
 def test_a_side_that_cannot_run_is_a_failure_with_its_reason(sfbench: Command) -> None:

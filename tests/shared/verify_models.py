@@ -20,6 +20,7 @@ import json
 import math
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ from torch.nn import functional as F
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from reference_models import equalized, official, resampling
+from reference_models.adversarial import AdversarialLearner
+from reference_models.adversarial_config import AdversarialConfig
 from reference_models.discriminator import Discriminator
 from reference_models.mapping import broadcast_styles
 from reference_models.style_generator import StyleGenerator
@@ -226,6 +229,83 @@ def r1_rounding_noise(
     return noise
 
 
+class RecordedShard:
+    """The whole batch of a recorded loss: its latents, images and directions; noise as stored."""
+
+    count = 1
+    labels = None
+
+    def __init__(self, arrays: Arrays, generator: Styleformer) -> None:
+        self.images = torch.from_numpy(arrays["in/real"])
+        half = torch.from_numpy(arrays["in/pl_noise_raw"])
+        self.numbers = {
+            "z": torch.from_numpy(arrays["in/z"]),
+            "directions": torch.cat([half, half]),
+        }
+        stored = [tensor for name, tensor in generator.named_buffers() if "noise_const" in name]
+        for index, noise in enumerate(stored):
+            self.numbers[f"noise {index}"] = noise.expand(len(self.images), *noise.shape)
+
+    def normal(self, use: str, *_shape: int) -> Tensor:
+        """Return what was recorded for the use, whatever the phase."""
+        return self.numbers[use.partition("/")[2]]
+
+    def drawn_labels(self, _use: str) -> None:
+        """Return no labels: there are no classes."""
+
+
+def check_loss(arrays: Arrays, meta: Mapping[str, Any]) -> Iterator[Check]:
+    """Compare the losses, gradients and running means of every phase of a training step."""
+    for index, name in enumerate(("Gmain", "Greg", "Dmain", "Dreg")):
+        config = official.styleformer_config(meta["kwargs_G"], start_resolution=8)
+        generator = loaded(Styleformer(config), tensors(arrays, "G/sd/"))
+        network = Discriminator(official.discriminator_config(meta["kwargs_D"]))
+        loaded(network, tensors(arrays, "D/sd/"))
+        settings = AdversarialConfig(
+            gamma=meta["r1_gamma"], path_length=meta["pl_weight"], mixing=0, augment="none"
+        )
+        learner = AdversarialLearner(
+            generator, network, settings.resolved(16, 4, 4), batch=4, autocast=nullcontext
+        )
+        learner.path_length_average.fill_(meta["pl_mean_init"])
+        phase = list(learner.phases(0))[index]
+        for parameter in phase.parameters:
+            parameter.requires_grad_()
+        found = phase.losses(RecordedShard(arrays, generator), {})
+        found.minimised.backward()
+        phase.after(found.means)
+        yield from report_checks(name, found.means, arrays)
+        learning = generator if name.startswith("G") else network
+        tolerance = PENALTY_GRADIENT_TOLERANCE if name.endswith("reg") else GRADIENT_TOLERANCE
+        yield from gradient_checks(learning, arrays, f"{name}/grad/", tolerance)
+        if name != "Dreg":
+            moved = generator.mapping.w_avg
+            error = relative_error(moved, arrays[f"{name}/w_avg_after"])
+            yield f"{name}/w_avg_after", error, VALUE_TOLERANCE
+        if name == "Greg":
+            moved = learner.path_length_average
+            yield "pl_mean_after", relative_error(moved, arrays["Greg/pl_mean_after"]), LOSS
+
+
+LOSS = 1e-5
+REPORTED = {
+    "G/loss": "G/loss",
+    "D/loss": "D/loss",
+    "G/path_length": "pl_penalty",
+    "D/r1": "r1_penalty",
+}
+REPORTED |= {"scores/fake": "scores/fake", "scores/real": "scores/real"}
+
+
+def report_checks(name: str, means: Mapping[str, Tensor], arrays: Arrays) -> Iterator[Check]:
+    """Compare what a phase reports: ours are means over the batch."""
+    for ours, theirs in REPORTED.items():
+        key = f"{name}/report/Loss/{theirs}"
+        if ours in means and key in arrays:
+            expected = np.float32(arrays[key].astype(np.float64).mean())
+            yield key, relative_error(means[ours], expected), LOSS
+
+
 def check_ops(arrays: Arrays, _meta: Mapping[str, Any]) -> Iterator[Check]:
     """Compare filters, resampling, activations and resampling convolutions."""
     x, taps = torch.from_numpy(arrays["in/x"]), torch.from_numpy(arrays["in/fa"])
@@ -316,6 +396,7 @@ def main(paths: list[str]) -> int:
 
 
 CHECKS = {
+    "loss": check_loss,
     "styleformer_generator": check_generator,
     "stylegan2_generator": check_generator,
     "discriminator": check_discriminator,

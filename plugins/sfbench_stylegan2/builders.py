@@ -6,16 +6,19 @@ import dataclasses
 import functools
 from typing import Any
 
-from reference_models.checkpoints import load_generator
+from reference_models.checkpoints import Config, load_generator
+from reference_models.style_generator import StyleGenerator
 from reference_models.stylegan2 import StyleGAN2Config
 from sfbench.api import BuildRequest, ModuleGenerator, WeightsError
 
 
 def stylegan2(request: BuildRequest) -> ModuleGenerator:
-    """Return StyleGAN2 with the file's weights or random initial ones.
+    """Return StyleGAN2 with the file's weights or random initial ones."""
+    return adapt(*loaded_stylegan2(request), request)
 
-    Raises WeightsError when the file does not fit.
-    """
+
+def loaded_stylegan2(request: BuildRequest) -> tuple[StyleGenerator, Config]:
+    """Return the module and its architecture; raises WeightsError when the file does not fit."""
     options: Any = request.options
     config = StyleGAN2Config(
         resolution=request.resolution,
@@ -26,10 +29,15 @@ def stylegan2(request: BuildRequest) -> ModuleGenerator:
         image_path=options["image_path"],
     )
     try:
-        module, found = load_generator(config, request.weights, request.seed)
+        return load_generator(config, request.weights, request.seed)
     except ValueError as error:
         msg = f"{request.weights}: {error}"
         raise WeightsError(msg) from None
+
+
+def adapt(module: StyleGenerator, config: Config, request: BuildRequest) -> ModuleGenerator:
+    """Return the module as an ImageGenerator with the requested noise and truncation."""
+    options: Any = request.options
     random_noise = options["noise"] == "random"
     fixed = {} if random_noise else {"noise": options["noise"]}
     return ModuleGenerator(
@@ -38,6 +46,6 @@ def stylegan2(request: BuildRequest) -> ModuleGenerator:
         latent_shape=(module.mapping.z_dim,),
         classes=module.mapping.c_dim,
         noise_shapes=module.noise_shapes if random_noise else (),
-        architecture=dataclasses.asdict(found),
+        architecture=dataclasses.asdict(config),
         forward=functools.partial(module, truncation_psi=options["truncation_psi"], **fixed),
     )

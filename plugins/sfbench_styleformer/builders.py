@@ -28,6 +28,11 @@ SWITCHES = (
 
 def styleformer(request: BuildRequest, *, linformer: bool) -> ModuleGenerator:
     """Return Styleformer with full or Linformer attention."""
+    return adapt(*loaded_styleformer(request, linformer=linformer), request)
+
+
+def loaded_styleformer(request: BuildRequest, *, linformer: bool) -> tuple[StyleGenerator, Config]:
+    """Return the module and its architecture; raises WeightsError for another model's weights."""
     sizes = chosen_sizes(request, linformer=linformer)
     config = config_of(request, sizes, linformer=linformer)
     module, found = load(request, config)
@@ -35,11 +40,16 @@ def styleformer(request: BuildRequest, *, linformer: bool) -> ModuleGenerator:
         name = "styleformer-linformer" if found.linformer else "styleformer"
         msg = f"{request.weights}: it holds a {name} model; run it with --model {name}"
         raise WeightsError(msg)
-    return adapt(module, found, request)
+    return module, found
 
 
 def styleformer_c(request: BuildRequest) -> ModuleGenerator:
     """Return Styleformer up to the split resolution (at most half the image's), StyleGAN2 above."""
+    return adapt(*loaded_styleformer_c(request), request)
+
+
+def loaded_styleformer_c(request: BuildRequest) -> tuple[StyleGenerator, Config]:
+    """Return the module and its architecture."""
     options: Any = request.options
     split = min(options["split"], request.resolution // 2)
     try:
@@ -52,8 +62,7 @@ def styleformer_c(request: BuildRequest) -> ModuleGenerator:
     except ValueError as error:
         msg = f"option split={split}: {error}"
         raise UsageError(msg) from None
-    module, found = load(request, config)
-    return adapt(module, found, request)
+    return load(request, config)
 
 
 def chosen_sizes(request: BuildRequest, *, linformer: bool) -> StyleformerPreset:

@@ -1,0 +1,22 @@
+"""Trains StyleGAN2."""
+
+from __future__ import annotations
+
+from reference_models.checkpoints import write_checkpoint
+from reference_models.learners import adversarial_learner
+from sfbench.api import LearnRequest, ModuleLearner, UsageError
+from sfbench_stylegan2.builders import adapt, loaded_stylegan2
+
+
+def learner(request: LearnRequest) -> ModuleLearner:
+    """Return what trains StyleGAN2; raises UsageError for impossible settings."""
+    module, config = loaded_stylegan2(request.build)
+    try:
+        inner = adversarial_learner(module, request)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    return ModuleLearner(
+        inner,
+        build=lambda: adapt(inner.average, config, request.build),
+        write=lambda path: write_checkpoint(path, inner.average, config),
+    )

@@ -1,0 +1,113 @@
+"""Commands about real images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sfbench.cli import defaults
+from sfbench.cli.commands.flags import (
+    AllResolution,
+    AsJson,
+    DeviceName,
+    Extractor,
+    ExtractorWeights,
+    MostSamples,
+    Plugins,
+)
+from sfbench.cli.commands.root import app
+
+data_app = typer.Typer(
+    name="data", help="Images to compare with.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(data_app)
+
+
+@data_app.command("stats")
+def data_stats_command(
+    source: Annotated[
+        str, typer.Argument(help="Images: folder, zip, .npz, .npy or shapes; none: list.")
+    ] = "",
+    out: Annotated[Path | None, typer.Option(help="Statistics .npz for other packages.")] = None,
+    protocol: Annotated[str, typer.Option(help="See sfbench list protocols.")] = "sfbench",
+    extractor: Extractor = None,
+    extractor_weights: ExtractorWeights = "auto",
+    samples: MostSamples = None,
+    res: AllResolution = None,
+    device: DeviceName = "auto",
+    plugin: Plugins = None,
+    *,
+    clear: Annotated[bool, typer.Option("--clear", help="Remove all kept features.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compute reference statistics once, or list what is kept."""
+    from sfbench.cli import judging, keeping
+
+    asked = judging.Asked(
+        reference=source,
+        resolution=res,
+        samples=samples,
+        extractor=extractor,
+        extractor_weights=extractor_weights,
+        device=device,
+        plugins=tuple(defaults.located(plugin)),
+    )
+    raise typer.Exit(keeping.stats(asked, protocol, out, clear=clear, as_json=as_json))
+
+
+@data_app.command("build")
+def data_build_command(
+    source: Annotated[
+        Path, typer.Argument(help="Folder, zip, CIFAR or STL-10 archive, tar, LMDB, parquet, .npy.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to make.")],
+    res: Annotated[int, typer.Option(help="Pixels.")],
+    crop: Annotated[str, typer.Option(help="center or none (square images alone).")] = "center",
+    resample: Annotated[str, typer.Option("--filter", help="lanczos, box or bicubic.")] = "lanczos",
+    alpha: Annotated[
+        str, typer.Option(help="Transparent pixels: error, white, black or drop.")
+    ] = "error",
+    max_bad: Annotated[int, typer.Option(help="Images that may be left out.")] = 0,
+    subset: Annotated[int | None, typer.Option(help="Only the first so many images.")] = None,
+    *,
+    labels: Annotated[bool, typer.Option("--labels/--no-labels", help="Keep classes.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Make images ready for training: one size, one array, rejected ones listed."""
+    from sfbench.cli import preparing
+
+    wanted = preparing.wanted(
+        resolution=res,
+        crop=crop,
+        resample=resample,
+        alpha=alpha,
+        max_bad=max_bad,
+        most=subset,
+        labels=labels,
+    )
+    raise typer.Exit(preparing.build(source, out, wanted, as_json=as_json))
+
+
+@data_app.command("info")
+def data_info_command(
+    folder: Annotated[Path, typer.Argument(help="A folder of sfbench data build.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a prepared folder holds, and check its pixels."""
+    from sfbench.cli import preparing
+
+    raise typer.Exit(preparing.info(folder, as_json=as_json))
+
+
+@data_app.command("preview")
+def data_preview_command(
+    folder: Annotated[Path, typer.Argument(help="A folder of sfbench data build.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="PNG file to write.")],
+) -> None:
+    """Draw images from all over a prepared folder as one PNG grid."""
+    from sfbench.cli import preparing
+
+    raise typer.Exit(preparing.preview(folder, output))

@@ -1,0 +1,230 @@
+"""Commands that measure speed and memory, and tell what was measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sfbench.cli import defaults
+from sfbench.cli.commands.flags import (
+    AsJson,
+    DeviceName,
+    Dtype,
+    ExtractorWeights,
+    Mode,
+    NoPlugins,
+    Options,
+    Plugins,
+    Resolutions,
+    StoreFolder,
+    Threads,
+    Timeout,
+    Trials,
+)
+from sfbench.cli.commands.root import app
+
+
+@app.command("run")
+def run_command(
+    model: Annotated[str | None, typer.Option(help="NAME[,NAME]; see sfbench list.")] = None,
+    res: Resolutions = "32",
+    batch: Annotated[str, typer.Option(help="8 or 1,8,max-fit,best-throughput.")] = "8",
+    dtype: Dtype = "fp32",
+    mode: Mode = "eager",
+    device: DeviceName = "auto",
+    data: Annotated[str, typer.Option(help="shapes, or a zip or folder of images.")] = "shapes",
+    measure: Annotated[
+        str, typer.Option(help="Also: energy, min-memory.")
+    ] = "speed,memory,quality",
+    extractor: Annotated[str, typer.Option(help="See sfbench list extractors.")] = "auto",
+    extractor_weights: ExtractorWeights = "auto",
+    option: Options = None,
+    weights: Annotated[
+        str, typer.Option(help="auto, random, FILE, or MODEL=FILE[,MODEL=FILE].")
+    ] = "auto",
+    samples: Annotated[
+        int | None, typer.Option(help="Images for quality [CPU 128; GPU 50000, 1024 of shapes].")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of initial weights, and the first image's.")] = 0,
+    threads: Threads = None,
+    trials: Trials = 1,
+    timeout: Timeout = 3600.0,
+    suite: Annotated[Path | None, typer.Option(help="A TOML file with [[run]] tables.")] = None,
+    store: StoreFolder = defaults.STORE,
+    plugin: Plugins = None,
+    no_plugin: NoPlugins = None,
+    *,
+    min_memory: Annotated[
+        bool, typer.Option("--min-memory", help="Find the least memory it runs in: minutes.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure models: one fresh process a trial, one record a trial, nothing measured twice."""
+    from sfbench.cli import measuring
+    from sfbench.run.grid import Request
+
+    flags = Request(
+        model=model or "",
+        res=res,
+        batch=batch,
+        dtype=dtype,
+        mode=mode,
+        device=device,
+        data=data,
+        measure=f"{measure},min-memory" if min_memory else measure,
+        extractor=extractor,
+        extractor_weights=extractor_weights,
+        option=tuple(option or ()),
+        weights=weights,
+        samples=samples,
+        seed=seed,
+        threads=threads,
+    )
+    requests = measuring.requests(flags, suite)
+    settings = measuring.Settings(
+        store=store,
+        plugins=tuple(defaults.located(plugin)),
+        disabled=tuple(no_plugin or ()),
+        trials=trials,
+        timeout_seconds=timeout,
+        as_json=as_json,
+    )
+    raise typer.Exit(measuring.run(requests, settings))
+
+
+@app.command("report")
+def report_command(
+    form: Annotated[str, typer.Option("--format", help="table, csv, json or md.")] = "table",
+    model: Annotated[str | None, typer.Option(help="Only these models.")] = None,
+    res: Annotated[str | None, typer.Option(help="Only these resolutions.")] = None,
+    store: StoreFolder = defaults.STORE,
+    *,
+    tidy: Annotated[bool, typer.Option(help="csv and json: one row a number.")] = False,
+) -> None:
+    """Show what has been measured: one row a case."""
+    from sfbench.cli import reporting
+
+    raise typer.Exit(reporting.show(store, form, model, res, tidy=tidy))
+
+
+@app.command("scaling")
+def scaling_command(
+    model: Annotated[str, typer.Option(help="NAME[,NAME]; see sfbench list.")],
+    res: Annotated[str, typer.Option(help="Three or more: 32:256*2.")] = "32:256*2",
+    batch: Annotated[str, typer.Option(help="One batch size for every resolution.")] = "8",
+    dtype: Dtype = "fp32",
+    mode: Mode = "eager",
+    device: DeviceName = "auto",
+    option: Options = None,
+    trials: Trials = 1,
+    timeout: Timeout = 3600.0,
+    figure: Annotated[Path | None, typer.Option(help="FILE.svg, .png, .html or .json.")] = None,
+    store: StoreFolder = defaults.STORE,
+    plugin: Plugins = None,
+    no_plugin: NoPlugins = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Show how time, operations and memory grow with resolution, and where two models cross."""
+    from sfbench.cli import measuring, scaling
+    from sfbench.run.grid import Request
+
+    request = Request(
+        model=model,
+        res=res,
+        batch=batch,
+        dtype=dtype,
+        mode=mode,
+        device=device,
+        option=tuple(option or ()),
+        measure="speed,memory",
+    )
+    settings = measuring.Settings(
+        store=store,
+        plugins=tuple(defaults.located(plugin)),
+        disabled=tuple(no_plugin or ()),
+        trials=trials,
+        timeout_seconds=timeout,
+        as_json=as_json,
+    )
+    raise typer.Exit(scaling.show(request, settings, figure))
+
+
+@app.command("compare")
+def compare_command(
+    a: Annotated[
+        str, typer.Argument(help="A: MODEL[,key=value]..., or a folder or file of records.")
+    ],
+    b: Annotated[str, typer.Argument(help="B, likewise.")],
+    res: Resolutions = "32",
+    batch: Annotated[str, typer.Option(help="Batch sizes, e.g. 8 or 1,8,64.")] = "8",
+    dtype: Dtype = "fp32",
+    mode: Mode = "eager",
+    device: DeviceName = "auto",
+    option: Options = None,
+    weights: Annotated[str, typer.Option(help="auto, random or FILE.")] = "auto",
+    threads: Threads = None,
+    quads: Annotated[int, typer.Option(help="A, B, B, A in fresh processes, so often.")] = 8,
+    fail_on: Annotated[str, typer.Option(help="slower,more-memory,worse-quality: exit 4.")] = "",
+    store: StoreFolder = defaults.STORE,
+    plugin: Plugins = None,
+    no_plugin: NoPlugins = None,
+    *,
+    live: Annotated[bool, typer.Option("--live", help="Measure both now, interleaved.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say whether B is faster, slower or the same as A, from interleaved or stored runs."""
+    from sfbench.cli import comparing
+    from sfbench.run.grid import Request
+
+    shared = Request(
+        model="",
+        res=res,
+        batch=batch,
+        dtype=dtype,
+        mode=mode,
+        device=device,
+        option=tuple(option or ()),
+        weights=weights,
+        threads=threads,
+    )
+    asked = comparing.Asked(
+        a=a,
+        b=b,
+        live=live,
+        quads=quads,
+        fail_on=tuple(filter(None, fail_on.split(","))),
+        store=store,
+        plugins=tuple(defaults.located(plugin)),
+        disabled=tuple(no_plugin or ()),
+    )
+    raise typer.Exit(comparing.compare(asked, shared, as_json=as_json))
+
+
+@app.command("replay")
+def replay_command(
+    record: Annotated[Path, typer.Argument(help="A record's JSON file.")],
+    weights: Annotated[str | None, typer.Option(help="The weights file it names.")] = None,
+    data: Annotated[str | None, typer.Option(help="The real images it names.")] = None,
+    option: Annotated[list[str] | None, typer.Option(help="NAME=PATH where one is a file.")] = None,
+    plugin: Plugins = None,
+    no_plugin: NoPlugins = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a stored trial again and say whether it comes out the same."""
+    from sfbench.cli import replaying
+
+    raise typer.Exit(
+        replaying.again(
+            record,
+            weights=weights,
+            data=data,
+            option=tuple(option or ()),
+            plugins=tuple(defaults.located(plugin)),
+            disabled=tuple(no_plugin or ()),
+            as_json=as_json,
+        )
+    )

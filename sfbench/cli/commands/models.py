@@ -1,0 +1,70 @@
+"""Commands about one model: draw from it, hold it to the contract, convert its weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sfbench.cli import defaults
+from sfbench.cli.commands.flags import AsJson, DeviceName, NoPlugins, Options, Plugins
+from sfbench.cli.commands.root import app
+
+
+@app.command("sample")
+def sample_command(
+    model: Annotated[str, typer.Option(help="NAME; see sfbench list.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="PNG file to write.")],
+    seeds: Annotated[str, typer.Option(help="0-15 or 1,5,7.")] = "0-15",
+    res: Annotated[int, typer.Option(help="Pixels.")] = 32,
+    option: Options = None,
+    weights: Annotated[str, typer.Option(help="auto, random or FILE.")] = "auto",
+    seed: Annotated[int, typer.Option(help="Of initial weights.")] = 0,
+    device: DeviceName = "auto",
+    plugin: Plugins = None,
+    no_plugin: NoPlugins = None,
+) -> None:
+    """Draw images from seeds as one PNG grid."""
+    from sfbench.cli import drawing
+    from sfbench.run.grid import Request
+
+    request = Request(
+        model=model,
+        res=str(res),
+        option=tuple(option or ()),
+        weights=weights,
+        seed=seed,
+        device=device,
+        measure="memory",
+    )
+    typer.echo(drawing.grid(request, seeds, output, defaults.located(plugin), no_plugin or []))
+
+
+@app.command("check")
+def check_command(
+    target: Annotated[str, typer.Argument(help="A model's name, or a plugin FILE.py.")],
+    res: Annotated[int | None, typer.Option(help="Pixels.")] = None,
+    option: Options = None,
+    plugin: Plugins = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Hold a model to the plugin contract."""
+    from sfbench.cli import checking
+
+    raise typer.Exit(
+        checking.check(target, res, option or [], defaults.located(plugin), as_json=as_json)
+    )
+
+
+@app.command("convert")
+def convert_command(
+    source: Annotated[Path, typer.Argument(help="A .pkl snapshot or other checkpoint.")],
+    target: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
+    plugin: Plugins = None,
+) -> None:
+    """Rewrite published weights as safetensors; nothing in the file is executed."""
+    from sfbench.cli import converting
+
+    typer.echo(converting.convert(source, target, defaults.located(plugin)))

@@ -1,0 +1,112 @@
+"""Commands that judge images: quality, and why protocols differ."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sfbench.cli import defaults
+from sfbench.cli.commands.flags import (
+    AllResolution,
+    AsJson,
+    DeviceName,
+    Extractor,
+    ExtractorWeights,
+    MostSamples,
+    NoPlugins,
+    Options,
+    Plugins,
+    Threads,
+)
+from sfbench.cli.commands.root import app
+
+
+@app.command("quality")
+def quality_command(
+    images: Annotated[
+        str | None, typer.Option(help="Generated images: folder, zip, .npz or .npy.")
+    ] = None,
+    reference: Annotated[
+        str, typer.Option(help="Real images, or a statistics .npz; or shapes.")
+    ] = "",
+    model: Annotated[str | None, typer.Option(help="Draw the images from this model.")] = None,
+    res: Annotated[int | None, typer.Option(help="Pixels of a model, or of all images.")] = None,
+    protocol: Annotated[str, typer.Option(help="all, or NAME[,NAME].")] = "sfbench",
+    extractor: Extractor = None,
+    extractor_weights: ExtractorWeights = "auto",
+    samples: Annotated[
+        int | None, typer.Option(help="At most so many images of each [all; a model's 1024].")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="First image's, and of choices.")] = 0,
+    batch: Annotated[int, typer.Option(help="A model's batch.")] = 8,
+    option: Options = None,
+    weights: Annotated[str, typer.Option(help="The model's: auto, random or FILE.")] = "auto",
+    neighbours: Annotated[
+        Path | None, typer.Option(help="PNG of images beside their nearest real ones.")
+    ] = None,
+    device: DeviceName = "auto",
+    threads: Threads = None,
+    plugin: Plugins = None,
+    no_plugin: NoPlugins = None,
+    *,
+    fast: Annotated[bool, typer.Option("--fast", help="Folded Inception, within 1e-4.")] = False,
+    per_class: Annotated[
+        bool, typer.Option("--per-class", help="A distance a class, too.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare images with real ones: every metric, with intervals, by any package's protocol."""
+    from sfbench.cli import judging
+
+    asked = judging.Asked(
+        images=images,
+        reference=reference,
+        model=model,
+        resolution=res,
+        samples=samples,
+        seed=seed,
+        batch=batch,
+        option=tuple(option or ()),
+        weights=weights,
+        extractor=extractor,
+        extractor_weights=extractor_weights,
+        fast=fast,
+        per_class=per_class,
+        device=device,
+        threads=threads,
+        plugins=tuple(defaults.located(plugin)),
+        disabled=tuple(no_plugin or ()),
+    )
+    raise typer.Exit(judging.quality(asked, protocol, neighbours, as_json=as_json))
+
+
+@app.command("explain")
+def explain_command(
+    images: Annotated[str, typer.Argument(help="Generated images: folder, zip, .npz or .npy.")],
+    reference: Annotated[str, typer.Argument(help="Real images.")],
+    protocols: Annotated[tuple[str, str], typer.Option(help="Two; see sfbench list protocols.")],
+    extractor: Extractor = None,
+    extractor_weights: ExtractorWeights = "auto",
+    samples: MostSamples = None,
+    res: AllResolution = None,
+    device: DeviceName = "auto",
+    plugin: Plugins = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Say why two protocols give different numbers on the same images, a convention at a time."""
+    from sfbench.cli import judging
+
+    asked = judging.Asked(
+        images=images,
+        reference=reference,
+        resolution=res,
+        samples=samples,
+        extractor=extractor,
+        extractor_weights=extractor_weights,
+        device=device,
+        plugins=tuple(defaults.located(plugin)),
+    )
+    raise typer.Exit(judging.explain(asked, *protocols, as_json=as_json))

@@ -1,0 +1,92 @@
+"""The command line itself, and what is there: models, plugins, this machine."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from sfbench import __version__
+from sfbench.cli import defaults
+from sfbench.cli.commands.flags import AsJson, NoPlugins, Plugins
+
+app = typer.Typer(
+    name="sfbench",
+    help="Measure image generators: quality, throughput, memory, over resolutions.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def version(*, wanted: bool) -> None:
+    """Print the version and stop."""
+    if wanted:
+        typer.echo(f"sfbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    *,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=lambda wanted: version(wanted=wanted), is_eager=True),
+    ] = False,
+) -> None:
+    """Measure image generators: quality, throughput, memory, over resolutions."""
+
+
+@app.command("list")
+def list_command(
+    what: Annotated[
+        str, typer.Argument(help="models, weights, presets, data, extractors, protocols")
+    ] = "models",
+    plugin: Plugins = None,
+    no_plugin: NoPlugins = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """List models, published weights, ways to train, data sets, extractors or protocols."""
+    from sfbench.cli import listing
+
+    catalogue = defaults.catalogue(plugin, no_plugin)
+    typer.echo(listing.listed(catalogue, what, as_json=as_json))
+
+
+@app.command("plugins")
+def plugins_command(
+    plugin: Plugins = None, no_plugin: NoPlugins = None, *, as_json: AsJson = False
+) -> None:
+    """List plugins, broken ones with the reason."""
+    from sfbench.cli import listing
+
+    typer.echo(listing.plugins(defaults.catalogue(plugin, no_plugin), as_json=as_json))
+
+
+@app.command("doctor")
+def doctor_command(
+    plugin: Plugins = None,
+    no_plugin: NoPlugins = None,
+    model: Annotated[str, typer.Option(help="With --aa: MODEL[,key=value]...")] = "synthetic",
+    quads: Annotated[int, typer.Option(help="With --aa: A, A, A, A in fresh processes.")] = 8,
+    *,
+    aa: Annotated[
+        bool, typer.Option("--aa", help="Measure this machine's noise floor: minutes.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what may disturb or limit measurements on this machine; nothing is changed."""
+    from sfbench.cli import doctor
+
+    catalogue = defaults.catalogue(plugin, no_plugin)
+    if aa:
+        from sfbench.cli import noise_floor
+
+        text = noise_floor.examined(
+            model, quads, tuple(defaults.located(plugin)), tuple(no_plugin or ()), as_json=as_json
+        )
+        typer.echo(text)
+        return
+    typer.echo(doctor.examined(catalogue, as_json=as_json))

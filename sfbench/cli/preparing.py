@@ -1,0 +1,137 @@
+"""Behind `sfbench data build`, `info` and `preview`: images made ready for training."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast, get_args
+
+from sfbench.api.errors import DataError, UsageError
+from sfbench.cli.exits import Exit
+from sfbench.cli.progress import PassProgress
+
+if TYPE_CHECKING:
+    from sfbench.data.prepare import Preparation
+
+SHOWN_REJECTED = 10
+PREVIEWED = 64
+
+
+def wanted(
+    *,
+    resolution: int,
+    crop: str,
+    resample: str,
+    alpha: str,
+    max_bad: int,
+    most: int | None,
+    labels: bool,
+) -> Preparation:
+    """Return what is to be made; raises UsageError for a word or number that cannot be meant."""
+    from sfbench.data.decode import Alpha, Crop, Decoding, Filter
+    from sfbench.data.prepare import Preparation
+
+    for flag, value, known in (
+        ("crop", crop, Crop),
+        ("filter", resample, Filter),
+        ("alpha", alpha, Alpha),
+    ):
+        if value not in get_args(known):
+            msg = f"--{flag} {value}: expected {', '.join(get_args(known))}"
+            raise UsageError(msg)
+    for flag, number, least in (
+        ("res", resolution, 4),
+        ("max-bad", max_bad, 0),
+        ("subset", most, 1),
+    ):
+        if number is not None and number < least:
+            msg = f"--{flag} {number}: expected {least} or more"
+            raise UsageError(msg)
+    decoding = Decoding(
+        resolution=resolution,
+        crop=cast("Crop", crop),
+        filter=cast("Filter", resample),
+        alpha=cast("Alpha", alpha),
+    )
+    return Preparation(decoding=decoding, max_bad=max_bad, most=most, labels=labels)
+
+
+def build(source: Path, out: Path, wanted: Preparation, *, as_json: bool) -> Exit:
+    """Make a folder of prepared images and say what it holds."""
+    from sfbench.data.prepare import prepare
+    from sfbench.data.readers import open_reader
+
+    reader = open_reader(source)
+    bar = PassProgress(sys.stderr, live=sys.stderr.isatty(), quiet=False)
+    try:
+        meta = prepare(
+            reader.items(),
+            out,
+            wanted,
+            source={"name": source.name, "kind": reader.kind},
+            total=reader.length,
+            progress=lambda what, done, total: bar(what, done, total or 0),
+        )
+    except KeyboardInterrupt:
+        bar.clear()
+        print(f"interrupted: nothing was kept of {out}", file=sys.stderr)
+        return Exit.INTERRUPTED
+    bar.clear()
+    print(json.dumps(meta, indent=1) if as_json else described(out, meta))
+    return Exit.OK
+
+
+def info(folder: Path, *, as_json: bool) -> Exit:
+    """Say what a prepared folder holds, and whether its pixels are still those it was made of."""
+    from sfbench.data.prepared import PreparedImages, content_sha256
+
+    images = PreparedImages(folder)
+    labels = images.labels if len(images.labels) else None
+    sound = content_sha256(images.pixels, labels) == images.sha256
+    meta = {**images.meta, "sound": sound}
+    print(json.dumps(meta, indent=1) if as_json else described(folder, meta))
+    return Exit.OK if sound else Exit.SOME_FAILED
+
+
+def described(folder: Path, meta: Mapping[str, Any]) -> str:
+    """Return what a prepared folder says of itself, in lines."""
+    source, rejected = meta["source"], meta["rejected"]
+    classes = f"{meta['classes']} classes" if meta["classes"] else "no classes"
+    lines = [
+        f"{folder}: {meta['images']:,} images, {meta['resolution']} px, {classes}",
+        f"  from     {source['name']} ({source['kind']})",
+        f"  made     crop {meta['crop']}, filter {meta['filter']}, alpha {meta['alpha']}",
+        f"  sha256   {meta['sha256']}",
+    ]
+    if "sound" in meta:
+        words = "the pixels are those it was made with" if meta["sound"] else "DAMAGED: build again"
+        lines.append(f"  check    {words}")
+    lines += [f"  {count:,} images: {note}" for note, count in meta["converted"].items()]
+    lines += [f"  left out {one['name']}: {one['reason']}" for one in rejected[:SHOWN_REJECTED]]
+    if len(rejected) > SHOWN_REJECTED:
+        lines.append(f"  and {len(rejected) - SHOWN_REJECTED} more (--json lists all)")
+    return "\n".join(lines)
+
+
+def preview(folder: Path, output: Path) -> Exit:
+    """Write a picture of the first images, and those far into the folder."""
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    from sfbench.data.prepared import PreparedImages
+    from sfbench.sampling import tile
+
+    if output.suffix.lower() != ".png":
+        msg = f"{output}: the picture is a PNG; give it the ending .png"
+        raise UsageError(msg)
+    if not output.parent.is_dir():
+        msg = f"{output}: folder {output.parent} does not exist"
+        raise DataError(msg)
+    images = PreparedImages(folder)
+    rows = np.linspace(0, len(images) - 1, min(PREVIEWED, len(images))).astype(int)
+    Image.fromarray(tile(torch.from_numpy(images.pixels[rows]))).save(output)
+    print(f"{output}: {len(rows)} of {len(images):,} images")
+    return Exit.OK

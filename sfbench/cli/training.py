@@ -1,0 +1,251 @@
+"""Behind `sfbench train` and `sfbench data build`: from flags to a run, seen as it goes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sfbench import device
+from sfbench.api.errors import UsageError
+from sfbench.api.spec import TrainingPreset
+from sfbench.cli import defaults
+from sfbench.cli.exits import Exit
+from sfbench.cli.progress import PassProgress, clock
+from sfbench.registry import find_generator, load_plugin, plugin_sources
+from sfbench.run.grid import Request, make_plan
+
+KIMG = 1000
+SNAPSHOTS = 10
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """The flags of a training run; None: the preset's, or decided by what is trained."""
+
+    model: str
+    data: str
+    out: Path
+    preset: str | None = None
+    res: int | None = None
+    kimg: float | None = None
+    batch: int | None = None
+    option: tuple[str, ...] = ()
+    setting: tuple[str, ...] = ()
+    weights: str = "random"
+    dtype: str = "fp32"
+    mode: str = "eager"
+    device: str = "auto"
+    seed: int = 0
+    threads: int | None = None
+    subset: int | None = None
+    mirror: bool | None = None
+    accumulate: int = 1
+    samples: int = 1024
+    snapshot_kimg: float | None = None
+    extractor: str = "auto"
+    resume: bool = False
+    plugins: tuple[str, ...] = ()
+    disabled: tuple[str, ...] = ()
+
+
+def train(asked: Asked, *, as_json: bool) -> Exit:
+    """Train; 130 when interrupted, with the last whole step kept."""
+    from sfbench import training  # torch comes with it
+
+    catalogue = defaults.catalogue(asked.plugins, asked.disabled)
+    meeting = defaults.meeting()
+    shown = Shown(asked, quiet=meeting.rank > 0, as_json=as_json)
+    sources = plugin_sources(asked.plugins, asked.disabled)
+    loaded = tuple(load_plugin(source) for source in sources)
+    _, spec = find_generator(loaded, asked.model)
+    preset = chosen(spec.presets, asked)
+    settings = resolved_settings(spec, preset, asked.setting)
+    request = Request(
+        model=asked.model,
+        res=str(asked.res or (preset.resolution if preset else 32)),
+        batch=str(asked.batch or (preset.batch if preset else 32)),
+        option=(*preset_options(preset), *asked.option),
+        weights=asked.weights,
+        dtype=asked.dtype,
+        mode=asked.mode,
+        device=asked.device,
+        seed=asked.seed,
+        threads=asked.threads or max(device.cpu_count() // meeting.world, 1),
+        measure="memory,quality",
+        extractor=asked.extractor,
+    )
+    plan = make_plan(
+        [request], catalogue, torch_home=defaults.torch_home(), trials=1, timeout_seconds=1
+    )
+    if len(plan.cases) != 1:
+        msg = f"{len(plan.cases)} cases: a run trains one model in one way"
+        raise UsageError(msg)
+    case = plan.cases[0]
+    check(asked, case.mode, case.dtype)
+    kimg = asked.kimg or (preset.kimg if preset else None)
+    if kimg is None:
+        msg = f"--kimg: how long to train {asked.model}, in thousand images? (or --preset NAME)"
+        raise UsageError(msg)
+    images = training.ready_images(
+        asked.data,
+        case.resolution,
+        defaults.user_cache() / "sfbench" / "images",
+        asked.subset,
+        shown.progress,
+    )
+    wanted = training.Wanted(
+        case=case,
+        spec=spec,
+        plugins=loaded,
+        code_sha256=catalogue.model(asked.model).code_sha256,
+        preset=preset.name if preset else None,
+        settings=settings,
+        images=images,
+        batch=case.batch,
+        parts=asked.accumulate,
+        kimg=kimg,
+        snapshot_kimg=asked.snapshot_kimg or kimg / SNAPSHOTS,
+        mirror=(preset.mirror if preset else False) if asked.mirror is None else asked.mirror,
+        samples=asked.samples,
+        features=defaults.user_cache() / "sfbench" / "features",
+        out=asked.out,
+        resume=asked.resume,
+    )
+    try:
+        training.train(wanted, meeting, shown)
+    except KeyboardInterrupt:
+        shown.clear()
+        print(
+            f"interrupted: the last whole step is kept; add --resume to go on ({asked.out})",
+            file=sys.stderr,
+        )
+        return Exit.INTERRUPTED
+    shown.ended()
+    return Exit.OK
+
+
+def chosen(presets: tuple[TrainingPreset, ...], asked: Asked) -> TrainingPreset | None:
+    """Return the preset that was named; raises UsageError naming those there are."""
+    if asked.preset is None:
+        return None
+    found = [preset for preset in presets if preset.name == asked.preset]
+    if not found:
+        names = ", ".join(preset.name for preset in presets) or "none"
+        msg = f"--preset {asked.preset}: model {asked.model} has {names}"
+        raise UsageError(msg)
+    if asked.res not in {None, found[0].resolution}:
+        msg = f"--res {asked.res}: preset {asked.preset} is for {found[0].resolution} px"
+        raise UsageError(msg)
+    return found[0]
+
+
+def preset_options(preset: TrainingPreset | None) -> tuple[str, ...]:
+    """Return the preset's model options as flags."""
+    given = {} if preset is None else preset.options
+    return tuple(
+        f"{name}={','.join(map(str, value)) if isinstance(value, tuple) else value}"
+        for name, value in given.items()
+    )
+
+
+def resolved_settings(
+    spec: Any, preset: TrainingPreset | None, given: tuple[str, ...]
+) -> dict[str, Any]:
+    """Return every setting of training: the default, the preset's value, or the given one."""
+    known = {option.name: option for option in spec.settings}
+    values = {name: option.default for name, option in known.items()}
+    values |= dict(preset.settings) if preset else {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or name not in known:
+            msg = f"--set {text}: expected NAME=VALUE with one of {', '.join(known) or 'none'}"
+            raise UsageError(msg)
+        values[name] = known[name].parse(value)
+    return values
+
+
+def check(asked: Asked, mode: str, dtype: str) -> None:
+    """Raise UsageError for what training cannot be asked for."""
+    complaints = {
+        f"--mode {mode}: training knows eager and compile": mode not in {"eager", "compile"},
+        f"--dtype {dtype}: training knows fp32, tf32 and bf16": dtype == "fp16",
+        f"--accumulate {asked.accumulate}: expected 1 or more": asked.accumulate < 1,
+        f"--samples {asked.samples}: expected 0 (none) or 2 or more": asked.samples in {-1, 1},
+        f"--kimg {asked.kimg}: expected above 0": asked.kimg is not None and asked.kimg <= 0,
+    }
+    for words, wrong in complaints.items():
+        if wrong:
+            raise UsageError(words)
+
+
+class Shown:
+    """Shows a run: a live line on a terminal, a line a tick otherwise, JSON lines if asked."""
+
+    def __init__(self, asked: Asked, *, quiet: bool, as_json: bool) -> None:
+        self.asked = asked
+        self.quiet = quiet
+        self.as_json = as_json
+        self.bar = PassProgress(sys.stderr, live=sys.stderr.isatty(), quiet=quiet)
+        self.last: Mapping[str, Any] = {}
+        self.kimg = 0.0
+
+    def progress(self, what: str, done: int, total: int | None) -> None:
+        """Show how far a pass over images is."""
+        self.bar(what, done, total or 0)
+
+    def began(self, step: int, length: Any, complaint: str | None) -> None:
+        """Say where the run begins."""
+        self.clear()
+        if complaint:
+            self.say(f"warning: {complaint}; going on from the state before")
+        words = f"from step {step:,}" if step else "from the start"
+        self.say(f"training {self.asked.model}, {length.steps:,} steps, {words}: {self.asked.out}")
+
+    def line(self, line: Mapping[str, Any]) -> None:
+        """Show a tick."""
+        self.last = line
+        if self.as_json and not self.quiet:
+            print(json.dumps(line), flush=True)
+        parts = [f"{line['kimg']:.2f} kimg", f"{line['seconds_per_kimg']:.3g} s/kimg"]
+        parts += [f"{name} {line[name]:.3f}" for name in ("G/loss", "D/loss") if name in line]
+        if "augment/p" in line:
+            parts.append(f"p {line['augment/p']:.3f}")
+        if line["peak_bytes"]:
+            parts.append(f"{line['peak_bytes'] / (1 << 20):,.0f} MiB")
+        parts.append(f"{clock(line['seconds_left'])} left")
+        self.bar.show("  ".join(parts))
+
+    def snapshot(self, step: int, readings: list[Any]) -> None:
+        """Say what a snapshot measured."""
+        found = [f"{r.metric} {r.value:.4g}" for r in readings if r.value is not None]
+        if found:
+            self.say(f"step {step:,}: {', '.join(found[:3])}")
+
+    def went_back(self, phases: list[str], step: int, factor: float) -> None:
+        """Say that losses were no numbers."""
+        self.say(
+            f"warning: losses of {', '.join(phases)} were NaN or infinite: back to step {step:,} "
+            f"at {factor:g} times the rate"
+        )
+
+    def ended(self) -> None:
+        """Say where the result is."""
+        self.clear()
+        self.say(
+            f"weights: {self.asked.out / 'weights.safetensors'}; measure them with\n"
+            f"  sfbench run --model {self.asked.model} --weights {self.asked.out}"
+        )
+
+    def say(self, text: str) -> None:
+        """Write a line that stays."""
+        self.clear()
+        if not self.quiet:
+            print(text, file=sys.stderr)
+
+    def clear(self) -> None:
+        """Remove the live line."""
+        self.bar.clear()

@@ -1,0 +1,110 @@
+"""Any image, as bytes or pixels, to square 8-bit RGB of one size; or the reason why not."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import warnings
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from sfbench.api.images import to_rgb
+from sfbench.data.item import Item
+
+Crop = Literal["center", "none"]
+Filter = Literal["lanczos", "box", "bicubic"]
+Alpha = Literal["error", "white", "black", "drop"]
+FILTERS = {
+    "lanczos": Image.Resampling.LANCZOS,
+    "box": Image.Resampling.BOX,
+    "bicubic": Image.Resampling.BICUBIC,
+}
+TRANSPARENT = frozenset({"RGBA", "LA", "PA", "La", "RGBa"})
+
+
+class RejectedImageError(Exception):
+    """An image that cannot be used, and why."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Decoding:
+    """How images are brought to one size: `resolution` None keeps theirs."""
+
+    resolution: int
+    crop: Crop = "center"
+    filter: Filter = "lanczos"
+    alpha: Alpha = "error"
+
+    def pixels(self, item: Item) -> tuple[NDArray[np.uint8], str | None]:
+        """Return pixels [3, side, side], and what was done that may matter.
+
+        Raises RejectedImageError.
+        """
+        if item.problem is not None:
+            raise RejectedImageError(item.problem)
+        image = opened(item.content)
+        image, note = self.opaque(image)
+        try:
+            rgb, converted = to_rgb(image)
+        except ValueError as error:
+            raise RejectedImageError(str(error)) from None
+        square = self.square(rgb)
+        side = (self.resolution, self.resolution)
+        if square.size != side:
+            square = square.resize(side, FILTERS[self.filter])
+        return np.asarray(square).transpose(2, 0, 1), note or converted
+
+    def opaque(self, image: Image.Image) -> tuple[Image.Image, str | None]:
+        """Return the image without transparency, dealt with as was asked."""
+        if image.mode not in TRANSPARENT and "transparency" not in image.info:
+            return image, None
+        rgba = image.convert("RGBA")
+        if rgba.getchannel("A").getextrema() == (255, 255):
+            return rgba.convert("RGB"), None
+        match self.alpha:
+            case "error":
+                msg = "it has transparent pixels (--alpha white, black or drop says what to do)"
+                raise RejectedImageError(msg)
+            case "drop":
+                return rgba.convert("RGB"), "transparency dropped"
+            case colour:
+                ground = Image.new("RGBA", rgba.size, colour)
+                return Image.alpha_composite(ground, rgba).convert("RGB"), f"on {colour}"
+
+    def square(self, image: Image.Image) -> Image.Image:
+        """Return the centre of the image, or the image where it is square already."""
+        if image.width == image.height:
+            return image
+        if self.crop == "none":
+            msg = f"it is {image.width}x{image.height}, not square (--crop center cuts it)"
+            raise RejectedImageError(msg)
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        return image.crop((left, top, left + side, top + side))
+
+
+def opened(content: bytes | NDArray[np.uint8]) -> Image.Image:
+    """Return the image, decoded wholly and upright; raises RejectedImageError.
+
+    A file that is cut off may open without complaint: its checksums are looked at first.
+    """
+    if isinstance(content, np.ndarray):
+        array = content[..., 0] if content.shape[2] == 1 else content
+        return Image.fromarray(np.ascontiguousarray(array))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(content)) as file:
+                file.verify()
+            with Image.open(io.BytesIO(content)) as file:
+                file.load()
+                return ImageOps.exif_transpose(file)
+    except UnidentifiedImageError:
+        msg = "no image of a known format, or cut off"
+        raise RejectedImageError(msg) from None
+    except Exception as error:  # noqa: BLE001  # decoders of strange files raise anything
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise RejectedImageError(lines[0]) from None

@@ -1,0 +1,134 @@
+"""Prepared images: a folder with one array of bytes, mapped into memory, and what it was made of.
+
+images.npy   uint8 [N, channels, side, side]
+labels.npy   int64 [N], where the images have classes
+meta.json    source, crop, filter, digest of the pixels, what was rejected and why
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sfbench.api.errors import DataError
+from sfbench.api.protocols import Picture
+
+IMAGES, LABELS, META = "images.npy", "labels.npy", "meta.json"
+FORMAT = 1
+NDIM = 4
+
+
+class PreparedImages:
+    """The images of a prepared folder; raises DataError for anything else.
+
+    `pixels` is mapped, not read: processes share one copy, in the system's cache.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.meta = read_meta(folder)
+        try:
+            self.pixels: NDArray[np.uint8] = np.load(
+                folder / IMAGES, mmap_mode="r", allow_pickle=False
+            )
+            labels = folder / LABELS
+            self.labels: NDArray[np.int64] = (
+                np.load(labels, allow_pickle=False) if labels.exists() else np.zeros(0, np.int64)
+            )
+        except (OSError, ValueError) as error:
+            msg = f"{folder}: damaged ({error}); build it again with sfbench data build"
+            raise DataError(msg) from None
+        if self.pixels.dtype != np.uint8 or self.pixels.ndim != NDIM or not len(self.pixels):
+            msg = f"{folder}: {IMAGES} is {self.pixels.dtype} {self.pixels.shape}; expected images"
+            raise DataError(msg)
+        if len(self.labels) not in {0, len(self.pixels)}:
+            msg = f"{folder}: {len(self.labels)} labels of {len(self.pixels)} images"
+            raise DataError(msg)
+
+    def __len__(self) -> int:
+        """Return how many images there are."""
+        return len(self.pixels)
+
+    @property
+    def resolution(self) -> int:
+        """Side of the images, in pixels."""
+        return int(self.pixels.shape[3])
+
+    @property
+    def channels(self) -> int:
+        """3 for colour, 1 for grey."""
+        return int(self.pixels.shape[1])
+
+    @property
+    def classes(self) -> int:
+        """Number of classes; 0 without labels."""
+        return int(self.labels.max()) + 1 if len(self.labels) else 0
+
+    @property
+    def sha256(self) -> str:
+        """Digest of pixels and labels, as it was when they were written."""
+        return str(self.meta["sha256"])
+
+
+class PreparedDataset:
+    """Prepared images as a Dataset, to compare generated ones with."""
+
+    def __init__(self, images: PreparedImages) -> None:
+        self.images = images
+        self.identity: Mapping[str, Any] = {
+            "name": str(images.meta["source"]["name"]),
+            "sha256": images.sha256,
+            "resolution": images.resolution,
+            "resize": f"{images.meta['crop']} crop, {images.meta['filter']}",
+        }
+
+    def __len__(self) -> int:
+        """Return how many images there are."""
+        return len(self.images)
+
+    def read(self, index: int) -> Picture:
+        """Return one image."""
+        return Picture(torch.from_numpy(np.array(self.images.pixels[index])))
+
+    def labels(self, indices: Sequence[int]) -> list[int] | None:
+        """Return class numbers, or None where there are none."""
+        found = self.images.labels
+        return [int(found[index]) for index in indices] if len(found) else None
+
+
+def is_prepared(path: Path) -> bool:
+    """Return whether the path is a folder of prepared images."""
+    return (path / META).is_file() and (path / IMAGES).is_file()
+
+
+def read_meta(folder: Path) -> Mapping[str, Any]:
+    """Return what a prepared folder says of itself."""
+    try:
+        meta = json.loads((folder / META).read_text(encoding="utf-8"))
+        found = meta["format"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        msg = (
+            f"{folder}: not a folder of prepared images ({error}); make one with sfbench data build"
+        )
+        raise DataError(msg) from None
+    if found != FORMAT:
+        msg = f"{folder}: format {found}; this version reads {FORMAT}: build it again"
+        raise DataError(msg)
+    return meta  # type: ignore[no-any-return]  # json
+
+
+def content_sha256(pixels: NDArray[np.uint8], labels: NDArray[np.int64] | None) -> str:
+    """Return the digest of images and classes: of their values, not of a file's layout."""
+    digest = hashlib.sha256(json.dumps([*pixels.shape]).encode())
+    for start in range(0, len(pixels), 1024):
+        digest.update(pixels[start : start + 1024].tobytes())
+    if labels is not None:
+        digest.update(labels.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,62 @@
+"""Training data from what --data names: a prepared folder, or made ready once and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from sfbench.api.errors import DataError
+from sfbench.data.decode import Decoding
+from sfbench.data.item import Item
+from sfbench.data.prepare import Preparation, Progress, prepare
+from sfbench.data.prepared import PreparedImages, is_prepared
+from sfbench.data.readers import open_reader
+from sfbench.data.shapes import COUNT, DEFINITION, ShapesDataset
+from sfbench.data.sources import locate
+
+SHAPES_KEPT = 20_000
+"""Scenes of `shapes` to train on: the last 30,000 are never seen in training."""
+
+
+def ready_images(
+    text: str, resolution: int, kept: Path, most: int | None, progress: Progress
+) -> PreparedImages:
+    """Return the images at that resolution.
+
+    What is no prepared folder is made one, in `kept`, under a name that its content decides. Raises
+    DataError where a prepared folder has another resolution.
+    """
+    path = Path(text)
+    if is_prepared(path):
+        found = PreparedImages(path)
+        if found.resolution != resolution:
+            msg = f"{path}: prepared at {found.resolution} px, {resolution} px were asked for"
+            raise DataError(msg)
+        return found
+    source = locate(text)
+    if source.kind == "shapes":
+        count = min(most or SHAPES_KEPT, COUNT)
+        folder = kept / f"{DEFINITION}-{resolution}-{count}"
+        if not is_prepared(folder):
+            origin = {"name": "shapes", "kind": "drawn", "definition": DEFINITION}
+            wanted = Preparation(decoding=Decoding(resolution=resolution))
+            scenes = drawn(resolution, count)
+            prepare(scenes, folder, wanted, source=origin, total=count, progress=progress)
+        return PreparedImages(folder)
+    folder = kept / f"{str(source.sha256)[:16]}-{resolution}-{most or 'all'}"
+    if not is_prepared(folder):
+        reader = open_reader(path)
+        wanted = Preparation(decoding=Decoding(resolution=resolution), most=most)
+        origin = {"name": path.name, "kind": reader.kind, "sha256": str(source.sha256)}
+        prepare(
+            reader.items(), folder, wanted, source=origin, total=reader.length, progress=progress
+        )
+    return PreparedImages(folder)
+
+
+def drawn(resolution: int, count: int) -> Iterator[Item]:
+    """Yield the first scenes of `shapes`."""
+    shapes = ShapesDataset(resolution)
+    for index, label in enumerate(shapes.labels(range(count))):
+        pixels = shapes.draw(index).transpose(1, 2, 0)
+        yield Item(f"{index:05d}", pixels, label)

@@ -1,0 +1,1 @@
+"""Training: drives any Learner over shards of batches, resumably, on one process or several."""

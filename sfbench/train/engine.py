@@ -1,0 +1,137 @@
+"""Several processes as one: gradients and means over all shards, by plain torch.distributed.
+
+One flat all-reduce a phase needs no wrapper around modules and has no unused-parameter trap; the
+gradients equal those of one process because shards interleave (minibatch deviation groups images
+that stand apart) and random numbers belong to images.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime as dt
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed import TCPStore  # type: ignore[attr-defined]  # torch exports it unnamed
+from torch.distributed.distributed_c10d import PrefixStore
+
+TIMEOUT = dt.timedelta(minutes=5)
+
+
+class Engine:
+    """What this process does of a step: `rank` of `world`, each batch in `parts` a process."""
+
+    def __init__(self, rank: int, world: int, parts: int) -> None:
+        self.rank, self.world, self.parts = rank, world, parts
+
+    @property
+    def shards(self) -> list[tuple[int, int]]:
+        """(index, count) of the shards that are this process's, one after the other."""
+        count = self.world * self.parts
+        return [(part * self.world + self.rank, count) for part in range(self.parts)]
+
+    @property
+    def alone(self) -> bool:
+        """Whether a shard is the whole batch."""
+        return self.world * self.parts == 1
+
+    def summed(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Make every gradient the sum over processes.
+
+        A parameter without a gradient in this phase must have none in every process.
+        """
+        if self.world == 1:
+            return
+        given = [p.grad for p in parameters if p.grad is not None]
+        for gradients in by_type(given):
+            flat = torch.cat([g.flatten() for g in gradients])
+            dist.all_reduce(flat)
+            for gradient, part in zip(
+                gradients, torch.split(flat, [g.numel() for g in gradients]), strict=True
+            ):
+                gradient.copy_(part.view_as(gradient))
+
+    def mean(self, found: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        """Return the means over this process's shards and all others'."""
+        with torch.no_grad():
+            own = {
+                name: torch.stack([means[name].detach() for means in found]).mean(dim=0)
+                for name in found[0]
+            }
+            if self.world == 1:
+                return own
+            flat = torch.cat([own[name].flatten() for name in own]) / self.world
+            dist.all_reduce(flat)
+            parts = torch.split(flat, [value.numel() for value in own.values()])
+            pairs = zip(own.items(), parts, strict=True)
+            return {name: part.view_as(value) for (name, value), part in pairs}
+
+    def wait(self) -> None:
+        """Return when every process has come here."""
+        if self.world > 1:
+            dist.barrier()
+
+    def agreed(self, value: float) -> float:
+        """Return the first process's number, in every process."""
+        if self.world == 1:
+            return value
+        told = torch.tensor([value], dtype=torch.float64)
+        if dist.get_backend() == "nccl":
+            told = told.cuda()
+        dist.broadcast(told, src=0)
+        return float(told.item())
+
+
+def by_type(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """Yield the tensors of each type."""
+    for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
+        yield [tensor for tensor in tensors if tensor.dtype == dtype]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Meeting:
+    """Where the processes of a run meet, as torchrun tells each of them.
+
+    `attempt` counts restarts. `hosted`: torchrun itself keeps the store.
+    """
+
+    rank: int = 0
+    world: int = 1
+    address: str = "localhost"
+    port: int = 0
+    attempt: str = "0"
+    hosted: bool = False
+
+
+@contextlib.contextmanager
+def joined(meeting: Meeting, parts: int, device: str) -> Iterator[Engine]:
+    """Meet the other processes; alone, there is nobody to meet.
+
+    Each attempt after a restart has keys of its own in the store: without, processes find the
+    addresses of dead ones and wait for them until the time is over.
+    """
+    engine = Engine(meeting.rank, meeting.world, parts)
+    if meeting.world == 1:
+        yield engine
+        return
+    store = TCPStore(
+        meeting.address,
+        meeting.port,
+        world_size=meeting.world,
+        is_master=meeting.rank == 0 and not meeting.hosted,
+        timeout=TIMEOUT,
+    )
+    dist.init_process_group(
+        "nccl" if device == "cuda" else "gloo",
+        store=PrefixStore(f"sfbench/{meeting.attempt}", store),
+        rank=meeting.rank,
+        world_size=meeting.world,
+        timeout=TIMEOUT,
+    )
+    try:
+        yield engine
+    finally:
+        dist.destroy_process_group()

@@ -1,0 +1,81 @@
+"""The real images of every step: epochs in an order that the seed and the epoch's number fix."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from sfbench.data.prepared import PreparedImages
+from sfbench.pixels import from_bytes
+from sfbench.train.shards import BatchShard
+
+ORDERS_KEPT = 2
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Feed:
+    """Cuts steps out of an endless walk through the images.
+
+    `mirror`: an epoch holds every image twice, as it is and mirrored. `conditional`: shards carry
+    labels. `device`: where shards are put.
+    """
+
+    images: PreparedImages
+    batch: int
+    seed: int
+    mirror: bool
+    conditional: bool
+    device: torch.device
+
+    def rows(self, step: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return which images a step sees, and which of them mirrored."""
+        length = len(self.images) * (2 if self.mirror else 1)
+        places = np.arange(step * self.batch, (step + 1) * self.batch)
+        epochs, places = np.divmod(places, length)
+        found = np.concatenate(
+            [epoch_order(self.seed, int(e), length)[places[epochs == e]] for e in np.unique(epochs)]
+        )
+        return found % len(self.images), found >= len(self.images)
+
+    def shard(self, step: int, index: int, count: int) -> BatchShard:
+        """Return a shard of a step's batch."""
+        rows, mirrored = (part[index::count] for part in self.rows(step))
+        pixels = self.images.pixels[rows]
+        flipped = np.where(mirrored[:, None, None, None], pixels[..., ::-1], pixels)
+        images = torch.from_numpy(np.ascontiguousarray(flipped))
+        if self.device.type == "cuda":
+            images = images.pin_memory().to(self.device, non_blocking=True)
+        return BatchShard(
+            images=from_bytes(images),
+            labels=self.one_hot(torch.from_numpy(rows)) if self.conditional else None,
+            index=index,
+            count=count,
+            batch=self.batch,
+            seed=self.seed,
+            step=step,
+            labels_of=self.labels_of if self.conditional else None,
+        )
+
+    @property
+    def labels_of(self) -> Callable[[Tensor], Tensor]:
+        """Numbers in [0, 1) -> classes of the images that they stand for."""
+        return lambda numbers: self.one_hot((numbers.cpu() * len(self.images)).long())
+
+    def one_hot(self, rows: Tensor) -> Tensor:
+        """Return the classes of images, one-hot."""
+        labels = torch.from_numpy(self.images.labels[rows.numpy()])
+        return F.one_hot(labels, self.images.classes).to(self.device, torch.float32)
+
+
+@functools.lru_cache(maxsize=ORDERS_KEPT)
+def epoch_order(seed: int, epoch: int, length: int) -> NDArray[np.int64]:
+    """Return the order of an epoch."""
+    source = np.random.Generator(np.random.Philox(key=[seed, epoch]))
+    return source.permutation(length)

@@ -1,0 +1,53 @@
+"""What a run leaves to read: a line of JSON a tick, and the same numbers for TensorBoard."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+LINES = "log.jsonl"
+
+
+class RunLog:
+    """Appends to a run's log; what a killed run wrote beyond its state is cut off when it resumes."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        self.path = folder / LINES
+        folder.mkdir(parents=True, exist_ok=True)
+        kept = [line for line in read_lines(folder) if line["step"] <= step]
+        text = "".join(json.dumps(line) + "\n" for line in kept)
+        self.path.write_text(text, encoding="utf-8")
+        self.board = board(folder, step)
+
+    def add(self, line: Mapping[str, Any]) -> None:
+        """Append a line: `step`, `kimg`, and numbers or None."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        if self.board is not None:
+            for name, value in line.items():
+                if isinstance(value, int | float) and name != "step":
+                    self.board.add_scalar(name, value, line["step"])
+            self.board.flush()
+
+
+def read_lines(folder: Path) -> list[dict[str, Any]]:
+    """Return the lines of a run's log; one that was cut off is left out."""
+    path = folder / LINES
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            continue
+    return found
+
+
+def board(folder: Path, step: int) -> Any:
+    """Return a writer for TensorBoard, or None where the package tensorboard is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter  # an optional dependency
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=step)

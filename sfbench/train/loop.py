@@ -1,0 +1,240 @@
+"""The loop: steps of a learner, ticks for the log, states by time, and the way back from NaN."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sfbench.api.learning import Learner, Phase, Shard
+from sfbench.train.engine import Engine
+from sfbench.train.feed import Feed
+from sfbench.train.guard import Guard
+from sfbench.train.operations import Operations
+from sfbench.train.state import Saver, finite, load_state
+
+SAVE_SHARE = 0.02
+"""A state that takes long to copy is saved less often: at most this part of the time."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Length:
+    """In steps: all of them, from one log line to the next, from one snapshot to the next.
+
+    `save_seconds`: time from one saved state to the next.
+    """
+
+    steps: int
+    tick: int
+    snapshot: int
+    save_seconds: float = 20.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Tick:
+    """A line of the log: means since the line before, over all shards."""
+
+    step: int
+    images: int
+    means: Mapping[str, float]
+    seconds: float
+    steps: int
+    operations: float
+
+
+class Listener:
+    """What a run tells: override what matters. Nothing of it may change the run."""
+
+    def tick(self, tick: Tick) -> None:
+        """Receive a line of the log."""
+
+    def snapshot(self, step: int) -> None:
+        """Receive the news that a snapshot is due; the learner stands after `step` steps."""
+
+    def went_back(self, phases: list[str], step: int, factor: float) -> None:
+        """Receive the news that the run went back to `step`."""
+
+
+class Trainer:
+    """A run from its newest state, or its start, to its last step.
+
+    All processes of a run do the same; the first alone writes. The state decides every later step:
+    what is interrupted and taken up ends as if it had not been.
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        feed: Feed,
+        engine: Engine,
+        length: Length,
+        folder: Path,
+        listener: Listener,
+    ) -> None:
+        self.learner = learner
+        self.feed = feed
+        self.engine = engine
+        self.length = length
+        self.folder = folder
+        self.listener = listener
+        self.guard = Guard()
+        self.operations = Operations()
+        self.saver = Saver(folder)
+        self.step = 0
+        self.sums: dict[str, tuple[Tensor, int]] = {}
+        self.saved = time.monotonic()
+        self.save_seconds = length.save_seconds
+        self.tick_began = time.monotonic()
+        self.tick_step = 0
+
+    @property
+    def images(self) -> int:
+        """Real images seen."""
+        return self.step * self.feed.batch
+
+    def resume(self) -> str | None:
+        """Take up the newest state, if there is one; return what is to be said of damaged ones."""
+        found = load_state(self.folder)
+        if found is None:
+            return None
+        self.step = found.step
+        self.learner.load_state_dict(found.tree["learner"])
+        self.guard.load_state_dict(found.tree["guard"])
+        self.sums = {name: (total, count) for name, (total, count) in found.tree["sums"].items()}
+        self.learner.scale_rate(self.guard.factor)
+        self.tick_step = self.step
+        return found.complaint
+
+    def run(self) -> None:
+        """Train to the last step. An interrupt saves the state of the last whole step."""
+        self.tick_began = time.monotonic()
+        if self.step == 0:
+            self.save()
+            self.listener.snapshot(0)
+        try:
+            while self.step < self.length.steps:
+                self.take()
+        except KeyboardInterrupt:
+            if not self.guard.sick():
+                self.save()
+            raise
+        finally:
+            self.saver.finish()
+
+    def take(self) -> None:
+        """Do one step, and what is due after it."""
+        means = self.updates()
+        means |= self.learner.after_step(self.step)
+        self.step += 1
+        for name, value in means.items():
+            if value.numel() == 1:
+                total, count = self.sums.get(name, (torch.zeros_like(value), 0))
+                self.sums[name] = (total + value, count + 1)
+        last = self.step == self.length.steps
+        if self.step % self.length.tick == 0 or last:
+            self.tick()
+        due = time.monotonic() - self.saved > self.save_seconds
+        if self.engine.agreed(float(due or last)):
+            self.save()
+        if self.step % self.length.snapshot == 0 or last:
+            self.listener.snapshot(self.step)
+            self.tick_began += time.monotonic() - self.tick_began  # pictures are no training
+
+    def updates(self) -> dict[str, Tensor]:
+        """Do the phases of this step; return their means."""
+        shards = [self.feed.shard(self.step, *place) for place in self.engine.shards]
+        found: dict[str, Tensor] = {}
+        for phase in self.learner.phases(self.step):
+            found |= self.update(phase, shards)
+        return found
+
+    def update(self, phase: Phase, shards: list[Shard] | list[Any]) -> dict[str, Tensor]:
+        """Do one phase on all shards of this process, together with all other processes."""
+        for parameter in phase.parameters:
+            parameter.requires_grad_()
+        try:
+            return self.minimise(phase, shards)
+        finally:
+            for parameter in phase.parameters:
+                parameter.requires_grad = False
+
+    def minimise(self, phase: Phase, shards: list[Any]) -> dict[str, Tensor]:
+        """Take gradients of every shard, sum them over processes, and let the optimizer step."""
+        phase.optimizer.zero_grad(set_to_none=True)
+        means: dict[str, Tensor] = {}
+        if phase.measure is not None and not self.engine.alone:
+            means = self.engine.mean([phase.measure(shard) for shard in shards])
+        found = []
+        with self.operations.counted(phase.name):
+            for shard in shards:
+                losses = phase.losses(shard, means)
+                (losses.minimised / shard.count).backward()
+                self.guard.watch(phase.name, losses.minimised)
+                found.append(losses.means)
+        self.engine.summed(phase.parameters)
+        overall = self.engine.mean(found)
+        phase.optimizer.step()
+        if phase.after is not None:
+            phase.after(overall)
+        return overall
+
+    def tick(self) -> None:
+        """Write a line of the log, or go back where a loss was no number."""
+        if self.went_back():
+            return
+        line = Tick(
+            step=self.step,
+            images=self.images,
+            means={name: float(total) / count for name, (total, count) in self.sums.items()},
+            seconds=time.monotonic() - self.tick_began,
+            steps=self.step - self.tick_step,
+            operations=self.operations.taken() * self.engine.world,
+        )
+        self.sums, self.tick_step = {}, self.step
+        if self.guard.well(self.images):
+            self.learner.scale_rate(1.0)
+        self.listener.tick(line)
+        self.tick_began = time.monotonic()
+
+    def went_back(self) -> bool:
+        """Go back to the last good state, at a lower rate, where any process saw no number."""
+        phases = self.guard.sick()
+        flag = torch.tensor(float(bool(phases)), device=self.feed.device)
+        if float(self.engine.mean([{"sick": flag}])["sick"]) == 0:
+            return False
+        self.saver.finish()
+        self.engine.wait()
+        guard, images = self.guard, self.images
+        factor = guard.strike(phases or ["another process"], images)
+        self.resume()
+        self.guard = guard
+        self.learner.scale_rate(factor)
+        self.listener.went_back(phases, self.step, factor)
+        return True
+
+    def save(self) -> None:
+        """Save the state, if it is a good one; the first process writes."""
+        if self.guard.bad and self.went_back():
+            return
+        began = time.monotonic()
+        if self.engine.rank == 0:
+            tree = {
+                "learner": self.learner.state_dict(),
+                "guard": self.guard.state_dict(),
+                "sums": {name: [total, count] for name, (total, count) in self.sums.items()},
+            }
+            if not finite(tree["learner"]):
+                self.guard.bad["weights"] = torch.ones((), dtype=torch.bool)
+            else:
+                self.saver.save(self.step, tree)
+                if self.step in {0, self.length.steps}:
+                    self.saver.finish()
+        self.engine.wait()
+        self.saved = time.monotonic()
+        taken = self.saved - began
+        self.save_seconds = max(self.length.save_seconds, taken / SAVE_SHARE)

@@ -1,0 +1,87 @@
+"""A run's folder: what was asked (run.json), its newest and its best weights, each with a card.
+
+run.json            what decides the numbers, and its digest: the training identity
+state-*             where a resumed run goes on
+log.jsonl           a line a tick
+pictures/           the same seeds, again and again
+weights.safetensors the averaged generator of the last snapshot, weights.json about it
+best.safetensors    that of the snapshot with the least distance, best.json about it
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sfbench.api.errors import DataError, UsageError
+from sfbench.records import digest
+from sfbench.train.state import write
+
+RUN = "run.json"
+LATEST, BEST = "weights", "best"
+LENGTH = ("kimg", "processes")
+"""What a resumed run may have otherwise: it decides no step that was done."""
+
+
+def begin(folder: Path, asked: Mapping[str, Any], *, resume: bool) -> dict[str, Any]:
+    """Write run.json, or check that the run there is the one that is asked for; return it.
+
+    Raises UsageError for a folder in use, or for a run that differs, naming in what.
+    """
+    document = {"identity": identity(asked), "asked": dict(asked)}
+    there = read_run(folder)
+    if there is None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            write(folder / RUN, json.dumps(document, indent=1).encode())
+        except OSError as error:
+            msg = f"--out {folder}: cannot be written ({error.strerror})"
+            raise DataError(msg) from None
+        return document
+    if not resume:
+        msg = (
+            f"--out {folder}: holds a run; add --resume to go on with it, or choose another folder"
+        )
+        raise UsageError(msg)
+    if there["identity"] != document["identity"]:
+        lines = differences(there["asked"], asked)
+        msg = f"--out {folder}: its run is another one: {'; '.join(lines)}"
+        raise UsageError(msg)
+    write(folder / RUN, json.dumps(document, indent=1).encode())
+    return document
+
+
+def identity(asked: Mapping[str, Any]) -> str:
+    """Return the digest of what decides a run's numbers."""
+    return digest({name: asked[name] for name in asked if name not in LENGTH})
+
+
+def differences(there: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    """Return in what two runs differ, a few words each."""
+    found = []
+    for name in sorted({*there, *asked} - set(LENGTH)):
+        old, new = there.get(name), asked.get(name)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            found += [
+                f"{name} {key} is {old.get(key)} there, {new.get(key)} asked"
+                for key in sorted({*old, *new})
+                if old.get(key) != new.get(key)
+            ]
+        elif old != new:
+            found.append(f"{name} is {old} there, {new} asked")
+    return found
+
+
+def read_run(folder: Path) -> dict[str, Any] | None:
+    """Return a run's document, or None where there is no run."""
+    path = folder / RUN
+    if not path.is_file():
+        return None
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        return {"identity": document["identity"], "asked": document["asked"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        msg = f"{path}: not the document of a run ({error})"
+        raise DataError(msg) from None

@@ -1,0 +1,312 @@
+"""A training run from end to end: data, learner, loop, pictures, quality, weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from PIL import Image
+
+from sfbench import cuda, device
+from sfbench.api.errors import UnsupportedError, UsageError
+from sfbench.api.learning import Learner
+from sfbench.api.spec import BuildRequest, GeneratorSpec, LearnRequest
+from sfbench.data.prepared import PreparedDataset, PreparedImages
+from sfbench.data.ready import ready_images
+from sfbench.pixels import to_bytes, to_rgb
+from sfbench.plan import Case
+from sfbench.quality.extractors import open_extractor
+from sfbench.quality.probe import QualityProbe
+from sfbench.records import Reading
+from sfbench.registry import Plugin
+from sfbench.sampling import tile
+from sfbench.train import run_folder
+from sfbench.train.engine import Engine, Meeting, joined
+from sfbench.train.feed import Feed
+from sfbench.train.log import RunLog
+from sfbench.train.loop import Length, Listener, Tick, Trainer
+from sfbench.train.state import write
+
+__all__ = ["Wanted", "Watcher", "ready_images", "train"]
+
+KIMG = 1000
+TICKS = 200
+LONGEST_TICK = 4.0
+PICTURES = 64
+PICTURE_BATCH = 16
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What is to be trained, on what, for how long, and what is looked at on the way.
+
+    `case` says model, size, initial weights, precision, mode, device, seed. `parts`: shards of a
+    process, whose gradients are added up. `samples`: images for quality at a snapshot, 0 for none.
+    """
+
+    case: Case
+    spec: GeneratorSpec
+    plugins: tuple[Plugin, ...]
+    code_sha256: str
+    preset: str | None
+    settings: Mapping[str, Any]
+    images: PreparedImages
+    batch: int
+    parts: int
+    kimg: float
+    snapshot_kimg: float
+    mirror: bool
+    samples: int
+    features: Path
+    out: Path
+    resume: bool
+
+    def document(self, world: int) -> dict[str, Any]:
+        """Return what run.json holds: everything that decides the numbers, and the length."""
+        case = self.case
+        inputs = case.inputs()
+        data = self.images
+        return {
+            "model": case.model,
+            "resolution": case.resolution,
+            "options": inputs["options"],
+            "settings": dict(self.settings),
+            "preset": self.preset,
+            "weights": inputs["weights"],
+            "data": {"name": data.meta["source"]["name"], "sha256": data.sha256},
+            "images": len(data),
+            "mirror": self.mirror,
+            "batch": self.batch,
+            "seed": case.seed,
+            "dtype": case.dtype,
+            "mode": case.mode,
+            "code": self.code_sha256,
+            "kimg": self.kimg,
+            "processes": world,
+        }
+
+    @property
+    def length(self) -> Length:
+        """The run in steps: about 200 log lines, none further apart than 4 kimg."""
+        steps = max(round(self.kimg * KIMG / self.batch), 1)
+        tick = min(self.kimg / TICKS, LONGEST_TICK) * KIMG
+        return Length(
+            steps=steps,
+            tick=max(round(tick / self.batch), 1),
+            snapshot=max(round(self.snapshot_kimg * KIMG / self.batch), 1),
+        )
+
+
+class Watcher(Protocol):
+    """Sees a run as it goes; the command line overrides what it shows."""
+
+    def began(self, step: int, length: Length, complaint: str | None) -> None:
+        """Receive where the run begins, and what is to be said of damaged states."""
+
+    def line(self, line: Mapping[str, Any]) -> None:
+        """Receive a line of the log."""
+
+    def snapshot(self, step: int, readings: list[Reading]) -> None:
+        """Receive the news of a snapshot, with its quality."""
+
+    def went_back(self, phases: list[str], step: int, factor: float) -> None:
+        """Receive the news that losses were no numbers."""
+
+    def progress(self, what: str, done: int, total: int | None) -> None:
+        """Receive how far a pass over images is."""
+
+
+def train(wanted: Wanted, meeting: Meeting, watcher: Watcher) -> Path:
+    """Train to the end, from the newest state if there is one; return the folder.
+
+    Raises UsageError, DataError or UnsupportedError before any work, DivergedError at a bad end.
+    """
+    case = wanted.case
+    device.set_policy(case.dtype if case.dtype == "tf32" else "fp32", case.threads)
+    with joined(meeting, wanted.parts, case.device) as engine:
+        if engine.rank == 0:
+            run_folder.begin(wanted.out, wanted.document(meeting.world), resume=wanted.resume)
+        engine.wait()
+        learner = build_learner(wanted, engine)
+        listener = Recorder(wanted, learner, engine, watcher)
+        feed = Feed(
+            images=wanted.images,
+            batch=wanted.batch,
+            seed=case.seed,
+            mirror=wanted.mirror,
+            conditional=bool(case.options.get("c_dim")),
+            device=torch.device(case.device),
+        )
+        trainer = Trainer(learner, feed, engine, wanted.length, wanted.out, listener)
+        complaint = trainer.resume()
+        listener.begin(trainer)
+        watcher.began(trainer.step, wanted.length, complaint)
+        trainer.run()
+    return wanted.out
+
+
+def build_learner(wanted: Wanted, engine: Engine) -> Learner:
+    """Return the learner; raises for what cannot be trained, saying what would help."""
+    case, spec = wanted.case, wanted.spec
+    if spec.build_learner is None:
+        msg = f"model {spec.name} cannot be trained: its plugin offers no learner"
+        raise UnsupportedError(msg)
+    check_labels(wanted)
+    count = engine.world * engine.parts
+    if wanted.batch % count:
+        msg = (
+            f"--batch {wanted.batch}: not divisible by {engine.world} processes x {engine.parts} "
+            "parts of --accumulate"
+        )
+        raise UsageError(msg)
+    request = LearnRequest(
+        build=BuildRequest(
+            resolution=case.resolution,
+            options=case.options,
+            weights=None if case.weights.path is None else Path(case.weights.path),
+            seed=case.seed,
+            device=case.device,
+        ),
+        settings=wanted.settings,
+        batch=wanted.batch,
+        shard=wanted.batch // count,
+        compiled=case.mode == "compile",
+        autocast={"bf16": "bfloat16"}.get(case.dtype),
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(case.seed)
+        return spec.build_learner(request)
+
+
+def check_labels(wanted: Wanted) -> None:
+    """Raise UsageError where classes are asked for that the images have not."""
+    asked, there = int(wanted.case.options.get("c_dim") or 0), wanted.images.classes
+    if asked and asked != there:
+        words = f"{there} classes" if there else "no labels"
+        msg = f"option c_dim={asked}: the images have {words}; set c_dim={there}"
+        raise UsageError(msg)
+
+
+class Recorder(Listener):
+    """Writes log, pictures and weights in the first process; all processes see the same run."""
+
+    def __init__(self, wanted: Wanted, learner: Learner, engine: Engine, watcher: Watcher) -> None:
+        self.wanted = wanted
+        self.learner = learner
+        self.engine = engine
+        self.watcher = watcher
+        self.log: RunLog | None = None
+        self.rates: list[tuple[int, float]] = []
+
+    def begin(self, trainer: Trainer) -> None:
+        """Take the log up where the state stands."""
+        if self.engine.rank == 0:
+            self.log = RunLog(self.wanted.out, trainer.step)
+
+    def tick(self, tick: Tick) -> None:
+        """Write and show a line."""
+        if self.log is None:
+            return
+        images = tick.steps * self.wanted.batch
+        self.rates = [*self.rates, (images, tick.seconds)][-20:]
+        # The first tick holds what is paid once; from the second on the rate is the run's.
+        told = self.rates[1:] or self.rates
+        per_image = sum(s for _, s in told) / max(sum(i for i, _ in told), 1)
+        left = self.wanted.length.steps * self.wanted.batch - tick.images
+        line = {
+            "step": tick.step,
+            "kimg": tick.images / KIMG,
+            **tick.means,
+            "seconds_per_kimg": tick.seconds / max(images, 1) * KIMG,
+            "images_per_second": images / tick.seconds if tick.seconds else None,
+            "teraflops": tick.operations / tick.seconds / 1e12 if tick.seconds else None,
+            "seconds_left": per_image * left,
+            "peak_bytes": peak_bytes(self.wanted.case.device),
+        }
+        self.log.add(line)
+        self.watcher.line(line)
+
+    def snapshot(self, step: int) -> None:
+        """Draw pictures, measure quality, and keep the weights, the best apart."""
+        if self.engine.rank == 0:
+            generator = self.learner.generator()
+            kimg = step * self.wanted.batch / KIMG
+            with torch.inference_mode():
+                parts = [
+                    generator.synthesize(generator.draw_latents(range(i, i + PICTURE_BATCH)))
+                    for i in range(0, PICTURES, PICTURE_BATCH)
+                ]
+            pixels = to_rgb(to_bytes(torch.cat([part.float() for part in parts])))
+            folder = self.wanted.out / "pictures"
+            folder.mkdir(exist_ok=True)
+            Image.fromarray(tile(pixels)).save(folder / f"{kimg:09.1f}.png")
+            readings = self.quality(generator) if step else []
+            values = {f"quality/{r.metric}": r.value for r in readings if r.value is not None}
+            if values and self.log is not None:
+                self.log.add({"step": step, "kimg": kimg, **values})
+            self.keep(step, readings)
+            self.watcher.snapshot(step, readings)
+        self.engine.wait()
+
+    def quality(self, generator: Any) -> list[Reading]:
+        """Return the quality of the averaged generator now."""
+        wanted = self.wanted
+        if not wanted.samples:
+            return []
+        case = wanted.case
+        probe = QualityProbe(
+            dataset=PreparedDataset(wanted.images),
+            extractor=open_extractor(case.extractor, case.device, plugins=list(wanted.plugins)),
+            samples=wanted.samples,
+            seed=0,
+            batch=PICTURE_BATCH,
+            device=case.device,
+            store=wanted.features,
+            progress=self.watcher.progress,
+        )
+        return list(probe(generator))
+
+    def keep(self, step: int, readings: list[Reading]) -> None:
+        """Write the weights of this snapshot, and those of the best where this is it."""
+        out = self.wanted.out
+        distance = next((r for r in readings if r.metric.startswith(("fid", "fd["))), None)
+        card = {
+            "step": step,
+            "kimg": step * self.wanted.batch / KIMG,
+            "identity": run_folder.identity(self.wanted.document(self.engine.world)),
+            "quality": {r.metric: r.value for r in readings},
+            "quality_how": dict(distance.how) if distance is not None else None,
+        }
+        save_weights(self.learner, out, run_folder.LATEST, card)
+        if distance is None or distance.value is None:
+            return
+        best = out / f"{run_folder.BEST}.json"
+        least = float("inf")
+        if best.is_file():
+            told = json.loads(best.read_text(encoding="utf-8"))
+            least = told["quality"].get(distance.metric, least) if told["step"] < step else least
+        if distance.value < least:
+            save_weights(self.learner, out, run_folder.BEST, card)
+
+    def went_back(self, phases: list[str], step: int, factor: float) -> None:
+        """Cut the log back, and tell."""
+        if self.engine.rank == 0:
+            self.log = RunLog(self.wanted.out, step)
+            self.watcher.went_back(phases, step, factor)
+
+
+def save_weights(learner: Learner, folder: Path, name: str, card: Mapping[str, Any]) -> None:
+    """Write a weights file and its card, each wholly or not at all."""
+    part = folder / f"{name}.part.safetensors"
+    learner.save_weights(part)
+    part.replace(folder / f"{name}.safetensors")
+    write(folder / f"{name}.json", json.dumps(card, indent=1, default=str).encode())
+
+
+def peak_bytes(where: str) -> int | None:
+    """Return the most memory so far: of the device's allocator, or of the process."""
+    return cuda.allocator_peaks().allocated if where == "cuda" else device.host_memory("VmHWM")
