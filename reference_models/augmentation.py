@@ -100,24 +100,24 @@ def inverse_map(chances: Chances, side: int) -> Matrices:
     """Return the 3x3 map from places in the new image to places in the old one, in pixels."""
     u = chances.uniform
     # Blitting: mirror, quarter turns, whole pixels.
-    flip = chances.happens((next(u) * 2).floor(), 0)
+    flip = chances.happens((next(u) * 2).floor(), 0.0)
     inverse = scaling(1 - 2 * flip, torch.ones_like(flip))
-    turns = chances.happens((next(u) * 4).floor(), 0)
+    turns = chances.happens((next(u) * 4).floor(), 0.0)
     inverse = inverse @ rotation(turns * (math.pi / 2))
     reach = PAPER.integer_translation
     moves = [chances_pair(chances, (next(u) * 2 - 1) * reach, (next(u) * 2 - 1) * reach)]
     across, down = (torch.round(move * side) for move in moves[0])
     inverse = inverse @ translation(-across, -down)
     # Geometry: size, turn, stretch, turn, fractions of pixels.
-    size = chances.happens(torch.exp2(next(chances.normal) * PAPER.scale), 1)
+    size = chances.happens(torch.exp2(next(chances.normal) * PAPER.scale), 1.0)
     inverse = inverse @ scaling(1 / size, 1 / size)
     # Two turns of this probability leave an image unturned with probability 1 - p.
     turning = 1 - (1 - chances.p).clamp(min=0).sqrt()
-    angle = chances.happens((next(u) * 2 - 1) * math.pi, 0, turning)
+    angle = chances.happens((next(u) * 2 - 1) * math.pi, 0.0, turning)
     inverse = inverse @ rotation(angle)
-    stretch = chances.happens(torch.exp2(next(chances.normal) * PAPER.anisotropy), 1)
+    stretch = chances.happens(torch.exp2(next(chances.normal) * PAPER.anisotropy), 1.0)
     inverse = inverse @ scaling(1 / stretch, stretch)
-    angle = chances.happens((next(u) * 2 - 1) * math.pi, 0, turning)
+    angle = chances.happens((next(u) * 2 - 1) * math.pi, 0.0, turning)
     inverse = inverse @ rotation(angle)
     shift = PAPER.translation * side
     across, down = chances_pair(chances, next(chances.normal) * shift, next(chances.normal) * shift)
@@ -126,14 +126,14 @@ def inverse_map(chances: Chances, side: int) -> Matrices:
 
 def chances_pair(chances: Chances, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     """Return both values where one augmentation happens, else zeros."""
-    chosen = chances.happens(torch.ones_like(first), 0)
+    chosen = chances.happens(torch.ones_like(first), 0.0)
     return first * chosen, second * chosen
 
 
 def colour_matrices(chances: Chances) -> Matrices:
     """Return the 4x4 map of (red, green, blue, 1) that the image's colours undergo."""
     normal, uniform = chances.normal, chances.uniform
-    level = chances.happens(next(normal) * PAPER.brightness, 0)
+    level = chances.happens(next(normal) * PAPER.brightness, 0.0)
     unit = torch.eye(4, dtype=level.dtype, device=level.device)
     axis = torch.tensor([1.0, 1.0, 1.0, 0.0], dtype=level.dtype, device=level.device) / math.sqrt(
         RGB
@@ -141,14 +141,14 @@ def colour_matrices(chances: Chances) -> Matrices:
     along = axis.outer(axis)
     one = unit[3]
     matrix = unit + level[:, None, None] * (axis * math.sqrt(RGB)).outer(one)
-    contrast = chances.happens(torch.exp2(next(normal) * PAPER.contrast), 1)
+    contrast = chances.happens(torch.exp2(next(normal) * PAPER.contrast), 1.0)
     shrink = torch.ones_like(unit[0]) - one
     matrix = (contrast[:, None] * shrink + one).unsqueeze(2) * matrix
-    flip = chances.happens((next(uniform) * 2).floor(), 0)
+    flip = chances.happens((next(uniform) * 2).floor(), 0.0)
     matrix = (unit - 2 * along * flip[:, None, None]) @ matrix
-    hue = chances.happens((next(uniform) * 2 - 1) * math.pi, 0)
+    hue = chances.happens((next(uniform) * 2 - 1) * math.pi, 0.0)
     matrix = turning_about_grey(hue, unit, axis) @ matrix
-    saturation = chances.happens(torch.exp2(next(normal) * PAPER.saturation), 1)
+    saturation = chances.happens(torch.exp2(next(normal) * PAPER.saturation), 1.0)
     return (along + (unit - along) * saturation[:, None, None]) @ matrix
 
 
@@ -225,15 +225,15 @@ def matrices(rows: list[list[Tensor | float]], like: Tensor) -> Matrices:
 
 def scaling(x: Tensor, y: Tensor) -> Matrices:
     """Return maps that scale the axes."""
-    return matrices([[x, 0, 0], [0, y, 0], [0, 0, 1]], x)
+    return matrices([[x, 0.0, 0.0], [0.0, y, 0.0], [0.0, 0.0, 1.0]], x)
 
 
 def rotation(angle: Tensor) -> Matrices:
     """Return rotations about the centre."""
     sine, cosine = angle.sin(), angle.cos()
-    return matrices([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]], angle)
+    return matrices([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]], angle)
 
 
 def translation(x: Tensor, y: Tensor) -> Matrices:
     """Return translations."""
-    return matrices([[1, 0, x], [0, 1, y], [0, 0, 1]], x)
+    return matrices([[1.0, 0.0, x], [0.0, 1.0, y], [0.0, 0.0, 1.0]], x)
