@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime as dt
+import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
@@ -19,6 +21,7 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]  # torch ex
 from torch.distributed.distributed_c10d import PrefixStore
 
 TIMEOUT = dt.timedelta(minutes=5)
+ORPHANED = 1
 
 
 class Engine:
@@ -26,6 +29,7 @@ class Engine:
 
     def __init__(self, rank: int, world: int, parts: int) -> None:
         self.rank, self.world, self.parts = rank, world, parts
+        self.parent = os.getppid()
 
     @property
     def shards(self) -> list[tuple[int, int]]:
@@ -37,6 +41,14 @@ class Engine:
     def alone(self) -> bool:
         """Whether a shard is the whole batch."""
         return self.world * self.parts == 1
+
+    def stop_when_orphaned(self) -> None:
+        """End this process where the torchrun that started it is gone.
+
+        Another may have taken its place already, and two runs must not write one folder.
+        """
+        if self.world > 1 and os.getppid() != self.parent:
+            sys.exit(ORPHANED)
 
     def summed(self, parameters: Sequence[nn.Parameter]) -> None:
         """Make every gradient the sum over processes.

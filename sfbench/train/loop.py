@@ -121,6 +121,7 @@ class Trainer:
             self.listener.snapshot(0)
         try:
             while self.step < self.length.steps:
+                self.engine.stop_when_orphaned()
                 self.take()
         except KeyboardInterrupt:
             if not self.guard.sick():
