@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
@@ -20,6 +20,7 @@ DISCRIMINATOR_SEED = 1
 IMAGE_CHANNELS = 3
 
 
+@runtime_checkable
 class Start(Protocol):
     """Of the generator: pixels, the seed of its weights, and where it is trained."""
 
@@ -36,6 +37,7 @@ class Start(Protocol):
         """As torch names it."""
 
 
+@runtime_checkable
 class Wanted(Protocol):
     """What is asked of a run."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ Means = Mapping[str, Tensor]
 """Detached tensors, by name, of which the mean over all shards is meant."""
 
 
+@runtime_checkable
 class Shard(Protocol):
     """A part of a batch, every `count`-th row of it: real images, labels, random numbers.
 
