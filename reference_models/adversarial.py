@@ -74,7 +74,6 @@ class AdversarialLearner:
         self.optimizers = {name: self.adam(name) for name in self.learned}
         self.synthesis: Callable[..., Tensor] = self.live.synthesis
         self.score: Callable[..., Tensor] = self.discriminator
-        self.squared_gradient = squared_gradient
         if compiled:
             self.synthesis = torch.compile(self.live.synthesis, dynamic=False)
             self.score = torch.compile(self.discriminator, dynamic=False)
@@ -236,7 +235,6 @@ class AdversarialLearner:
         """Return the discriminator's adversarial loss; it does not move the generator."""
         with torch.no_grad():
             images, labels, w = self.draw(shard, "Dmain")
-        # What is made under no_grad may be an inference result: the loss needs a plain tensor.
         fake = self.scores(images, labels, shard, "Dmain/fake")
         real = self.scores(shard.images, shard.labels, shard, "Dmain/real")
         loss = discriminator_loss(self.config.loss, fake, real)
@@ -295,7 +293,7 @@ class AdversarialLearner:
         def discriminate(x: Tensor) -> Tensor:
             return self.discriminator(self.augmented(x, shard, use), labels)  # type: ignore[no-any-return]  # nn.Module
 
-        return self.squared_gradient(discriminate, images)
+        return squared_gradient(discriminate, images)
 
     def discriminated(self, means: Means) -> None:
         """Remember how sure the discriminator is of real images, which ada goes by."""

@@ -18,7 +18,6 @@ from sfbench.cli.progress import PassProgress, clock
 from sfbench.registry import find_generator, load_plugin, plugin_sources
 from sfbench.run.grid import Request, make_plan
 
-KIMG = 1000
 SNAPSHOTS = 10
 
 

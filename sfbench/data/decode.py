@@ -31,7 +31,7 @@ class RejectedImageError(Exception):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Decoding:
-    """How images are brought to one size: `resolution` None keeps theirs."""
+    """How images are brought to one size, `resolution` pixels a side."""
 
     resolution: int
     crop: Crop = "center"

@@ -60,8 +60,8 @@ def prepare(
     if out.exists():
         msg = f"{out}: exists already; choose another name or remove it first"
         raise DataError(msg)
-    part = out.with_name(out.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
+    # A name of its own: several processes of a run may prepare the same images.
+    part = out.with_name(f"{out.name}.{os.getpid()}.part")
     try:
         part.mkdir(parents=True)
         meta = written(items, part, wanted, source=source, total=total, progress=progress)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sfbench.api.errors import DataError
 from sfbench.data.decode import Decoding
-from sfbench.data.item import Item
+from sfbench.data.item import Item, Reader
 from sfbench.data.prepare import Preparation, Progress, prepare
 from sfbench.data.prepared import PreparedImages, is_prepared
 from sfbench.data.readers import open_reader
@@ -34,23 +34,29 @@ def ready_images(
             raise DataError(msg)
         return found
     source = locate(text)
+    wanted = Preparation(decoding=Decoding(resolution=resolution), most=most)
     if source.kind == "shapes":
         count = min(most or SHAPES_KEPT, COUNT)
+        origin = {"name": "shapes", "kind": "drawn", "definition": DEFINITION}
+        reader = Reader("drawn", count, lambda: drawn(resolution, count))
         folder = kept / f"{DEFINITION}-{resolution}-{count}"
-        if not is_prepared(folder):
-            origin = {"name": "shapes", "kind": "drawn", "definition": DEFINITION}
-            wanted = Preparation(decoding=Decoding(resolution=resolution))
-            scenes = drawn(resolution, count)
-            prepare(scenes, folder, wanted, source=origin, total=count, progress=progress)
-        return PreparedImages(folder)
-    folder = kept / f"{str(source.sha256)[:16]}-{resolution}-{most or 'all'}"
-    if not is_prepared(folder):
+    else:
         reader = open_reader(path)
-        wanted = Preparation(decoding=Decoding(resolution=resolution), most=most)
         origin = {"name": path.name, "kind": reader.kind, "sha256": str(source.sha256)}
-        prepare(
-            reader.items(), folder, wanted, source=origin, total=reader.length, progress=progress
-        )
+        folder = kept / f"{str(source.sha256)[:16]}-{resolution}-{most or 'all'}"
+    if not is_prepared(folder):
+        try:
+            prepare(
+                reader.items(),
+                folder,
+                wanted,
+                source=origin,
+                total=reader.length,
+                progress=progress,
+            )
+        except DataError:
+            if not is_prepared(folder):  # else another process was there first
+                raise
     return PreparedImages(folder)
 
 

@@ -100,6 +100,11 @@ class Trainer:
         """Real images seen."""
         return self.step * self.feed.batch
 
+    @property
+    def last(self) -> bool:
+        """Whether the last step is done; going back undoes it."""
+        return self.step == self.length.steps
+
     def resume(self) -> str | None:
         """Take up the newest state, if there is one; return what is to be said of damaged ones."""
         found = load_state(self.folder)
@@ -110,7 +115,7 @@ class Trainer:
         self.guard.load_state_dict(found.tree["guard"])
         self.sums = {name: (total, count) for name, (total, count) in found.tree["sums"].items()}
         self.learner.scale_rate(self.guard.factor)
-        self.tick_step = self.step
+        self.tick_step, self.tick_began = self.step, time.monotonic()
         return found.complaint
 
     def run(self) -> None:
@@ -139,15 +144,15 @@ class Trainer:
             if value.numel() == 1:
                 total, count = self.sums.get(name, (torch.zeros_like(value), 0))
                 self.sums[name] = (total + value, count + 1)
-        last = self.step == self.length.steps
-        if self.step % self.length.tick == 0 or last:
+        if self.step % self.length.tick == 0 or self.last:
             self.tick()
         due = time.monotonic() - self.saved > self.save_seconds
-        if self.engine.agreed(float(due or last)):
+        if self.engine.agreed(float(due or self.last)):
             self.save()
-        if self.step % self.length.snapshot == 0 or last:
+        if self.step % self.length.snapshot == 0 or self.last:
+            began = time.monotonic()
             self.listener.snapshot(self.step)
-            self.tick_began += time.monotonic() - self.tick_began  # pictures are no training
+            self.tick_began += time.monotonic() - began  # pictures are no training
 
     def updates(self) -> dict[str, Tensor]:
         """Do the phases of this step; return their means."""
@@ -236,7 +241,7 @@ class Trainer:
                 self.guard.bad["weights"] = torch.ones((), dtype=torch.bool)
             else:
                 self.saver.save(self.step, tree)
-                if self.step in {0, self.length.steps}:
+                if self.step == 0 or self.last:
                     self.saver.finish()
         self.engine.wait()
         self.saved = time.monotonic()

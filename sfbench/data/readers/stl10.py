@@ -1,6 +1,6 @@
 """STL-10's binaries: 96x96 images, column by column; training and unlabelled, never the test set.
 
-The official Styleformer trains on both (105,000 images); --only takes one part.
+The official Styleformer trains on both (105,000 images).
 """
 
 from __future__ import annotations
