@@ -13,7 +13,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from reference_models.equalized import leaky_relu
+from reference_models import winograd
+from reference_models.activation import leaky_relu
 from reference_models.resampling import conv2d_down, conv2d_up
 
 Resample = Literal["none", "up", "down"]
@@ -61,7 +62,8 @@ class EqualizedConv2d(nn.Module):
             case "down":
                 y = conv2d_down(x, weight)
             case "none":
-                y = F.conv2d(x, weight, padding=weight.shape[-1] // 2)
+                wide = weight.shape[-1] == 3  # noqa: PLR2004  # or a single pixel
+                y = winograd.convolution(x, weight) if wide else F.conv2d(x, weight)
         if self.bias is None:
             return y * self.gain
         return leaky_relu(

@@ -14,20 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-LEAKY_SLOPE = 0.2
-
-
-def leaky_relu(
-    x: Float[Tensor, "..."], *, gain: float = math.sqrt(2), clamp: float | None = None
-) -> Float[Tensor, "..."]:
-    """Return leaky ReLU (slope 0.2) of `x` times `gain`, limited to plus or minus `clamp`.
-
-    The gain sqrt(2) keeps the variance of a normal input (He et al., arXiv 1502.01852).
-    """
-    y = F.leaky_relu(x, LEAKY_SLOPE)
-    if gain != 1:
-        y = y * gain
-    return y if clamp is None else y.clamp(-clamp, clamp)
+from reference_models.activation import LEAKY_SLOPE, leaky_relu
 
 
 def activated(

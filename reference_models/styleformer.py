@@ -18,8 +18,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from reference_models.activation import leaky_relu
 from reference_models.attention import LINFORMER_TOKENS, attend, project_tokens
-from reference_models.equalized import EqualizedLinear, activated, leaky_relu
+from reference_models.equalized import EqualizedLinear, activated
 from reference_models.modulation import demodulation, scaled_linear
 from reference_models.noise import Noise, layer_noise
 from reference_models.resampling import upsample2d

@@ -14,7 +14,6 @@ from typing import Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from reference_models import winograd
 from reference_models.convolution import EqualizedConv2d
@@ -22,7 +21,7 @@ from reference_models.equalized import EqualizedLinear, activated
 from reference_models.modulation import energy_demodulation
 from reference_models.noise import Noise, layer_noise
 from reference_models.resampling import conv2d_up, upsample2d
-from reference_models.slicing import at_once, by_slices, image_slices
+from reference_models.slicing import by_slices, image_slices
 from reference_models.style_generator import StyleGenerator
 
 START_RESOLUTION = 4
@@ -141,10 +140,10 @@ class ModulatedConv(nn.Module):
         """Return the convolution itself, for slices of `x`."""
         if self.up:
             return lambda some: conv2d_up(some, self.weight)
-        if winograd.pays(x, len(self.weight)):
+        if not torch.is_grad_enabled() and winograd.pays(x, len(self.weight)):
             kernels = winograd.transformed(self.weight)
             return lambda some: winograd.convolve(some, kernels)
-        return lambda some: F.conv2d(some, self.weight, padding=1)
+        return lambda some: winograd.convolution(some, self.weight)
 
 
 class MapToRGB(nn.Module):
@@ -228,7 +227,7 @@ class SynthesisBlock(nn.Module):
         """Return the features and the image so far."""
         if self.first or x is None:
             x = self.const.expand(len(ws), -1, -1, -1)
-        if not at_once(x):
+        if x.device.type == "cpu" and not torch.compiler.is_compiling():
             x = x.contiguous(memory_format=torch.channels_last)
         if self.first:
             x = self.conv1(x, ws[:, 0], noise[0])

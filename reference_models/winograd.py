@@ -3,10 +3,13 @@
 Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (arXiv 1509.09308,
 section 4.1): F(2x2, 3x3), Y = A^T [(G g G^T) ⊙ (B^T d B)] A for tiles d of 4x4 pixels that overlap
 by two. The products over channels are sixteen matrix products, which round less than a direct
-convolution does. Maps are channels last here: tiles are then slices of whole pixels.
+convolution does. Maps are channels last here: tiles are then slices of whole pixels. The derivative
+by the map is a convolution of the same kind, and that by the kernels a product of the same tiles.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -20,12 +23,11 @@ TILES = 512
 
 
 def pays(x: Float[Tensor, "batch inputs height width"], outputs: int) -> bool:
-    """Return whether to convolve so: single precision without a gradient, enough of everything."""
+    """Return whether to convolve so: single precision on a CPU, enough of everything."""
     batch, inputs, height, width = x.shape
     return (
         x.device.type == "cpu"
         and x.dtype == torch.float32
-        and not torch.is_grad_enabled()
         and not torch.compiler.is_compiling()
         and min(inputs, outputs) >= FEWEST_CHANNELS
         and not (height % 2 or width % 2)
@@ -33,15 +35,84 @@ def pays(x: Float[Tensor, "batch inputs height width"], outputs: int) -> bool:
     )
 
 
+def convolution(
+    x: Float[Tensor, "batch inputs height width"], weight: Float[Tensor, "outputs inputs 3 3"]
+) -> Float[Tensor, "batch outputs height width"]:
+    """Return the correlation with zero padding of one pixel; it can be differentiated twice."""
+    if pays(x, len(weight)):
+        y: Tensor = Convolution.apply(x, weight)
+        return y
+    return F.conv2d(x, weight, padding=1)
+
+
+class Convolution(torch.autograd.Function):
+    """Map and kernels -> map."""
+
+    @staticmethod
+    def forward(x: Tensor, weight: Tensor) -> Tensor:
+        """Return the correlation."""
+        return convolve(x, transformed(weight))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        """Keep both for the derivatives."""
+        del output
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Return the gradients of map and kernels, as far as they are asked for."""
+        x, weight = ctx.saved_tensors
+        by_map, by_weight = ctx.needs_input_grad
+        return (
+            Convolution.apply(gradient, turned(weight)) if by_map else None,
+            WeightGradient.apply(x, gradient) if by_weight else None,
+        )
+
+
+class WeightGradient(torch.autograd.Function):
+    """Map and gradient of the convolved map -> gradient of the kernels; bilinear as well."""
+
+    @staticmethod
+    def forward(x: Tensor, gradient: Tensor) -> Tensor:
+        """Return the gradient of the kernels."""
+        return correlate(x, gradient)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        """Keep both for the derivatives."""
+        del output
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, weight: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Return the gradients of both maps: convolutions with what came in."""
+        x, gradient = ctx.saved_tensors
+        by_map, by_gradient = ctx.needs_input_grad
+        return (
+            Convolution.apply(gradient, turned(weight)) if by_map else None,
+            Convolution.apply(x, weight) if by_gradient else None,
+        )
+
+
+def turned(weight: Float[Tensor, "outputs inputs 3 3"]) -> Float[Tensor, "inputs outputs 3 3"]:
+    """Return the kernels that carry a gradient back."""
+    return weight.flip((2, 3)).transpose(0, 1)
+
+
+def corner(like: Tensor) -> Float[Tensor, "16 9"]:
+    """Return G of both axes: taps of a kernel -> the sixteen numbers that stand for it."""
+    one = like.new_tensor([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
+    return torch.einsum("ik,jl->ijkl", one, one).reshape(16, 9)
+
+
 def transformed(
     weight: Float[Tensor, "outputs inputs 3 3"],
 ) -> Float[Tensor, "16 inputs outputs"]:
     """Return G g G^T of every kernel, as the matrices that tiles are multiplied with."""
-    corner = weight.new_tensor([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
-    both = torch.einsum("ik,jl->ijkl", corner, corner).reshape(16, 9)
     outputs, inputs = weight.shape[:2]
     taps = weight.permute(2, 3, 1, 0).reshape(9, inputs * outputs)
-    return (both @ taps).view(16, inputs, outputs)
+    return (corner(weight) @ taps).view(16, inputs, outputs)
 
 
 def convolve(
@@ -49,14 +120,47 @@ def convolve(
 ) -> Float[Tensor, "batch outputs height width"]:
     """Return the correlation with zero padding of one pixel; `kernels` are `transformed` ones."""
     batch, _, height, width = x.shape
-    padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
+    padded = bordered(x)
     y = x.new_empty(batch, height, width, kernels.shape[2])
-    rows = 2 * max(1, TILES // (batch * width // 2))
-    for top in range(0, height, rows):
-        bottom = min(top + rows, height)
+    for top, bottom in bands(x):
         products = torch.bmm(tiles(padded[:, top : bottom + 2]).flatten(1, 3), kernels)
         untile(products, y[:, top:bottom])
     return y.permute(0, 3, 1, 2)
+
+
+def correlate(
+    x: Float[Tensor, "batch inputs height width"],
+    gradient: Float[Tensor, "batch outputs height width"],
+) -> Float[Tensor, "outputs inputs 3 3"]:
+    """Return the gradient of the kernels: G^T [sum over tiles of (B^T d B) (A g A^T)] G."""
+    inputs, outputs = x.shape[1], gradient.shape[1]
+    padded = bordered(x)
+    g = gradient.permute(0, 2, 3, 1)
+    total = x.new_zeros(16, inputs, outputs)
+    for top, bottom in bands(x):
+        d = tiles(padded[:, top : bottom + 2]).flatten(1, 3)
+        total.baddbmm_(d.transpose(1, 2), spread(g[:, top:bottom]).flatten(1, 3))
+    taps = corner(x).T @ total.view(16, -1)
+    return taps.view(3, 3, inputs, outputs).permute(3, 2, 0, 1)
+
+
+def bordered(
+    x: Float[Tensor, "batch channels height width"],
+) -> Float[Tensor, "batch height_and_2 width_and_2 channels"]:
+    """Return the map, channels last, with a border of zeros (F.pad writes everything twice)."""
+    batch, channels, height, width = x.shape
+    whole = x.new_empty(batch, height + 2, width + 2, channels)
+    for edge in (whole[:, 0], whole[:, -1], whole[:, :, 0], whole[:, :, -1]):
+        edge.zero_()
+    whole[:, 1:-1, 1:-1] = x.permute(0, 2, 3, 1)
+    return whole
+
+
+def bands(x: Float[Tensor, "batch channels height width"]) -> list[tuple[int, int]]:
+    """Return the rows to work on at once: first, and one beyond the last."""
+    batch, _, height, width = x.shape
+    rows = 2 * max(1, TILES // (batch * width // 2))
+    return [(top, min(top + rows, height)) for top in range(0, height, rows)]
 
 
 def tiles(
@@ -91,3 +195,23 @@ def untile(
     for row, part in enumerate((even, odd)):
         torch.add(part[0], part[1], out=y[:, row::2, 0::2]).add_(part[2])
         torch.sub(part[1], part[2], out=y[:, row::2, 1::2]).sub_(part[3])
+
+
+def spread(
+    g: Float[Tensor, "batch rows columns channels"],
+) -> Float[Tensor, "16 batch down across channels"]:
+    """Return A g A^T of the 2x2 tiles: along each axis g0, g0 + g1, g0 - g1, -g1."""
+    batch, rows, columns, channels = g.shape
+    half = g.new_empty(4, batch, rows // 2, columns, channels)
+    sums(g[:, 0::2], g[:, 1::2], half)
+    whole = g.new_empty(4, 4, batch, rows // 2, columns // 2, channels)
+    sums(half[:, :, :, 0::2], half[:, :, :, 1::2], whole.transpose(0, 1))
+    return whole.flatten(0, 1)
+
+
+def sums(first: Tensor, second: Tensor, out: Tensor) -> None:
+    """Write A g along one axis."""
+    out[0].copy_(first)
+    torch.add(first, second, out=out[1])
+    torch.sub(first, second, out=out[2])
+    torch.neg(second, out=out[3])

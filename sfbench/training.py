@@ -244,7 +244,7 @@ class Recorder(Listener):
             folder = self.wanted.out / "pictures"
             folder.mkdir(exist_ok=True)
             Image.fromarray(tile(pixels)).save(folder / f"{kimg:09.1f}.png")
-            readings = self.quality(generator) if step else []
+            readings = self.quality(generator)
             values = {f"quality/{r.metric}": r.value for r in readings if r.value is not None}
             if values and self.log is not None:
                 self.log.add({"step": step, "kimg": kimg, **values})

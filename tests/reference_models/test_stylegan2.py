@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-from reference_models import winograd
 from reference_models.discriminator import Discriminator, DiscriminatorConfig
 from reference_models.equalized import initialise
 from reference_models.styleformer_c import StyleformerC, StyleformerCConfig
@@ -94,24 +93,6 @@ def test_styleformer_c_takes_one_noise_tensor_a_layer() -> None:
     z = torch.randn(1, 16, generator=torch.Generator().manual_seed(2))
     quiet = [torch.zeros_like(layer) for layer in noise]
     torch.testing.assert_close(model.eval()(z, noise=quiet), model(z, noise="none"))
-
-
-def test_a_convolution_by_tiles_equals_the_direct_one() -> None:
-    source = torch.Generator().manual_seed(0)
-    weight = torch.randn(130, 128, 3, 3, generator=source)
-    for shape in ((1, 128, 64, 64), (8, 128, 16, 16), (3, 128, 34, 62)):
-        x = torch.randn(shape, generator=source)
-        with torch.inference_mode():
-            assert winograd.pays(x, len(weight))
-            found = winograd.convolve(x, winograd.transformed(weight))
-            exact = torch.nn.functional.conv2d(x.double(), weight.double(), padding=1)
-            scale = exact.abs().max()
-            assert ((found - exact).abs().max() / scale).item() < 2e-6
-    with torch.inference_mode():
-        assert not winograd.pays(torch.zeros(1, 128, 65, 64), 128)
-        assert not winograd.pays(torch.zeros(1, 64, 64, 64), 128)
-        assert not winograd.pays(torch.zeros(1, 128, 64, 64, dtype=torch.bfloat16), 128)
-    assert not winograd.pays(torch.zeros(1, 128, 64, 64), 128)
 
 
 @pytest.mark.parametrize("image_path", ["skip", "resnet", "orig"])

@@ -31,7 +31,8 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from reference_models import equalized, official, resampling
+from reference_models import official, resampling
+from reference_models.activation import LEAKY_SLOPE, leaky_relu
 from reference_models.adversarial import AdversarialLearner
 from reference_models.adversarial_config import AdversarialConfig
 from reference_models.discriminator import Discriminator
@@ -353,7 +354,7 @@ def activated(x: Tensor, case: str) -> Tensor:
     """Return the activation that a case such as `lrelu_a0.1_g2_c0.5` names: slope, gain, clamp."""
     name, *settings = case.split("_")
     values = {setting[0]: float(setting[1:]) for setting in settings}
-    slope = values.get("a", equalized.LEAKY_SLOPE)
+    slope = values.get("a", LEAKY_SLOPE)
     function = {
         "linear": lambda x: x,
         "relu": F.relu,
@@ -367,8 +368,8 @@ def activated(x: Tensor, case: str) -> Tensor:
     }[name]
     gain = values.get("g", math.sqrt(2) if name in {"relu", "lrelu", "swish"} else 1.0)
     clamp = values.get("c")
-    if name == "lrelu" and slope == equalized.LEAKY_SLOPE:
-        return equalized.leaky_relu(x, gain=gain, clamp=clamp)
+    if name == "lrelu" and slope == LEAKY_SLOPE:
+        return leaky_relu(x, gain=gain, clamp=clamp)
     y = function(x) * gain
     return y if clamp is None else y.clamp(-clamp, clamp)
 
