@@ -169,8 +169,7 @@ class Discriminator(nn.Module):
     ) -> Float[Tensor, "batch 1"]:
         """Return the logits; above 0 means real."""
         x: Tensor | None = None
-        # Filters and convolutions of such maps are the faster ones on a CPU and on tensor cores.
-        remaining: Tensor | None = image.contiguous(memory_format=torch.channels_last)
+        remaining: Tensor | None = image
         for resolution in self.resolutions:
             x, remaining = self.get_submodule(f"b{resolution}")(x, remaining)
         y = self.b4(x, remaining)

@@ -1,4 +1,4 @@
-"""Published Styleformer architectures by name, each with the evidence for its sizes. No torch here."""
+"""Architectures by name, each with the evidence for its sizes. No torch here."""
 
 from __future__ import annotations
 
@@ -65,6 +65,15 @@ PRESETS = (
         source="defaults of the official training program",
     ),
     StyleformerPreset(
+        name="nano",
+        resolution=32,
+        widths=(64, 64, 32),
+        layers=(1, 1, 1),
+        evidence="extrapolated",
+        source="small enough to train on a CPU; weights of it are shipped",
+        dataset="shapes",
+    ),
+    StyleformerPreset(
         name="stl10-medium",
         resolution=48,
         widths=(1024, 256, 64),
@@ -95,6 +104,10 @@ PRESETS = (
         dataset="LSUN Church",
     ),
 )
+
+
+STYLEGAN2_CHANNELS = {"published": (32768, 512), "nano": (1024, 64)}
+"""Of StyleGAN2: channels are the first over the resolution, and at most the second."""
 
 
 def preset(name: str) -> StyleformerPreset:

@@ -52,6 +52,7 @@ NANO: Values = {
     "gamma": 0.1,
     "rate": 0.003,
     "ema_kimg": 5.0,
+    "ema_ramp": 0.1,
     "mixing": 0.0,
     "path_length": 0.0,
     "augment": "none",
@@ -101,7 +102,6 @@ def nano(model: str, resolution: int, **options: Any) -> TrainingPreset:
     )
 
 
-SMALL_STYLEFORMER = {"widths": (64, 64, 32), "layers": (1, 1, 1), "minimum_heads": 2}
 TRAINING_PRESETS = (
     stylegan2(
         "paper256", 256, 64, 25000.0, channel_base=16384, mapping_layers=8, gamma=1.0,
@@ -175,11 +175,11 @@ TRAINING_PRESETS = (
         options={"preset": "readme-example"},
         settings=TEN_MINUTES,
     ),
-    nano("styleformer", 16, widths=(64, 32), layers=(1, 1), minimum_heads=2),
-    nano("styleformer", 32, **SMALL_STYLEFORMER),
-    nano("styleformer-linformer", 32, **SMALL_STYLEFORMER),
+    nano("styleformer", 16, widths=(64, 32), layers=(1, 1)),
+    nano("styleformer", 32, preset="nano"),
+    nano("styleformer-linformer", 32, preset="nano"),
     nano("styleformer-c", 32, split=16, widths=(64, 64), layers=(1, 1), channel_base=1024),
     nano("stylegan2", 16, channel_base=512, channel_max=64),
-    nano("stylegan2", 32, channel_base=1024, channel_max=64),
+    nano("stylegan2", 32, preset="nano"),
 )  # fmt: skip
 """Every preset; a name belongs to a model."""

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from reference_models.adversarial_config import AdversarialConfig
+from reference_models.presets import STYLEGAN2_CHANNELS
 from reference_models.training_presets import TRAINING_PRESETS
 from sfbench.api import (
     BuildRequest,
@@ -23,8 +24,15 @@ from sfbench.api import (
 OPTIONS = (
     Option(name="c_dim", kind="int", default=0, help="number of classes (0: unconditional)"),
     Option(name="mapping_layers", kind="int", default=2, help="layers of the mapping network"),
-    Option(name="channel_base", kind="int", default=32768, help="channels = base / resolution"),
-    Option(name="channel_max", kind="int", default=512, help="most channels at any resolution"),
+    Option(
+        name="preset",
+        kind="str",
+        default="published",
+        choices=tuple(STYLEGAN2_CHANNELS),
+        help="channels as published, or few enough to train on a CPU",
+    ),
+    Option(name="channel_base", kind="int", help="channels = base / resolution [the preset's]"),
+    Option(name="channel_max", kind="int", help="most channels at a resolution [the preset's]"),
     Option(
         name="image_path",
         kind="str",
