@@ -47,6 +47,7 @@ class Case:
     """One cell of the grid: everything that decides what is measured.
 
     Where `batch_rule` is not "fixed", `batch` is found by measuring, and takes no part in the key.
+    `train_kimg`: what to train before, where there are no weights; no trial sees such a case.
     """
 
     model: str
@@ -65,6 +66,7 @@ class Case:
     samples: int
     seed: int
     threads: int
+    train_kimg: float | None = None
 
     def inputs(self) -> dict[str, Any]:
         """Return the canonical inputs: equal inputs mean the same measurement."""
@@ -87,6 +89,8 @@ class Case:
         inputs = self.inputs()
         if self.batch_rule != "fixed":
             inputs["batch"] = None
+        if self.train_kimg is not None:
+            inputs["train_kimg"] = self.train_kimg
         return digest(inputs)
 
     def title(self) -> str:

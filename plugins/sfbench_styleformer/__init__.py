@@ -173,25 +173,9 @@ def sfbench_generators() -> list[GeneratorSpec]:
 
 @hookimpl
 def sfbench_checkpoints() -> list[CheckpointCard]:
-    """Return the cards of the published weights."""
-    return [
-        CheckpointCard(
-            name=card["name"],
-            model=card["model"],
-            resolution=card["resolution"],
-            dataset=card["dataset"],
-            location=card["location"],
-            source=card["source"],
-            file=Path(card["file"]) if "file" in card else None,
-            size=card.get("size"),
-            sha256=card.get("sha256"),
-            published=card["published"],
-            options=card["options"],
-            details=card["training"],
-        )
-        for card in read_cards()
-        if card["model"].startswith("styleformer")
-    ]
+    """Return the cards of published and shipped weights."""
+    models = ("styleformer", "styleformer-linformer", "styleformer-c")
+    return [CheckpointCard(**card) for card in read_cards(models)]
 
 
 @hookimpl

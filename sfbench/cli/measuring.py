@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sfbench import device
-from sfbench.api.errors import UsageError
+from sfbench.api.errors import SfbenchError, UsageError
 from sfbench.catalogue import Catalogue
-from sfbench.cli import defaults, reporting
+from sfbench.cli import defaults, reporting, train_first
 from sfbench.cli.exits import Exit
 from sfbench.cli.progress import ProgressLines
 from sfbench.plan import Plan
@@ -64,17 +64,26 @@ def run(asked: Sequence[Request], settings: Settings) -> Exit:
     done = carried_out(asked, settings)
     if done is None:
         return Exit.INTERRUPTED
-    records, catalogue = done
-    show(records, settings)
-    code = exit_code(records)
+    show(done.records, settings)
+    code = exit_code(done.records)
+    if done.untrained:
+        code = Exit.SOME_FAILED if done.records else Exit.NOTHING_MEASURED
+    catalogue = done.catalogue
     wanted = any(e.problem and e.origin == "--plugin" for e in catalogue.plugins)
     return Exit.PLUGIN if code == Exit.OK and wanted else code
 
 
-def carried_out(
-    asked: Sequence[Request], settings: Settings
-) -> tuple[list[Record], Catalogue] | None:
-    """Measure what is missing and return all records of the plan; None when interrupted."""
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """All records of a plan; `untrained`: what could not be trained, and so was not measured."""
+
+    records: list[Record]
+    catalogue: Catalogue
+    untrained: list[SfbenchError]
+
+
+def carried_out(asked: Sequence[Request], settings: Settings) -> Done | None:
+    """Train and measure what is missing; None when interrupted."""
     catalogue = defaults.catalogue(settings.plugins, settings.disabled)
     plan = make_plan(
         asked,
@@ -87,6 +96,15 @@ def carried_out(
     store.prepare()
     announce_broken(catalogue)
     announce(plan)
+    try:
+        plan, untrained = train_first.with_weights(
+            plan, catalogue, settings.store, settings.plugins, settings.disabled
+        )
+    except KeyboardInterrupt:
+        print(f"interrupted: what was trained is kept in {settings.store}", file=sys.stderr)
+        return None
+    for failure in untrained:
+        print(f"error: {failure}", file=sys.stderr)
     environment = defaults.measuring_environment()
     machine = device.machine_class() | {"environment": environment}
     trials = pending_trials(plan, catalogue, store, machine)
@@ -109,7 +127,7 @@ def carried_out(
         listener.clear()
         print(f"interrupted: finished trials are kept in {store.runs}", file=sys.stderr)
         return None
-    return records, catalogue
+    return Done(records=records, catalogue=catalogue, untrained=untrained)
 
 
 def announce_broken(catalogue: Catalogue) -> None:

@@ -33,7 +33,7 @@ def show(request: Request, settings: Settings, figure: Path | None) -> Exit:
         return Exit.INTERRUPTED
     from sfbench.report import scaling_table
 
-    records, catalogue = done
+    records, catalogue = done.records, done.catalogue
     models = request.model.split(",")
     curves = [
         scaling_table.curve(name, [r for r in records if r.case["model"] == name])

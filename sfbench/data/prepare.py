@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from sfbench.api.errors import DataError
 from sfbench.data.decode import Decoding, RejectedImageError
 from sfbench.data.item import Item
-from sfbench.data.prepared import FORMAT, IMAGES, LABELS, META, content_sha256
+from sfbench.data.prepared import content_sha256
+from sfbench.data.prepared_folder import FORMAT, IMAGES, LABELS, META
 
 Progress = Callable[[str, int, int | None], None]
 HEADER_BYTES = 128

@@ -1,9 +1,4 @@
-"""Prepared images: a folder with one array of bytes, mapped into memory, and what it was made of.
-
-images.npy   uint8 [N, channels, side, side]
-labels.npy   int64 [N], where the images have classes
-meta.json    source, crop, filter, digest of the pixels, what was rejected and why
-"""
+"""Prepared images, mapped into memory, and the dataset they are."""
 
 from __future__ import annotations
 
@@ -19,9 +14,8 @@ from numpy.typing import NDArray
 
 from sfbench.api.errors import DataError
 from sfbench.api.protocols import Picture
+from sfbench.data.prepared_folder import IMAGES, LABELS, read_meta
 
-IMAGES, LABELS, META = "images.npy", "labels.npy", "meta.json"
-FORMAT = 1
 NDIM = 4
 
 
@@ -101,27 +95,6 @@ class PreparedDataset:
         """Return class numbers, or None where there are none."""
         found = self.images.labels
         return [int(found[index]) for index in indices] if len(found) else None
-
-
-def is_prepared(path: Path) -> bool:
-    """Return whether the path is a folder of prepared images."""
-    return (path / META).is_file() and (path / IMAGES).is_file()
-
-
-def read_meta(folder: Path) -> Mapping[str, Any]:
-    """Return what a prepared folder says of itself."""
-    try:
-        meta = json.loads((folder / META).read_text(encoding="utf-8"))
-        found = meta["format"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        msg = (
-            f"{folder}: not a folder of prepared images ({error}); make one with sfbench data build"
-        )
-        raise DataError(msg) from None
-    if found != FORMAT:
-        msg = f"{folder}: format {found}; this version reads {FORMAT}: build it again"
-        raise DataError(msg)
-    return meta  # type: ignore[no-any-return]  # json
 
 
 def content_sha256(pixels: NDArray[np.uint8], labels: NDArray[np.int64] | None) -> str:

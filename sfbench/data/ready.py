@@ -9,7 +9,8 @@ from sfbench.api.errors import DataError
 from sfbench.data.decode import Decoding
 from sfbench.data.item import Item, Reader
 from sfbench.data.prepare import Preparation, Progress, prepare
-from sfbench.data.prepared import PreparedImages, is_prepared
+from sfbench.data.prepared import PreparedImages
+from sfbench.data.prepared_folder import is_prepared
 from sfbench.data.readers import open_reader
 from sfbench.data.shapes import COUNT, DEFINITION, ShapesDataset
 from sfbench.data.sources import locate

@@ -6,8 +6,9 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sfbench.api.errors import UsageError
+from sfbench.api.errors import DataError, UsageError
 from sfbench.api.images import ImageCollection
+from sfbench.data.prepared_folder import is_prepared, read_meta
 from sfbench.plan import Source
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ def locate(text: str, flag: str = "--data") -> Source:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         return Source(kind="array", path=str(path.resolve()), sha256=digest)
+    if is_prepared(path):
+        return Source(kind="prepared", path=str(path.resolve()), sha256=read_meta(path)["sha256"])
     collection = ImageCollection(path)
     return Source(kind="files", path=str(path.resolve()), sha256=collection.sha256())
 
@@ -47,6 +50,14 @@ def open_dataset(source: Source, resolution: int | None) -> Dataset:
             raise UsageError(msg)
         return ShapesDataset(resolution)
     from sfbench.data.files import ArrayDataset, FileDataset  # torch comes with it
+    from sfbench.data.prepared import PreparedDataset, PreparedImages
+
+    if source.kind == "prepared":
+        images = PreparedImages(Path(str(source.path)))
+        if resolution not in {None, images.resolution}:
+            msg = f"{source.path}: prepared at {images.resolution} px, not {resolution}"
+            raise DataError(msg)
+        return PreparedDataset(images)
 
     if source.kind == "array":
         return ArrayDataset(Path(str(source.path)), str(source.sha256))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sfbench import device
-from sfbench.api.errors import PluginError, SfbenchError, UsageError
+from sfbench.api.errors import PluginError, SfbenchError, UsageError, WeightsError
 from sfbench.api.images import ImageCollection
 from sfbench.catalogue import Catalogue, Model
 from sfbench.data import sources
@@ -62,6 +62,7 @@ class Request:
     samples: int | None = None
     seed: int = 0
     threads: int | None = None
+    train_kimg: float | None = None
 
 
 REQUEST_FIELDS = tuple(field.name for field in dataclasses.fields(Request))
@@ -104,6 +105,11 @@ def request_from(path: Path, table: Mapping[str, Any]) -> Request:
                 )
                 raise UsageError(msg)
             values[name] = tuple(f"{key}={flag_text(one)}" for key, one in value.items())
+        elif name == "train_kimg":
+            if type(value) not in {int, float}:
+                msg = f"--suite {path}: {name} = {value!r}; expected a number"
+                raise UsageError(msg)
+            values[name] = float(value)
         elif name in {"samples", "seed", "threads"}:
             if type(value) is not int:
                 msg = f"--suite {path}: {name} = {value!r}; expected a whole number"
@@ -236,6 +242,7 @@ class Grid:
                     samples=samples,
                     seed=request.seed,
                     threads=threads,
+                    train_kimg=request.train_kimg if found.kind == "random" else None,
                 )
 
     def words(self, flag: str, text: str, known: Sequence[str]) -> list[Any]:
@@ -269,6 +276,13 @@ class Grid:
             msg = f"--seed {self.request.seed}: expected at most {LARGEST_SEED}"
             self.complaints.append(UsageError(msg))
         least = (("samples", 2), ("seed", 0), ("threads", 1))
+        kimg = self.request.train_kimg
+        if kimg is not None and not kimg > 0:
+            msg = f"--train-kimg {kimg:g}: expected thousand images, above 0"
+            self.complaints.append(UsageError(msg))
+        if kimg is not None and "quality" not in self.request.measure.split(","):
+            msg = "--train-kimg: training is for quality; add it to --measure, or leave this out"
+            self.complaints.append(UsageError(msg))
         for name, smallest in least:
             value = getattr(self.request, name)
             if value is not None and value < smallest:
@@ -351,5 +365,11 @@ class Grid:
             fits = all(options.get(name) == value for name, value in card["options"].items())
             if same and fits and file and Path(file).is_file():
                 digest = file_sha256(Path(file))
+                if card["sha256"] not in {None, digest}:
+                    msg = (
+                        f"{file}: damaged (sha256 {digest[:12]}..., expected "
+                        f"{card['sha256'][:12]}...); install sfbench again, or --weights random"
+                    )
+                    raise WeightsError(msg)
                 return Source(kind="shipped", path=file, sha256=digest)
         return Source(kind="random")

@@ -44,6 +44,9 @@ def run_command(
     weights: Annotated[
         str, typer.Option(help="auto, random, FILE, or MODEL=FILE[,MODEL=FILE].")
     ] = "auto",
+    train_kimg: Annotated[
+        float | None, typer.Option(help="Train what has no weights, so many thousand images.")
+    ] = None,
     samples: Annotated[
         int | None, typer.Option(help="Images for quality [CPU 128; GPU 50000, 1024 of shapes].")
     ] = None,
@@ -81,6 +84,7 @@ def run_command(
         samples=samples,
         seed=seed,
         threads=threads,
+        train_kimg=train_kimg,
     )
     requests = measuring.requests(flags, suite)
     settings = measuring.Settings(

@@ -1,0 +1,107 @@
+"""Behind `sfbench run --train-kimg`: what has no weights is trained, each model in a fresh process."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sfbench.api.errors import SfbenchError
+from sfbench.catalogue import Catalogue
+from sfbench.cli.exits import Exit
+from sfbench.plan import Case, Plan, Source
+from sfbench.quality.weights import file_sha256
+from sfbench.records import digest
+from sfbench.run.grid import weights_of_run
+
+TRAINED_BY = ("model", "resolution", "device", "seed")
+"""What of a case decides its training, beside options, data and length."""
+
+
+class TrainingFailedError(SfbenchError):
+    """A training run ended without weights."""
+
+
+def with_weights(
+    plan: Plan, catalogue: Catalogue, store: Path, plugins: Sequence[str], disabled: Sequence[str]
+) -> tuple[Plan, list[SfbenchError]]:
+    """Return the plan with trained weights in the place of random ones, and what failed.
+
+    Runs lie in the folder `training` of the store, named by what decides them: the same command
+    again finds them, and goes on with one that was interrupted. Cases whose training failed are
+    left out. Raises KeyboardInterrupt when interrupted; the run is kept.
+    """
+    found: dict[Path, Source | SfbenchError] = {}
+    cases = []
+    for case in plan.cases:
+        if case.train_kimg is None:
+            cases.append(case)
+            continue
+        folder = store / "training" / training_key(case)
+        if folder not in found:
+            try:
+                found[folder] = trained(case, catalogue, folder, plugins, disabled)
+            except SfbenchError as error:
+                found[folder] = error
+        weights = found[folder]
+        if isinstance(weights, Source):
+            cases.append(dataclasses.replace(case, weights=weights, train_kimg=None))
+    failures = [one for one in found.values() if isinstance(one, SfbenchError)]
+    return dataclasses.replace(plan, cases=tuple(cases)), failures
+
+
+def training_key(case: Case) -> str:
+    """Return a name for the training that a case needs."""
+    inputs = case.inputs()
+    decides = {name: inputs[name] for name in (*TRAINED_BY, "options", "data")}
+    return f"{case.model}-{case.resolution}-{digest(decides | {'kimg': case.train_kimg})[:12]}"
+
+
+def trained(
+    case: Case,
+    catalogue: Catalogue,
+    folder: Path,
+    plugins: Sequence[str],
+    disabled: Sequence[str],
+) -> Source:
+    """Train, or go on with what was begun; return the weights of the last step."""
+    arguments = [
+        "--model", case.model, "--res", str(case.resolution), "--kimg", f"{case.train_kimg:g}",
+        "--data", case.data.path or case.data.kind, "--seed", str(case.seed),
+        "--device", case.device, "--threads", str(case.threads), "--metrics", "0",
+        "--out", str(folder), "--resume",
+    ]  # fmt: skip
+    preset = preset_of(case, catalogue)
+    arguments += ["--preset", preset] if preset else []
+    for name, value in case.options.items():
+        arguments += ["--option", f"{name}={flag_text(value)}"] if value is not None else []
+    for flag, names in (("--plugin", plugins), ("--no-plugin", disabled)):
+        for name in names:
+            arguments += [flag, name]
+    command = [sys.executable, "-m", "sfbench", "train", *arguments]
+    code = subprocess.run(command, check=False, stdout=sys.stderr).returncode  # noqa: S603  # this program
+    if code == Exit.INTERRUPTED:
+        raise KeyboardInterrupt
+    if code != Exit.OK:
+        msg = f"{case.title()}: training ended with exit code {code}; see above ({folder})"
+        raise TrainingFailedError(msg)
+    path = weights_of_run(folder)
+    return Source(kind="file", path=str(path.resolve()), sha256=file_sha256(path))
+
+
+def preset_of(case: Case, catalogue: Catalogue) -> str | None:
+    """Return the way to train that has the name of the case's sizes; None: default settings."""
+    named = case.options.get("preset")
+    presets: Sequence[Mapping[str, Any]] = catalogue.model(case.model).presets
+    same = (p for p in presets if p["name"] == named and p["resolution"] == case.resolution)
+    return next((str(preset["name"]) for preset in same), None)
+
+
+def flag_text(value: Any) -> str:
+    """Return an option's value as a flag would give it."""
+    if isinstance(value, tuple | list):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
