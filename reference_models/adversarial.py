@@ -72,11 +72,18 @@ class AdversarialLearner:
             "discriminator": thawed(discriminator, config.freeze_d),
         }
         self.optimizers = {name: self.adam(name) for name in self.learned}
-        self.synthesis: Callable[..., Tensor] = self.live.synthesis
-        self.score: Callable[..., Tensor] = self.discriminator
+        self.plain: dict[str, Callable[..., Any]] = {
+            "synthesis": self.live.synthesis,
+            "seen": self.seen,
+            "slopes": self.slopes,
+            "walks": self.walks,
+        }
+        self.run = self.plain
+        self.compiled = {
+            name: torch.compile(function, dynamic=False) for name, function in self.plain.items()
+        }
         if compiled:
-            self.synthesis = torch.compile(self.live.synthesis, dynamic=False)
-            self.score = torch.compile(self.discriminator, dynamic=False)
+            self.run = self.compiled
 
     def lazy_ratio(self, name: str) -> float:
         """Return what rate and decays are corrected by where a penalty adds a step now and then."""
@@ -166,12 +173,14 @@ class AdversarialLearner:
         half = len(shard.images) // 2
         ws, w, noise, _ = self.styles(shard, "Greg", half)
         directions = shard.normal("Greg/directions", *shard.images.shape[1:])[:half]
+        lengths: Tensor = self.run["walks"](ws, noise, directions)
+        return lengths, w
+
+    def walks(self, ws: Tensor, noise: list[Tensor], directions: Tensor) -> Tensor:
+        """Return the path lengths of images."""
         # No fused attention can be differentiated twice.
         with sdpa_kernel(SDPBackend.MATH):
-            lengths = path_lengths(
-                lambda styles: self.live.synthesis(styles, noise), ws, directions
-            )
-        return lengths, w
+            return path_lengths(lambda styles: self.live.synthesis(styles, noise), ws, directions)
 
     def generated(self, means: Means) -> None:
         """Move the running mean of the styles."""
@@ -208,7 +217,7 @@ class AdversarialLearner:
         """Return generated images, their labels, and the mean style."""
         with self.autocast():
             ws, w, noise, labels = self.styles(shard, use)
-            return widened(self.synthesis(ws, noise)), labels, widened(w)
+            return widened(self.run["synthesis"](ws, noise)), labels, widened(w)
 
     # The discriminator.
 
@@ -217,19 +226,29 @@ class AdversarialLearner:
     ) -> Float[Tensor, "batch 1"]:
         """Return the discriminator's logits of augmented images."""
         with self.autocast():
-            return widened(self.score(self.augmented(images, shard, use), labels))
+            return widened(self.run["seen"](images, labels, self.chances(shard, use)))
 
-    def augmented(self, images: Tensor, shard: Shard, use: str) -> Tensor:
-        """Return the images as the discriminator sees them."""
+    def chances(self, shard: Shard, use: str) -> tuple[Tensor, ...]:
+        """Return the random numbers of the augmentation, and p where it has one."""
         match self.config.augment:
             case "ada":
                 uniforms = shard.uniform(f"{use}/chances", UNIFORMS)
-                normals = shard.normal(f"{use}/sizes", NORMALS)
-                return adaptive_augment(images, uniforms, normals, self.p)
+                return uniforms, shard.normal(f"{use}/sizes", NORMALS), self.p
             case "diffaugment":
-                return diff_augment(images, shard.uniform(f"{use}/chances", DIFF_UNIFORMS))
+                return (shard.uniform(f"{use}/chances", DIFF_UNIFORMS),)
             case "none":
-                return images
+                return ()
+
+    def seen(
+        self, images: Tensor, labels: Tensor | None, chances: tuple[Tensor, ...]
+    ) -> Float[Tensor, "batch 1"]:
+        """Return the logits of images as the augmentation shows them to the discriminator."""
+        match self.config.augment:
+            case "ada":
+                images = adaptive_augment(images, *chances)
+            case "diffaugment":
+                images = diff_augment(images, *chances)
+        return self.discriminator(images, labels)  # type: ignore[no-any-return]  # nn.Module
 
     def discriminator_losses(self, shard: Shard, _means: Means) -> Losses:
         """Return the discriminator's adversarial loss; it does not move the generator."""
@@ -289,11 +308,14 @@ class AdversarialLearner:
         self, images: Tensor, labels: Tensor | None, shard: Shard, use: str
     ) -> tuple[Float[Tensor, " batch"], Float[Tensor, "batch 1"]]:
         """Return squared gradients by the images before they are augmented, and the logits."""
+        squares, logits = self.run["slopes"](images, labels, self.chances(shard, use))
+        return squares, logits
 
-        def discriminate(x: Tensor) -> Tensor:
-            return self.discriminator(self.augmented(x, shard, use), labels)  # type: ignore[no-any-return]  # nn.Module
-
-        return squared_gradient(discriminate, images)
+    def slopes(
+        self, images: Tensor, labels: Tensor | None, chances: tuple[Tensor, ...]
+    ) -> tuple[Float[Tensor, " batch"], Float[Tensor, "batch 1"]]:
+        """Return squared gradients and logits, in single precision."""
+        return squared_gradient(lambda x: self.seen(x, labels, chances), images)
 
     def discriminated(self, means: Means) -> None:
         """Remember how sure the discriminator is of real images, which ada goes by."""

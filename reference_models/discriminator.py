@@ -111,7 +111,10 @@ class DiscriminatorBlock(nn.Module):
 
 
 class DiscriminatorEpilogue(nn.Module):
-    """Minibatch deviation, convolution and two fully connected layers on the last map."""
+    """Minibatch deviation, convolution and two fully connected layers on the last map.
+
+    Where autocast makes other layers cheaper, these keep the precision of their weights.
+    """
 
     def __init__(self, config: DiscriminatorConfig, *, label_features: int) -> None:
         super().__init__()
@@ -134,11 +137,14 @@ class DiscriminatorEpilogue(nn.Module):
         self, x: Float[Tensor, "batch channels height width"], image: Tensor | None
     ) -> Float[Tensor, "batch outputs"]:
         """Return the logit, or the features that a label's embedding is compared with."""
-        if self.config.architecture == "skip":
-            x = x + self.fromrgb(image)
-        if self.config.deviation_channels:
-            x = minibatch_deviation(x, self.config.deviation_group, self.config.deviation_channels)
-        return self.out(self.fc(self.conv(x).flatten(1)))  # type: ignore[no-any-return]  # nn.Module
+        with torch.autocast(x.device.type, enabled=False):
+            x = x.to(self.out.weight.dtype)
+            if self.config.architecture == "skip" and image is not None:
+                x = x + self.fromrgb(image.to(x.dtype))
+            if self.config.deviation_channels:
+                group, channels = self.config.deviation_group, self.config.deviation_channels
+                x = minibatch_deviation(x, group, channels)
+            return self.out(self.fc(self.conv(x).flatten(1)))  # type: ignore[no-any-return]  # nn.Module
 
 
 class Discriminator(nn.Module):

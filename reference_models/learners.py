@@ -13,6 +13,7 @@ from reference_models.adversarial import AdversarialLearner
 from reference_models.adversarial_config import AdversarialConfig
 from reference_models.discriminator import Discriminator, DiscriminatorConfig
 from reference_models.equalized import initialise
+from reference_models.parity import check_compiled
 from reference_models.style_generator import StyleGenerator
 
 DISCRIMINATOR_SEED = 1
@@ -87,7 +88,7 @@ def adversarial_learner(generator: StyleGenerator, wanted: Wanted) -> Adversaria
     if wanted.autocast is not None:
         dtype = getattr(torch, wanted.autocast)
         cheaper = functools.partial(torch.autocast, start.device, dtype=dtype)
-    return AdversarialLearner(
+    learner = AdversarialLearner(
         generator.to(start.device),
         discriminator.to(start.device),
         config,
@@ -95,3 +96,7 @@ def adversarial_learner(generator: StyleGenerator, wanted: Wanted) -> Adversaria
         autocast=cheaper,
         compiled=wanted.compiled,
     )
+    if wanted.compiled:
+        width = 4 if wanted.autocast is None else 2
+        check_compiled(learner, wanted.shard, start.resolution, width)
+    return learner

@@ -202,13 +202,13 @@ class TokensToRGB(nn.Module):
     def forward(
         self, x: Float[Tensor, "batch tokens channels"], w: Float[Tensor, "batch w_dim"]
     ) -> Float[Tensor, "batch image_channels side side"]:
-        """Return the image of this resolution (never clamped)."""
-        style = self.affine(w)
-        scale = style.unsqueeze(1) * demodulation(self.weight, style).unsqueeze(2)
-        weights = (
-            self.weight * scale
-        )  # [batch, image channels, channels]: the image comes out as one
-        image = torch.baddbmm(self.bias.unsqueeze(1), weights, x.transpose(1, 2))
+        """Return the image of this resolution (never clamped), in the precision of the weights."""
+        with torch.autocast(x.device.type, enabled=False):
+            x, w = x.to(self.weight.dtype), w.to(self.weight.dtype)
+            style = self.affine(w)
+            scale = style.unsqueeze(1) * demodulation(self.weight, style).unsqueeze(2)
+            weights = self.weight * scale  # [batch, image channels, channels]
+            image = torch.baddbmm(self.bias.unsqueeze(1), weights, x.transpose(1, 2))
         side = math.isqrt(x.shape[1])
         return image.view(*image.shape[:2], side, side)
 

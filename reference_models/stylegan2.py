@@ -164,10 +164,12 @@ class MapToRGB(nn.Module):
     def forward(
         self, x: Float[Tensor, "batch channels height width"], w: Float[Tensor, "batch w_dim"]
     ) -> Float[Tensor, "batch image_channels height width"]:
-        """Return the image of this resolution."""
-        style = self.affine(w) / math.sqrt(x.shape[1])
-        weights = self.weight[:, :, 0, 0] * style.unsqueeze(1)
-        image = torch.baddbmm(self.bias.unsqueeze(1), weights, x.flatten(2))
+        """Return the image of this resolution, in the precision of the weights."""
+        with torch.autocast(x.device.type, enabled=False):
+            x, w = x.to(self.weight.dtype), w.to(self.weight.dtype)
+            style = self.affine(w) / math.sqrt(x.shape[1])
+            weights = self.weight[:, :, 0, 0] * style.unsqueeze(1)
+            image = torch.baddbmm(self.bias.unsqueeze(1), weights, x.flatten(2))
         y = image.view(*image.shape[:2], *x.shape[2:])
         return y if self.clamp is None else y.clamp(-self.clamp, self.clamp)
 

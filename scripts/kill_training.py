@@ -34,9 +34,8 @@ def start(folder: Path, kimg: str) -> subprocess.Popen[bytes]:
     """Start, or go on, on two processes; return when the run says where it begins."""
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-        "c10d", "--rdzv-endpoint", "localhost:0", "-m", "sfbench", "train", "--model",
-        "styleformer", "--preset", "nano-16", "--kimg", kimg, "--metrics", "0", "--threads", "1",
-        "--device", "cpu", "--out", str(folder), "--resume",
+        "-m", "sfbench", "train", "--model", "styleformer", "--preset", "nano-16", "--kimg", kimg,
+        "--metrics", "0", "--threads", "1", "--device", "cpu", "--out", str(folder), "--resume",
     ]  # fmt: skip
     told = folder.with_suffix(".txt")
     with told.open("wb") as messages:

@@ -10,9 +10,10 @@ from typing import Any, Protocol
 
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 
 from sfbench import cuda, device
-from sfbench.api.errors import UnsupportedError, UsageError
+from sfbench.api.errors import DataError, UnsupportedError, UsageError
 from sfbench.api.learning import Learner
 from sfbench.api.spec import BuildRequest, GeneratorSpec, LearnRequest
 from sfbench.data.prepared import PreparedDataset, PreparedImages
@@ -36,6 +37,7 @@ __all__ = ["Wanted", "Watcher", "ready_images", "train"]
 KIMG = 1000
 TICKS = 200
 LONGEST_TICK = 4.0
+FEWEST = 2
 PICTURES = 64
 PICTURE_BATCH = 16
 
@@ -145,7 +147,11 @@ def train(wanted: Wanted, meeting: Meeting, watcher: Watcher) -> Path:
         complaint = trainer.resume()
         listener.begin(trainer)
         watcher.began(trainer.step, wanted.length, complaint)
-        trainer.run()
+        try:
+            trainer.run()
+        except (OSError, SafetensorError) as error:
+            msg = f"{wanted.out}: cannot be written ({error}); make room, and go on with --resume"
+            raise DataError(msg) from None
     return wanted.out
 
 
@@ -155,7 +161,7 @@ def build_learner(wanted: Wanted, engine: Engine) -> Learner:
     if spec.build_learner is None:
         msg = f"model {spec.name} cannot be trained: its plugin offers no learner"
         raise UnsupportedError(msg)
-    check_labels(wanted)
+    check_images(wanted)
     count = engine.world * engine.parts
     if wanted.batch % count:
         msg = (
@@ -182,8 +188,11 @@ def build_learner(wanted: Wanted, engine: Engine) -> Learner:
         return spec.build_learner(request)
 
 
-def check_labels(wanted: Wanted) -> None:
-    """Raise UsageError where classes are asked for that the images have not."""
+def check_images(wanted: Wanted) -> None:
+    """Raise where one image is all there is, or classes are asked for that the images have not."""
+    if len(wanted.images) < FEWEST:
+        msg = f"{wanted.images.folder}: {len(wanted.images)} image; nothing can be learned from one"
+        raise DataError(msg)
     asked, there = int(wanted.case.options.get("c_dim") or 0), wanted.images.classes
     if asked and asked != there:
         words = f"{there} classes" if there else "no labels"

@@ -45,7 +45,14 @@ def images(folder: Path, side: int = SIDE, count: int = 60) -> PreparedImages:
 
 
 def learner(
-    model: str, *, shard: int = BATCH, options: dict[str, Any] | None = None, **settings: Any
+    model: str,
+    *,
+    shard: int = BATCH,
+    options: dict[str, Any] | None = None,
+    weights: Path | None = None,
+    autocast: str | None = None,
+    compiled: bool = False,
+    **settings: Any,
 ) -> Learner:
     plugins = [load_plugin(source) for source in plugin_sources([], [])]
     _, spec = find_generator(plugins, model)
@@ -53,11 +60,15 @@ def learner(
     known = {option.name: option.default for option in spec.settings}
     request = LearnRequest(
         build=BuildRequest(
-            resolution=side_of(model), options={**defaults, **SIZES[model], **(options or {})}
+            resolution=side_of(model),
+            options={**defaults, **SIZES[model], **(options or {})},
+            weights=weights,
         ),
         settings={**known, **SMALL, **settings},
         batch=BATCH,
         shard=shard,
+        autocast=autocast,
+        compiled=compiled,
     )
     assert spec.build_learner is not None
     return spec.build_learner(request)
