@@ -3,9 +3,11 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
+import worlds
 
 from reference_models.equalized import initialise
 from reference_models.styleformer import Styleformer
@@ -58,3 +60,17 @@ def test_a_run_in_compile_mode_records_its_cost_and_its_difference(sfbench: Comm
     readings = {reading["metric"]: reading["value"] for reading in record["readings"]}
     assert readings["cold.compile"] > 0
     assert record["provenance"]["reference_check"]["compiled_against_eager"] < 1e-3
+
+
+@pytest.mark.parametrize("model", ["styleformer", "stylegan2"])
+def test_compiled_training_has_the_gradients_of_plain_training(model: str, tmp_path: Path) -> None:
+    """The check at the start passes, path lengths and R1 included, and steps can be taken."""
+    torch.compiler.reset()
+    learner = worlds.learner(model, compiled=True)
+    data = worlds.images(tmp_path / "data")
+    worlds.trainer(learner, data, tmp_path / "run", 5).run()
+    plain = worlds.learner(model)
+    worlds.trainer(plain, data, tmp_path / "plain", 5).run()
+    found, expected = (one.state_dict()["average"] for one in (learner, plain))
+    for name, tensor in expected.items():
+        assert (found[name] - tensor).abs().max() <= 0.02 * tensor.abs().max().clamp_min(0.1), name

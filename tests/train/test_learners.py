@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import worlds
 
+from reference_models.parity import check_compiled
 from sfbench.api import BuildRequest, LearnRequest
 from sfbench.registry import find_generator, load_plugin, plugin_sources
 
@@ -86,3 +89,19 @@ def test_every_discriminator_learns_48_px(architecture: str, tmp_path: Path) -> 
     worlds.trainer(learner, data, tmp_path / "run", 2).run()
     end = learner.state_dict()["discriminator"]
     assert not any(torch.equal(start[name], end[name]) for name in start if "weight" in name)
+
+
+def test_a_compiler_that_errs_ends_the_run_before_it_began() -> None:
+    inner: Any = worlds.learner("stylegan2").inner  # type: ignore[attr-defined]  # a ModuleLearner
+    before = copy.deepcopy(inner.state_dict())
+    inner.compiled = inner.plain
+    check_compiled(inner, worlds.BATCH, worlds.SIDE, 4)
+    assert worlds.same(before, inner.state_dict())
+
+    def wrong(*given: Any) -> Any:
+        squares, logits = inner.plain["slopes"](*given)
+        return squares * 1.1, logits
+
+    inner.compiled = {**inner.plain, "slopes": wrong}
+    with pytest.raises(ValueError, match="Dreg differ from plain ones"):
+        check_compiled(inner, worlds.BATCH, worlds.SIDE, 4)
