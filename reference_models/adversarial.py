@@ -341,7 +341,7 @@ class AdversarialLearner:
         if self.config.augment != "ada":
             self.signs = torch.zeros_like(self.signs)
             return {}
-        return {"augment/p": self.p}
+        return {"augment/p": self.p, "augment/limited": (self.p >= self.config.ada_limit).float()}
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that a later step depends on: tensors and optimizer states, nested."""

@@ -189,8 +189,7 @@ class Shown:
         self.quiet = quiet
         self.as_json = as_json
         self.bar = PassProgress(sys.stderr, live=sys.stderr.isatty(), quiet=quiet)
-        self.last: Mapping[str, Any] = {}
-        self.kimg = 0.0
+        self.limited = False
 
     def progress(self, what: str, done: int, total: int | None) -> None:
         """Show how far a pass over images is."""
@@ -206,13 +205,18 @@ class Shown:
 
     def line(self, line: Mapping[str, Any]) -> None:
         """Show a tick."""
-        self.last = line
         if self.as_json and not self.quiet:
             print(json.dumps(line), flush=True)
         parts = [f"{line['kimg']:.2f} kimg", f"{line['seconds_per_kimg']:.3g} s/kimg"]
         parts += [f"{name} {line[name]:.3f}" for name in ("G/loss", "D/loss") if name in line]
         if "augment/p" in line:
             parts.append(f"p {line['augment/p']:.3f}")
+        if line.get("augment/limited") == 1 and not self.limited:
+            self.limited = True
+            self.say(
+                f"warning: augmentation stands at its limit, p {line['augment/p']:.2f}: the "
+                "discriminator knows its images by heart; give it more, or a larger --gamma"
+            )
         if line["peak_bytes"]:
             parts.append(f"{line['peak_bytes'] / (1 << 20):,.0f} MiB")
         parts.append(f"{clock(line['seconds_left'])} left")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import worlds
 
+from sfbench.cli.training import Asked, Shown
 from sfbench.train.state import load_state, states
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -63,6 +64,18 @@ def test_what_cannot_be_trained_is_said_in_one_line(
     assert done.returncode == 2
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("error")]
     assert words in line
+
+
+@pytest.mark.fast
+def test_augmentation_that_stands_at_its_limit_is_said_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shown = Shown(Asked(model="m", data="d", out=Path("r")), quiet=False, as_json=False)
+    line = {"kimg": 1.0, "seconds_per_kimg": 2.0, "seconds_left": 3.0, "peak_bytes": None}
+    for limited in (0.0, 0.5, 1.0, 1.0):
+        shown.line({**line, "augment/p": 0.85, "augment/limited": limited})
+    said = capsys.readouterr().err
+    assert said.count("warning: augmentation stands at its limit, p 0.85") == 1
 
 
 def start(folder: Path, out: str, kimg: str, processes: int) -> subprocess.Popen[str]:
