@@ -9,7 +9,10 @@ import tarfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import lmdb
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -67,7 +70,14 @@ def arrays(folder: Path) -> tuple[Path, np.ndarray]:
     return folder / "a.npz", pixels
 
 
-@pytest.mark.parametrize("make", [cifar, stl10, shard, arrays])
+def parquet(folder: Path) -> tuple[Path, np.ndarray]:
+    pixels = noise(4, 3, 32, 32)
+    images = [{"bytes": png(p.transpose(1, 2, 0)), "path": None} for p in pixels]
+    pq.write_table(pa.table({"image": images, "label": [0, 1, 2, 0]}), folder / "train.parquet")
+    return folder / "train.parquet", pixels
+
+
+@pytest.mark.parametrize("make", [cifar, stl10, shard, arrays, parquet])
 def test_every_container_gives_its_pixels_and_classes(
     make: Callable[[Path], tuple[Path, np.ndarray]], sfbench: Command, tmp_path: Path
 ) -> None:
@@ -81,6 +91,22 @@ def test_every_container_gives_its_pixels_and_classes(
     again = sfbench("data", "build", str(source), "--out", "made", "--res", side)
     assert again.returncode == 2
     assert "exists already" in again.stderr
+
+
+def test_a_folder_of_lsun_gives_its_images_and_names_a_bad_record(
+    sfbench: Command, tmp_path: Path
+) -> None:
+    pixels = noise(3, 24, 32, 3)
+    with lmdb.open(str(tmp_path / "church_lmdb")) as database, database.begin(write=True) as into:
+        for number, one in enumerate(pixels):
+            into.put(f"{number:08x}".encode(), png(one))
+        into.put(b"f0000000", b"no image")
+    build = ("data", "build", "church_lmdb", "--out", "made", "--res", "24", "--json")
+    done = sfbench(*build, "--max-bad", "1")
+    assert done.returncode == 0, done.stderr
+    assert [one["name"] for one in json.loads(done.stdout)["rejected"]] == ["f0000000"]
+    made = PreparedImages(tmp_path / "made")
+    assert np.array_equal(made.pixels, pixels[:, :, 4:28].transpose(0, 3, 1, 2))
 
 
 def test_bad_images_are_listed_and_too_many_leave_nothing(sfbench: Command, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ def test_a_run_is_trained_measured_and_told_from_another(sfbench: Command, tmp_p
     assert lines[-1]["seconds_left"] == 0
     assert lines[-1]["teraflops"] > 0
     assert (tmp_path / "run" / "pictures" / "0000000.0.png").is_file()
+    assert list((tmp_path / "run" / "tensorboard").glob("events.*"))
     asked = ("--model", "stylegan2", "--res", "16", "--weights", "run", "--measure", "quality")
     measured = sfbench("run", *asked, "--samples", "32", "--json")
     assert measured.returncode == 0, measured.stderr
