@@ -55,6 +55,23 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(python="3.11")
+def bench_training(session: nox.Session) -> None:
+    """Time training against a checkout of the official code: `-- PATH [--batch 8]`; half an hour."""
+    installed(session, *PINNED, "-e", ".", "--group", "test")
+    if not session.posargs:
+        session.error("give the folder of a checkout: nox -s bench_training -- PATH")
+    session.run("python", "scripts/bench_training.py", *session.posargs)
+    session.run("python", "scripts/training_overhead.py")
+
+
+@nox.session(python="3.11")
+def kills(session: nox.Session) -> None:
+    """Kill a training run on two processes twenty times: a quarter of an hour."""
+    installed(session, *PINNED, "-e", ".", "--group", "test")
+    session.run("python", "scripts/kill_training.py", session.create_tmp(), *session.posargs)
+
+
+@nox.session(python="3.11")
 def bench_quality(session: nox.Session) -> None:
     """Time the quality path against its peers, interleaved: minutes. `-- resize` for a part."""
     installed(session, *PINNED, "-e", ".", "--group", "test")
