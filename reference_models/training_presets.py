@@ -49,8 +49,8 @@ CIFAR: Values = {
 README_CIFAR = {**CIFAR, "deviation_group": 4}
 LINFORMER_CIFAR = {**README_CIFAR, "ada_limit": 0.7}
 NANO: Values = {
-    "gamma": 0.3,
-    "rate": 0.002,
+    "gamma": 0.1,
+    "rate": 0.003,
     "ema_kimg": 5.0,
     "ema_ramp": 0.1,
     "mixing": 0.0,
@@ -95,8 +95,8 @@ def nano(model: str, resolution: int, **options: Any) -> TrainingPreset:
         summary=f"a small {model} for two processors, {resolution} px",
         evidence="ours",
         source="chosen so that a CPU learns shapes in minutes",
-        batch=8,
-        kimg=40.0,
+        batch=16,
+        kimg=60.0,
         options=options,
         settings=NANO,
     )
