@@ -23,9 +23,9 @@ import safetensors.torch
 import torch
 
 PACKAGE = Path(__file__).parents[1] / "reference_models"
-SAMPLES = 2048
+SAMPLES = 1024
 LARGEST = 8_000_000
-TRAIN = ("--preset", "nano", "--snapshot-kimg", "4", "--metrics", str(SAMPLES))
+TRAIN = ("--preset", "nano", "--snapshot-kimg", "5", "--metrics", str(SAMPLES))
 CARD = """name = "{name}"
 model = "{model}"
 resolution = {resolution}
