@@ -79,11 +79,11 @@ class AdversarialLearner:
             "walks": self.walks,
         }
         self.run = self.plain
-        self.compiled = {
-            name: torch.compile(function, dynamic=False) for name, function in self.plain.items()
-        }
-        if compiled:
-            self.run = self.compiled
+        if compiled:  # else not even wrapped: the compiler takes seconds to import
+            self.run = {
+                name: torch.compile(function, dynamic=False)
+                for name, function in self.plain.items()
+            }
 
     def lazy_ratio(self, name: str) -> float:
         """Return what rate and decays are corrected by where a penalty adds a step now and then."""

@@ -56,10 +56,11 @@ def check_compiled(learner: AdversarialLearner, images: int, side: int, width: i
     Raises ValueError naming the phase where the gradients differ.
     """
     shard = drawn_shard(learner, images, side)
+    compiled = learner.run
     for phase in learner.phases(0):
         learner.run = learner.plain
         plain = gradient(phase, shard)
-        learner.run = learner.compiled
+        learner.run = compiled
         found = gradient(phase, shard)
         difference = float((found - plain).norm() / plain.norm().clamp_min(1e-30))
         if not difference <= ALLOWED[width]:

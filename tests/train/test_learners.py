@@ -94,7 +94,6 @@ def test_every_discriminator_learns_48_px(architecture: str, tmp_path: Path) -> 
 def test_a_compiler_that_errs_ends_the_run_before_it_began() -> None:
     inner: Any = worlds.learner("stylegan2").inner  # type: ignore[attr-defined]  # a ModuleLearner
     before = copy.deepcopy(inner.state_dict())
-    inner.compiled = inner.plain
     check_compiled(inner, worlds.BATCH, worlds.SIDE, 4)
     assert worlds.same(before, inner.state_dict())
 
@@ -102,6 +101,6 @@ def test_a_compiler_that_errs_ends_the_run_before_it_began() -> None:
         squares, logits = inner.plain["slopes"](*given)
         return squares * 1.1, logits
 
-    inner.compiled = {**inner.plain, "slopes": wrong}
+    inner.run = {**inner.plain, "slopes": wrong}
     with pytest.raises(ValueError, match="Dreg differ from plain ones"):
         check_compiled(inner, worlds.BATCH, worlds.SIDE, 4)
