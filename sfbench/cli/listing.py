@@ -33,6 +33,8 @@ def listed(catalogue: Catalogue, what: str, *, as_json: bool) -> str:
             rows = extractors(catalogue)
         case "protocols":
             rows = protocols()
+        case "suites":
+            rows = suites()
         case _:
             rows = [dict(row) for row in DATA]
     if as_json:
@@ -47,7 +49,24 @@ SHOWN = {
     "data": ("name", "summary"),
     "extractors": ("name", "plugin", "summary"),
     "protocols": ("name", "extractor", "summary"),
+    "suites": ("name", "rows", "summary"),
 }
+
+
+def suites() -> list[dict[str, Any]]:
+    """Return a row a shipped suite."""
+    from sfbench.run.suites import read_suite, shipped_suites  # only where they are listed
+
+    return [
+        {
+            "name": suite.name,
+            "rows": str(len(suite.rows)),
+            "summary": suite.title,
+            "source": suite.source,
+            "titles": [row.title for row in suite.rows],
+        }
+        for suite in map(read_suite, shipped_suites())
+    ]
 
 
 def extractors(catalogue: Catalogue) -> list[dict[str, Any]]:

@@ -19,10 +19,11 @@ from sfbench.plan import Plan
 from sfbench.quality.published import EMBEDDED, STANDARD
 from sfbench.quality.weights import place
 from sfbench.records import Record, record_to_json
-from sfbench.run.grid import Request, make_plan, read_suite
+from sfbench.run.grid import Request, make_plan
 from sfbench.run.local import launch
 from sfbench.run.schedule import carry_out, pending_trials
 from sfbench.run.search import searched
+from sfbench.run.suites import Row, Suite, completed, named, read_suite, requests_of
 from sfbench.store import Store
 
 
@@ -38,25 +39,52 @@ class Settings:
     as_json: bool
 
 
-def requests(flags: Request, suite: Path | None) -> list[Request]:
-    """Return what is asked for, by flags or by a suite file; raises UsageError for both or none.
+def requests(flags: Request, suite: str | None, scale: str) -> list[Request]:
+    """Return what is asked for, by flags or by a suite; raises UsageError for both or none.
 
-    Flags that say what to measure are those of `Request`; without `model` they are not meant.
+    Flags that say what to measure are those of `Request`; without `model` they are not meant. With
+    a suite, `data` and `weights` name the images and files its rows need.
     """
     if bool(flags.model) == (suite is not None):
-        msg = "give --model NAME or --suite FILE.toml" + (", not both" if flags.model else "")
-        raise UsageError(msg)
-    plain = Request(model="", device=defaults.device_flag("auto"))
-    if suite is not None and flags != plain:
-        fields = [field.name for field in dataclasses.fields(flags)]
-        given = [name for name in fields if getattr(flags, name) != getattr(plain, name)]
-        names = ", ".join(f"--{name}" for name in given if name != "model")
-        msg = f"{names}: a suite file says what to measure; write it there"
+        msg = "give --model NAME or --suite NAME" + (", not both" if flags.model else "")
         raise UsageError(msg)
     if suite is None:
         return [flags]
-    found = read_suite(suite)
-    return [dataclasses.replace(r, device=defaults.device_flag(r.device)) for r in found]
+    found, rows = suite_rows(flags, suite, scale)
+    missing = [(row, lacks) for row, lacks in rows if lacks]
+    for row, lacks in missing:
+        print(f"not run: {row.title}: needs {'; '.join(lacks)}", file=sys.stderr)
+    if len(missing) == len(rows):
+        msg = f"--suite {suite}: no row has what it needs"
+        raise UsageError(msg)
+    print(f"suite {found.name} at scale {found.scale}: {found.title}", file=sys.stderr)
+    return requests_of(rows)
+
+
+def suite_rows(flags: Request, suite: str, scale: str) -> tuple[Suite, list[tuple[Row, list[str]]]]:
+    """Return a suite, and its rows with what was given for them and what they lack."""
+    plain = Request(model="", device=defaults.device_flag("auto"))
+    fields = [field.name for field in dataclasses.fields(flags)]
+    given = [name for name in fields if getattr(flags, name) != getattr(plain, name)]
+    stray = [f"--{name}" for name in given if name not in {"model", "data", "weights"}]
+    if stray:
+        msg = f"{', '.join(stray)}: a suite says what to measure; write it there"
+        raise UsageError(msg)
+    found = read_suite(suite, scale)
+    data, weights = (
+        named(getattr(flags, name) if name in given else "", f"--{name}")
+        for name in ("data", "weights")
+    )
+    rows = [
+        (dataclasses.replace(row, request=on_device(row.request)), lacks)
+        for row, lacks in completed(found, data, weights)
+    ]
+    return found, rows
+
+
+def on_device(request: Request) -> Request:
+    """Return the request with its device as the environment decides it."""
+    return dataclasses.replace(request, device=defaults.device_flag(request.device))
 
 
 def run(asked: Sequence[Request], settings: Settings) -> Exit:

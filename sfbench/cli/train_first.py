@@ -16,6 +16,7 @@ from sfbench.plan import Case, Plan, Source
 from sfbench.quality.weights import file_sha256
 from sfbench.records import digest
 from sfbench.run.grid import weights_of_run
+from sfbench.run.suites import flag_text
 
 TRAINED_BY = ("model", "resolution", "device", "seed")
 """What of a case decides its training, beside options, data and length."""
@@ -98,10 +99,3 @@ def preset_of(case: Case, catalogue: Catalogue) -> str | None:
     presets: Sequence[Mapping[str, Any]] = catalogue.model(case.model).presets
     same = (p for p in presets if p["name"] == named and p["resolution"] == case.resolution)
     return next((str(preset["name"]) for preset in same), None)
-
-
-def flag_text(value: Any) -> str:
-    """Return an option's value as a flag would give it."""
-    if isinstance(value, tuple | list):
-        return ",".join(map(str, value))
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from sfbench.api.images import to_rgb
 from sfbench.data.item import Item
 
-Crop = Literal["center", "none"]
+Crop = Literal["center", "squash", "none"]
 Filter = Literal["lanczos", "box", "bicubic"]
 Alpha = Literal["error", "white", "black", "drop"]
 FILTERS = {
@@ -75,8 +75,8 @@ class Decoding:
                 return Image.alpha_composite(ground, rgba).convert("RGB"), f"on {colour}"
 
     def square(self, image: Image.Image) -> Image.Image:
-        """Return the centre of the image, or the image where it is square already."""
-        if image.width == image.height:
+        """Return the part of the image that is resized: its centre, or all of it, squashed."""
+        if image.width == image.height or self.crop == "squash":
             return image
         if self.crop == "none":
             msg = f"it is {image.width}x{image.height}, not square (--crop center cuts it)"

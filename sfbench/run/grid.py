@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -63,68 +62,6 @@ class Request:
     seed: int = 0
     threads: int | None = None
     train_kimg: float | None = None
-
-
-REQUEST_FIELDS = tuple(field.name for field in dataclasses.fields(Request))
-
-
-def read_suite(path: Path) -> list[Request]:
-    """Return the runs of a suite file: [[run]] tables whose keys are the names of the flags.
-
-    Raises UsageError naming what is wrong in it.
-    """
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        msg = f"--suite {path}: {error}"
-        raise UsageError(msg) from None
-    stray = sorted(set(document) - {"run"})
-    if stray:
-        msg = f"--suite {path}: unknown table {stray[0]}; a suite holds [[run]] tables alone"
-        raise UsageError(msg)
-    runs = document.get("run")
-    if not isinstance(runs, list) or not runs:
-        msg = f'--suite {path}: no [[run]] table; each needs at least model = "NAME"'
-        raise UsageError(msg)
-    return [request_from(path, table) for table in runs]
-
-
-def request_from(path: Path, table: Mapping[str, Any]) -> Request:
-    """Return the request that a [[run]] table stands for."""
-    unknown = sorted(set(table) - set(REQUEST_FIELDS))
-    if unknown or "model" not in table:
-        found = f"unknown key {unknown[0]}" if unknown else "no model"
-        msg = f"--suite {path}: {found}; a [[run]] may have {', '.join(REQUEST_FIELDS)}"
-        raise UsageError(msg)
-    values: dict[str, Any] = {}
-    for name, value in table.items():
-        if name == "option":
-            if not isinstance(value, Mapping):
-                msg = (
-                    f'--suite {path}: option = {value!r}; expected a table, e.g. {{ preset = "x" }}'
-                )
-                raise UsageError(msg)
-            values[name] = tuple(f"{key}={flag_text(one)}" for key, one in value.items())
-        elif name == "train_kimg":
-            if type(value) not in {int, float}:
-                msg = f"--suite {path}: {name} = {value!r}; expected a number"
-                raise UsageError(msg)
-            values[name] = float(value)
-        elif name in {"samples", "seed", "threads"}:
-            if type(value) is not int:
-                msg = f"--suite {path}: {name} = {value!r}; expected a whole number"
-                raise UsageError(msg)
-            values[name] = value
-        else:
-            values[name] = flag_text(value)
-    return Request(**values)
-
-
-def flag_text(value: Any) -> str:
-    """Return a TOML value as a flag would give it: lists with commas."""
-    if isinstance(value, list):
-        return ",".join(map(str, value))
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def make_plan(

@@ -12,7 +12,7 @@ import typer.main
 
 from sfbench.api.hooks import Hooks
 from sfbench.cli.commands import app
-from sfbench.run.grid import read_suite
+from sfbench.run.suites import read_suite
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 ROOT = Path(__file__).parents[2]
@@ -66,7 +66,7 @@ def test_the_plugin_of_the_docs_has_under_30_lines_and_holds_to_the_contract(
 def test_the_suite_of_the_docs_can_be_read(tmp_path: Path) -> None:
     (text,) = blocks(ROOT / "docs" / "cli.md", "toml")
     (tmp_path / "suite.toml").write_text(text)
-    first, second = read_suite(tmp_path / "suite.toml")
+    first, second = (row.request for row in read_suite(str(tmp_path / "suite.toml")).rows)
     assert first.model == "styleformer,styleformer-linformer"
     assert second.option == ("preset=cifar10-large",)
 

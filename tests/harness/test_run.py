@@ -175,7 +175,7 @@ def test_a_suite_file_means_the_same_as_flags(sfbench: Command, tmp_path: Path) 
     assert "not both" in sfbench("run", "--suite", str(suite), "--model", "x").stderr
     assert "--samples: a suite" in sfbench("run", "--suite", str(suite), "--samples", "9").stderr
     suite.write_text('[[run]]\nmodel = "styleformer"\n[[runs]]\nmodel = "stylegan2"\n')
-    assert "unknown table runs" in sfbench("run", "--suite", str(suite)).stderr
+    assert "unknown key runs" in sfbench("run", "--suite", str(suite)).stderr
     assert sfbench("run").returncode == 2
 
 

@@ -1,7 +1,7 @@
 """The commands of `sfbench`. Each parses, builds, calls and prints; torch and pandas come late."""
 
-from sfbench.cli.commands import data, measure, models, quality, root, train
+from sfbench.cli.commands import data, measure, models, quality, root, suites, train
 
 app = root.app
 
-__all__ = ["app", "data", "measure", "models", "quality", "train"]
+__all__ = ["app", "data", "measure", "models", "quality", "suites", "train"]

@@ -64,7 +64,9 @@ def data_build_command(
     ],
     out: Annotated[Path, typer.Option(help="Folder to make.")],
     res: Annotated[int, typer.Option(help="Pixels.")],
-    crop: Annotated[str, typer.Option(help="center or none (square images alone).")] = "center",
+    crop: Annotated[
+        str, typer.Option(help="center, squash (to a square), none (square images alone).")
+    ] = "center",
     resample: Annotated[str, typer.Option("--filter", help="lanczos, box or bicubic.")] = "lanczos",
     alpha: Annotated[
         str, typer.Option(help="Transparent pixels: error, white, black or drop.")

@@ -54,7 +54,10 @@ def run_command(
     threads: Threads = None,
     trials: Trials = 1,
     timeout: Timeout = 3600.0,
-    suite: Annotated[Path | None, typer.Option(help="A TOML file with [[run]] tables.")] = None,
+    suite: Annotated[
+        str | None, typer.Option(help="NAME of sfbench list suites, or FILE.toml.")
+    ] = None,
+    scale: Annotated[str, typer.Option(help="Of the suite: smoke, quick, full.")] = "full",
     store: StoreFolder = defaults.STORE,
     plugin: Plugins = None,
     no_plugin: NoPlugins = None,
@@ -86,7 +89,7 @@ def run_command(
         threads=threads,
         train_kimg=train_kimg,
     )
-    requests = measuring.requests(flags, suite)
+    requests = measuring.requests(flags, suite, scale)
     settings = measuring.Settings(
         store=store,
         plugins=tuple(defaults.located(plugin)),

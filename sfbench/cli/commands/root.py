@@ -41,14 +41,14 @@ def root(
 @app.command("list")
 def list_command(
     what: Annotated[
-        str, typer.Argument(help="models, weights, presets, data, extractors, protocols")
+        str, typer.Argument(help="models, weights, presets, data, extractors, protocols, suites")
     ] = "models",
     plugin: Plugins = None,
     no_plugin: NoPlugins = None,
     *,
     as_json: AsJson = False,
 ) -> None:
-    """List models, published weights, ways to train, data sets, extractors or protocols."""
+    """List models, weights, ways to train, data sets, extractors, protocols or suites."""
     from sfbench.cli import listing
 
     catalogue = defaults.catalogue(plugin, no_plugin)

@@ -1,0 +1,92 @@
+"""Commands about suites: what one would measure, and its results beside what was published."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sfbench.cli import defaults
+from sfbench.cli.commands.flags import AsJson, NoPlugins, Plugins, StoreFolder, Timeout, Trials
+from sfbench.cli.commands.root import app
+
+if TYPE_CHECKING:
+    from sfbench.cli.measuring import Settings
+    from sfbench.run.grid import Request
+
+Scale = Annotated[str, typer.Option(help="smoke, quick or full.")]
+Images = Annotated[str, typer.Option("--data", help="NAME=PATH[,NAME=PATH] of its data sets.")]
+Files = Annotated[str, typer.Option("--weights", help="CARD=FILE[,CARD=FILE].")]
+SUITE_HELP = "NAME of sfbench list suites, or FILE.toml."
+
+
+@app.command("plan")
+def plan_command(
+    suite: Annotated[str, typer.Option(help=SUITE_HELP)],
+    scale: Scale = "full",
+    data: Images = "",
+    weights: Files = "",
+    store: StoreFolder = defaults.STORE,
+    plugin: Plugins = None,
+    no_plugin: NoPlugins = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Show a suite's cases, what is measured already, what is missing, and the expected time."""
+    from sfbench.cli import planning
+
+    settings = settings_of(store, plugin, no_plugin, 1, 3600.0, as_json=as_json)
+    raise typer.Exit(planning.planned(request_of(data, weights), suite, scale, settings))
+
+
+@app.command("reproduce")
+def reproduce_command(
+    suite: Annotated[str, typer.Argument(help=SUITE_HELP)],
+    scale: Scale = "full",
+    data: Images = "",
+    weights: Files = "",
+    trials: Trials = 1,
+    timeout: Timeout = 36000.0,
+    store: StoreFolder = defaults.STORE,
+    plugin: Plugins = None,
+    no_plugin: NoPlugins = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a suite and show it beside what was published, with a reason for what could not run."""
+    from sfbench.cli import planning
+
+    settings = settings_of(store, plugin, no_plugin, trials, timeout, as_json=as_json)
+    raise typer.Exit(planning.reproduced(request_of(data, weights), suite, scale, settings))
+
+
+def request_of(data: str, weights: str) -> Request:
+    """Return the flags that go with a suite."""
+    from sfbench.run.grid import Request
+
+    plain = Request(model="", device=defaults.device_flag("auto"))
+    return dataclasses.replace(plain, data=data or plain.data, weights=weights or plain.weights)
+
+
+def settings_of(
+    store: Path,
+    plugin: list[str] | None,
+    no_plugin: list[str] | None,
+    trials: int,
+    timeout: float,
+    *,
+    as_json: bool,
+) -> Settings:
+    """Return how to carry a suite out."""
+    from sfbench.cli.measuring import Settings
+
+    return Settings(
+        store=store,
+        plugins=tuple(defaults.located(plugin)),
+        disabled=tuple(no_plugin or ()),
+        trials=trials,
+        timeout_seconds=timeout,
+        as_json=as_json,
+    )

@@ -1,0 +1,156 @@
+"""Behind `sfbench plan` and `sfbench reproduce`: a suite before and after it is measured."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from sfbench import device
+from sfbench.catalogue import Catalogue
+from sfbench.cli import defaults, measuring
+from sfbench.cli.exits import Exit
+from sfbench.cli.measuring import Settings
+from sfbench.cli.progress import clock
+from sfbench.records import Record, digest
+from sfbench.run.grid import Request, make_plan
+from sfbench.run.schedule import Pending, pending_trials
+from sfbench.run.suites import Row, requests_of
+from sfbench.store import Store
+
+WIDTH = 79
+
+
+def planned(flags: Request, suite: str, scale: str, settings: Settings) -> Exit:
+    """Say what a suite would measure, what is measured already, and how long the rest may take."""
+    found, rows = measuring.suite_rows(flags, suite, scale)
+    catalogue = defaults.catalogue(settings.plugins, settings.disabled)
+    store = Store(settings.store)
+    stored, _ = store.load()
+    listed = [line for row, lacks in rows for line in lines(row, lacks, catalogue, store, stored)]
+    if settings.as_json:
+        print(json.dumps({"suite": found.name, "scale": found.scale, "rows": listed}, indent=1))
+        return Exit.OK
+    print(f"suite {found.name} at scale {found.scale}: {found.title}\n")
+    print("\n".join(text(listed)))
+    missing = [line for line in listed if line["state"] != "measured" and not line["needs"]]
+    unknown = sum(line["seconds"] is None for line in missing)
+    known = clock(sum(line["seconds"] or 0 for line in missing))
+    print(
+        f"\n{len(missing)} to measure: {known}" + f", and {unknown} of unknown time" * bool(unknown)
+    )
+    return Exit.OK
+
+
+def text(listed: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the lines of a plan: every row's title once, its cases or what it needs below."""
+    title = None
+    for line in listed:
+        if line["row"] != title:
+            title = line["row"]
+            yield title
+        seconds = clock(line["seconds"]) if line["seconds"] else "unknown"
+        if line["needs"]:
+            yield f"  {line['case']} needs"
+            yield from (f"    {need}" for need in line["needs"])
+            yield from textwrap.wrap(
+                line["note"], WIDTH, initial_indent="    ", subsequent_indent="    "
+            )
+        else:
+            yield f"  {line['case']:<44} {line['weights']:<8} {line['state']:<14} {seconds}"
+
+
+def lines(
+    row: Row, lacks: Sequence[str], catalogue: Catalogue, store: Store, stored: Sequence[Record]
+) -> Iterator[dict[str, Any]]:
+    """Yield a line a case of a row, or one that says what the row needs."""
+    base = {"row": row.title, "needs": list(lacks), "note": row.note}
+    if lacks:
+        title = f"{row.request.model} {row.request.res}px"
+        yield base | {"case": title, "weights": "-", "state": "needs", "seconds": None}
+        return
+    environment = defaults.measuring_environment()
+    machine = device.machine_class() | {"environment": environment}
+    plan = make_plan(
+        [row.request], catalogue, torch_home=defaults.torch_home(), trials=1, timeout_seconds=1
+    )
+    for trial in pending_trials(plan, catalogue, store, machine):
+        case = trial.case
+        state = "measured" if trial.stored is not None else "missing"
+        if case.train_kimg is not None:
+            state = f"train {case.train_kimg:g} kimg"
+        yield base | {
+            "case": case.title(),
+            "weights": case.weights.kind,
+            "state": state,
+            "seconds": expected_seconds(trial, stored),
+        }
+
+
+def expected_seconds(trial: Pending, stored: Sequence[Record]) -> float | None:
+    """Return how long the trial took, or the median of its model's at that size; None: unknown."""
+    if trial.stored is not None:
+        return trial.stored.seconds
+    case = trial.case
+    alike = [
+        record.seconds
+        for record in stored
+        if record.status == "ok"
+        and (record.case["model"], record.case["resolution"]) == (case.model, case.resolution)
+    ]
+    return statistics.median(alike) if alike and case.train_kimg is None else None
+
+
+def reproduced(flags: Request, suite: str, scale: str, settings: Settings) -> Exit:
+    """Measure what can be measured of a suite, and show it beside what was published."""
+    found, rows = measuring.suite_rows(flags, suite, scale)
+    asked = requests_of(rows)
+    records: list[Record] = []
+    if asked:
+        done = measuring.carried_out(asked, settings)
+        if done is None:
+            return Exit.INTERRUPTED
+        records = done.records
+    from sfbench.report import reproduction  # pandas comes with it
+
+    catalogue = defaults.catalogue(settings.plugins, settings.disabled)
+    wanted = [
+        reproduction.Wanted(
+            title=row.title,
+            published=row.published,
+            lacks=lacks,
+            records=[] if lacks else records_of(row, records, catalogue),
+        )
+        for row, lacks in rows
+    ]
+    frame = reproduction.frame(wanted)
+    if settings.as_json:
+        print(frame.to_json(orient="records", indent=1))
+    else:
+        from sfbench.cli.reporting import console
+
+        console().print(reproduction.table(frame, f"{found.title} (scale {found.scale})"))
+        for row, lacks in rows:
+            if lacks and row.note:
+                print(f"{row.title}: {row.note}")
+        if found.source:
+            print(f"published values: {found.source}")
+    if not records:
+        return Exit.NOTHING_MEASURED
+    return Exit.OK if frame["verdict"].isin(["agrees", "measured"]).all() else Exit.SOME_FAILED
+
+
+def records_of(row: Row, records: Sequence[Record], catalogue: Catalogue) -> list[Record]:
+    """Return the records of a row's cases, whatever weights were trained for them."""
+    plan = make_plan(
+        [row.request], catalogue, torch_home=defaults.torch_home(), trials=1, timeout_seconds=1
+    )
+    keys = {weightless(case.inputs()) for case in plan.cases}
+    return [record for record in records if weightless(record.case) in keys]
+
+
+def weightless(inputs: Mapping[str, Any]) -> str:
+    """Return the digest of a case's inputs but for its weights."""
+    return digest({name: inputs[name] for name in inputs if name not in {"weights", "files"}})

@@ -1,0 +1,129 @@
+"""Measured beside published: one row a published number, with what can be said of the two."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import pandas as pd
+from rich import box
+from rich.table import Table
+
+from sfbench.records import Reading, Record
+from sfbench.report.table import number
+
+Verdict = Literal["agrees", "higher", "lower", "no verdict", "not run", "measured"]
+ALL_IMAGES = 50_000
+"""What published distances are made with."""
+HEADLINES = ("fid", "fd[", "throughput.core")
+"""Shown of a row for which nothing was published."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A row of a suite: its title, what was published, what it lacks, and its records."""
+
+    title: str
+    published: Mapping[str, float]
+    lacks: Sequence[str]
+    records: Sequence[Record]
+
+
+def frame(rows: Sequence[Wanted]) -> pd.DataFrame:
+    """Return columns row, case, metric, published, measured, low, high, difference, verdict, reason."""
+    return pd.DataFrame([line for row in rows for line in lines(row)])
+
+
+def lines(row: Wanted) -> Iterator[dict[str, Any]]:
+    """Yield a line a published number of every record, or one that says why there is none."""
+    if row.lacks or not row.records:
+        reason = f"needs {'; '.join(row.lacks)}" if row.lacks else "nothing was measured"
+        for metric, published in (row.published or {"": float("nan")}).items():
+            yield line(row.title, "", metric, published, None, "not run", reason)
+        return
+    for record in row.records:
+        case = f"{record.case['model']} {record.case['resolution']}px"
+        if record.status != "ok":
+            yield line(row.title, case, "", None, None, "not run", record.reason or record.status)
+            continue
+        for metric, published in row.published.items():
+            yield judged(row.title, case, metric, published, record)
+        if not row.published:
+            for reading in record.readings:
+                if reading.value is not None and reading.metric.startswith(HEADLINES):
+                    yield line(row.title, case, reading.metric, None, reading, "measured", "")
+
+
+def judged(title: str, case: str, metric: str, published: float, record: Record) -> dict[str, Any]:
+    """Return a published number beside the measured one of that very name, if there is one."""
+    found = next((r for r in record.readings if r.metric == metric), None)
+    if found is None or found.value is None:
+        other = next((r for r in record.readings if r.metric.startswith("fd[")), None)
+        reason = f"no {metric}: it needs Inception-v3 with the published weights"
+        if found is not None:
+            reason = f"no {metric}: {found.reason}"
+        if other is not None and other.value is not None and metric == "fid":
+            reason += f"; {other.metric} is {number(other.value)}, another measure"
+        return line(title, case, metric, published, None, "not run", reason)
+    samples = int(record.case["samples"] or 0)
+    if samples < ALL_IMAGES:
+        reason = f"{samples:,} images, published with {ALL_IMAGES:,}"
+        return line(title, case, metric, published, found, "no verdict", reason)
+    if found.low is None or found.high is None:
+        return line(title, case, metric, published, found, "no verdict", "no interval")
+    if found.low <= published <= found.high:
+        return line(title, case, metric, published, found, "agrees", "")
+    word: Verdict = "higher" if found.value > published else "lower"
+    return line(title, case, metric, published, found, word, "")
+
+
+def line(
+    title: str,
+    case: str,
+    metric: str,
+    published: float | None,
+    found: Reading | None,
+    verdict: Verdict,
+    reason: str,
+) -> dict[str, Any]:
+    """Return a line of the frame."""
+    value = None if found is None else found.value
+    difference = None if value is None or published is None else value - published
+    return {
+        "row": title,
+        "case": case,
+        "metric": metric,
+        "published": published,
+        "measured": value,
+        "low": None if found is None else found.low,
+        "high": None if found is None else found.high,
+        "difference": difference,
+        "verdict": verdict,
+        "reason": reason,
+    }
+
+
+def table(found: pd.DataFrame, title: str) -> Table:
+    """Return the frame for a terminal of 80 columns."""
+    shown = Table(title=title, box=box.SIMPLE, title_justify="left")
+    for name in ("row", "metric"):
+        shown.add_column(name, overflow="fold")
+    for name in ("published", "measured"):
+        shown.add_column(name, justify="right", no_wrap=True)
+    shown.add_column("verdict", overflow="fold")
+    before = None
+    for row in found.to_dict("records"):
+        interval = ""
+        if row["low"] is not None and pd.notna(row["low"]):
+            interval = f" [{number(row['low'])}, {number(row['high'])}]"
+        told = f"{row['verdict']}: {row['reason']}" if row["reason"] else row["verdict"]
+        shown.add_row(
+            "" if row["row"] == before else row["row"],
+            row["metric"],
+            number(row["published"]),
+            f"{number(row['measured'])}{interval}",
+            told,
+        )
+        before = row["row"]
+    return shown

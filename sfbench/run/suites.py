@@ -1,0 +1,211 @@
+"""Suites: TOML files of runs, each with what was published of it and what it needs to be run.
+
+title = "..."          source = "..."
+[scale.smoke]          flags that replace those of every run at that scale
+[[run]]                flags of sfbench run, and: row, dataset, checkpoint, published, note
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sfbench.api.errors import UsageError
+from sfbench.run.grid import Request
+
+SHIPPED = Path(__file__).parents[1] / "suites"
+SCALES = ("smoke", "quick", "full")
+FLAGS = tuple(field.name for field in dataclasses.fields(Request))
+NUMBERS = ("samples", "seed", "threads")
+MORE = ("row", "dataset", "checkpoint", "published", "note")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One run of a suite: `request` as it is at the scale, and what is known of it.
+
+    `dataset` names the images it needs, `checkpoint` the card of its weights; `published` maps
+    metric names to printed values.
+    """
+
+    title: str
+    request: Request
+    dataset: str | None = None
+    checkpoint: str | None = None
+    published: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    note: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Suite:
+    """Rows that belong together, at a scale."""
+
+    name: str
+    title: str
+    source: str
+    scale: str
+    rows: tuple[Row, ...]
+
+
+def shipped_suites() -> list[str]:
+    """Return the names of the suites in the package."""
+    return sorted(path.stem for path in SHIPPED.glob("*.toml"))
+
+
+def read_suite(name: str, scale: str = "full") -> Suite:
+    """Return a shipped suite by its name, or one from a file; raises UsageError for a wrong one."""
+    if scale not in SCALES:
+        msg = f"--scale {scale}: expected {', '.join(SCALES)}"
+        raise UsageError(msg)
+    path = SHIPPED / f"{name}.toml" if name in shipped_suites() else Path(name)
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        msg = f"--suite {name}: no such file, and not one of {', '.join(shipped_suites())}"
+        raise UsageError(msg) from None
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        msg = f"--suite {name}: {error}"
+        raise UsageError(msg) from None
+    stray = sorted(set(document) - {"title", "source", "scale", "run"})
+    if stray:
+        msg = f"--suite {name}: unknown key {stray[0]}; a suite has title, source, scale and run"
+        raise UsageError(msg)
+    runs = document.get("run")
+    if not isinstance(runs, list) or not runs:
+        msg = f'--suite {name}: no [[run]] table; each needs at least model = "NAME"'
+        raise UsageError(msg)
+    scaled = scale_of(name, document.get("scale", {}), scale)
+    return Suite(
+        name=path.stem,
+        title=str(document.get("title", path.stem)),
+        source=str(document.get("source", "")),
+        scale=scale,
+        rows=tuple(row_from(name, table, scaled) for table in runs),
+    )
+
+
+def scale_of(name: str, scales: Any, scale: str) -> Mapping[str, Any]:
+    """Return the flags of a scale; full has none of its own."""
+    known = isinstance(scales, Mapping) and set(scales) <= set(SCALES)
+    if not known or not all(isinstance(one, Mapping) for one in scales.values()):
+        msg = f"--suite {name}: scale holds tables named {', '.join(SCALES)}"
+        raise UsageError(msg)
+    if scale not in scales and scale != "full":
+        there = ", ".join(["full", *scales])
+        msg = f"--scale {scale}: suite {name} has {there}"
+        raise UsageError(msg)
+    found: Mapping[str, Any] = scales.get(scale, {})
+    return found
+
+
+def row_from(suite: str, table: Mapping[str, Any], scaled: Mapping[str, Any]) -> Row:
+    """Return the row that a [[run]] table stands for."""
+    more = {name: table[name] for name in MORE if name in table}
+    flags = {name: value for name, value in table.items() if name not in MORE} | dict(scaled)
+    unknown = sorted(set(flags) - set(FLAGS))
+    if unknown or "model" not in flags:
+        found = f"unknown key {unknown[0]}" if unknown else "no model"
+        msg = f"--suite {suite}: {found}; a [[run]] may have {', '.join((*FLAGS, *MORE))}"
+        raise UsageError(msg)
+    request = request_from(suite, flags)
+    published = more.get("published", {})
+    if not isinstance(published, Mapping) or not all(
+        isinstance(value, int | float) for value in published.values()
+    ):
+        msg = f"--suite {suite}: published = {published!r}; expected metric names and numbers"
+        raise UsageError(msg)
+    return Row(
+        title=str(more.get("row", f"{request.model}, {request.res} px")),
+        request=request,
+        dataset=more.get("dataset"),
+        checkpoint=more.get("checkpoint"),
+        published={str(name): float(value) for name, value in published.items()},
+        note=str(more.get("note", "")),
+    )
+
+
+def request_from(suite: str, flags: Mapping[str, Any]) -> Request:
+    """Return the request that these flags make."""
+    values: dict[str, Any] = {}
+    for name, value in flags.items():
+        if name == "option":
+            if not isinstance(value, Mapping):
+                msg = f'--suite {suite}: option = {value!r}; expected a table, e.g. {{ preset = "x" }}'
+                raise UsageError(msg)
+            values[name] = tuple(f"{key}={flag_text(one)}" for key, one in value.items())
+        elif name == "train_kimg":
+            if type(value) not in {int, float}:
+                msg = f"--suite {suite}: {name} = {value!r}; expected a number"
+                raise UsageError(msg)
+            values[name] = float(value)
+        elif name in NUMBERS:
+            if type(value) is not int:
+                msg = f"--suite {suite}: {name} = {value!r}; expected a whole number"
+                raise UsageError(msg)
+            values[name] = value
+        else:
+            values[name] = flag_text(value)
+    return Request(**values)
+
+
+def flag_text(value: Any) -> str:
+    """Return a value as a flag would give it: lists with commas."""
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def named(text: str, flag: str) -> dict[str, str]:
+    """Return the pairs of NAME=VALUE[,NAME=VALUE]; raises UsageError for anything else."""
+    pairs: dict[str, str] = {}
+    for part in filter(None, text.split(",")):
+        name, equals, value = part.partition("=")
+        if not equals or not name or not value:
+            msg = f"{flag} {text}: with a suite, expected NAME=PATH[,NAME=PATH]"
+            raise UsageError(msg)
+        pairs[name] = value
+    return pairs
+
+
+def completed(
+    suite: Suite, data: Mapping[str, str], weights: Mapping[str, str]
+) -> list[tuple[Row, list[str]]]:
+    """Return every row with the images and weights that were given, and what it still lacks.
+
+    Raises UsageError for a name that no row has.
+    """
+    for flag, given, known in (
+        ("data", data, {row.dataset for row in suite.rows}),
+        ("weights", weights, {row.checkpoint for row in suite.rows}),
+    ):
+        for name in sorted(set(given) - {one for one in known if one}):
+            there = ", ".join(sorted(one for one in known if one)) or "none"
+            msg = f"--{flag} {name}=...: suite {suite.name} has {there}"
+            raise UsageError(msg)
+    return [completed_row(row, data, weights) for row in suite.rows]
+
+
+def completed_row(
+    row: Row, data: Mapping[str, str], weights: Mapping[str, str]
+) -> tuple[Row, list[str]]:
+    """Return one row with what was given, and what it lacks."""
+    request, lacks = row.request, []
+    if row.dataset is not None:
+        if row.dataset in data:
+            request = dataclasses.replace(request, data=data[row.dataset])
+        else:
+            lacks.append(f"images: --data {row.dataset}=PATH")
+    if row.checkpoint is not None:
+        if row.checkpoint in weights:
+            request = dataclasses.replace(request, weights=weights[row.checkpoint])
+        else:
+            lacks.append(f"weights: --weights {row.checkpoint}=FILE")
+    return dataclasses.replace(row, request=request), lacks
+
+
+def requests_of(rows: Sequence[tuple[Row, list[str]]]) -> list[Request]:
+    """Return the requests of the rows that lack nothing."""
+    return [row.request for row, lacks in rows if not lacks]
