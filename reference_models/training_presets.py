@@ -96,7 +96,7 @@ def nano(model: str, resolution: int, **options: Any) -> TrainingPreset:
         evidence="ours",
         source="chosen so that a CPU learns shapes in minutes",
         batch=16,
-        kimg=60.0,
+        kimg=40.0,
         options=options,
         settings=NANO,
     )

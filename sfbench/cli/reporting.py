@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
 from rich.console import Console
 
 from sfbench.api.errors import UsageError
@@ -16,7 +17,7 @@ from sfbench.report import frame, table
 from sfbench.report.pairing import paired
 from sfbench.store import Store
 
-FORMATS = ("table", "csv", "json", "md")
+FORMATS = ("table", "csv", "json", "md", "tex")
 NARROW = 80
 
 
@@ -31,7 +32,7 @@ def show(store: Path, form: str, model: str | None, res: str | None, *, tidy: bo
     kept, older = frame.current(records)
     models = model.split(",") if model else []
     resolutions = parse_resolutions(res) if res else ()
-    whole = frame.tidy(kept) if tidy else paired(frame.summary(kept))
+    whole = frame.tidy(kept) if tidy else whole_rows(kept)
     chosen = frame.select(whole, models, resolutions)
     stored = sorted({record.case["model"] for record in kept})
     for name in set(models) - set(stored):
@@ -47,20 +48,27 @@ def show(store: Path, form: str, model: str | None, res: str | None, *, tidy: bo
         case "json":
             sys.stdout.write(chosen.to_json(orient="records", indent=1) + "\n")
         case "md":
-            sys.stdout.write(
-                table.markdown(frame.select(paired(frame.summary(kept)), models, resolutions))
-            )
+            sys.stdout.write(table.markdown(frame.select(whole_rows(kept), models, resolutions)))
+        case "tex":
+            from sfbench.report.latex import latex
+
+            sys.stdout.write(latex(frame.select(whole_rows(kept), models, resolutions)))
         case _:
             notes = [f"{older} older or repeated records are not shown"] if older else []
-            rows = frame.select(paired(frame.summary(kept)), models, resolutions)
+            rows = frame.select(whole_rows(kept), models, resolutions)
             console().print(table.terminal(rows, notes))
     return Exit.OK
+
+
+def whole_rows(records: Sequence[Record]) -> pd.DataFrame:
+    """Return one row a case, quality and speed of the same thing in one."""
+    return paired(frame.summary(records))
 
 
 def print_table(records: Sequence[Record], notes: Sequence[str]) -> None:
     """Print these records as the terminal table."""
     if records:
-        console().print(table.terminal(paired(frame.summary(records)), notes))
+        console().print(table.terminal(whole_rows(records), notes))
 
 
 def console() -> Console:

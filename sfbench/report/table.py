@@ -1,4 +1,7 @@
-"""The summary frame as tables for a terminal of 80 columns, and as Markdown."""
+"""The summary frame as tables for a terminal of 80 columns, and as Markdown.
+
+The best value of a resolution is bold where its interval overlaps no other's.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from sfbench.report.best import Better, best
+
 MEBI = 1 << 20
 ABSENT = "-"
 WIDE_ONLY = frozenset({"p90 ms", "GFLOP"})
@@ -21,10 +26,16 @@ WIDE_ONLY = frozenset({"p90 ms", "GFLOP"})
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Column:
-    """One column: its header, and how a row of the summary fills it."""
+    """One column: its header, and how a row of the summary fills it.
+
+    `metric` times `factor` is the number it shows; `better` says which is best, None where neither.
+    """
 
     header: str
     cell: Callable[[Any], str]
+    metric: str = ""
+    factor: float = 1.0
+    better: Better | None = None
 
 
 def number(value: Any, digits: int = 3) -> str:
@@ -76,9 +87,23 @@ def columns(frame: pd.DataFrame) -> list[Column]:
     ]
     return [
         Column("px", lambda row: str(row["resolution"])),
-        *(Column(name.partition("[")[0].upper(), scaled(name, 1)) for name in quality),
-        Column("images/s", rate),
-        Column("p50 ms", scaled("latency.p50", 1000)),
+        *(
+            Column(
+                name.partition("[")[0].upper(),
+                scaled(name, 1),
+                metric=name,
+                better="higher" if name == "is" else "lower",
+            )
+            for name in quality
+        ),
+        Column("images/s", rate, metric="throughput.core", better="higher"),
+        Column(
+            "p50 ms",
+            scaled("latency.p50", 1000),
+            metric="latency.p50",
+            factor=1000.0,
+            better="lower",
+        ),
         Column("p90 ms", scaled("latency.p90", 1000)),
         Column("peak MiB", peak),
         Column("params M", scaled("parameters", 1e-6)),
@@ -90,6 +115,14 @@ def filled(frame: pd.DataFrame) -> list[Column]:
     """Return the columns in which at least one row has a value."""
     rows = [row for _, row in frame.iterrows()]
     return [c for c in columns(frame) if any(c.cell(row) != ABSENT for row in rows)]
+
+
+def emphasised(part: pd.DataFrame, shown: Sequence[Column]) -> dict[str, set[object]]:
+    """Return, a header, the rows that are surely best in that column."""
+    return {
+        column.header: best(part, column.metric, column.better) if column.better else set()
+        for column in shown
+    }
 
 
 def badges(row: Any) -> str:
@@ -132,11 +165,16 @@ def terminal(frame: pd.DataFrame, notes: Sequence[str]) -> RenderableType:
         table.add_column("model", no_wrap=True, min_width=21)
         for column in shown:
             table.add_column(column.header, justify="right", no_wrap=True)
-        for _, row in part.iterrows():
+        marked = emphasised(part, shown)
+        for index, row in part.iterrows():
             name = Text(row["model"]).append(f"\n{status(row)}", style="dim")
             for option in filter(None, row["variant"].split("; ")):
                 name.append(f"\n{option}", style="dim")
-            table.add_row(name, *(column.cell(row) for column in shown))
+            cells = (
+                Text(column.cell(row), style="bold" if index in marked[column.header] else "")
+                for column in shown
+            )
+            table.add_row(name, *cells)
         parts += [Text(heading(part, machine=several), style="bold"), table, *remarks(part)]
     parts += [Text(note, style="dim") for note in notes]
     return Group(*parts)
@@ -174,12 +212,15 @@ def markdown(frame: pd.DataFrame) -> str:
             Column("how", described),
             Column("status", lambda row: row["status"]),
         ]
+        marked = emphasised(part, shown)
         lines = [f"**{heading(part, machine=several)}**".replace("\n", ": "), ""]
         lines.append("| " + " | ".join(column.header for column in shown) + " |")
         lines.append("| " + " | ".join("---" for _ in shown) + " |")
-        lines += [
-            "| " + " | ".join(column.cell(row) for column in shown) + " |"
-            for _, row in part.iterrows()
-        ]
+        for index, row in part.iterrows():
+            cells = [
+                f"**{column.cell(row)}**" if index in marked[column.header] else column.cell(row)
+                for column in shown
+            ]
+            lines.append("| " + " | ".join(cells) + " |")
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks) + "\n"

@@ -103,7 +103,7 @@ def run_command(
 
 @app.command("report")
 def report_command(
-    form: Annotated[str, typer.Option("--format", help="table, csv, json or md.")] = "table",
+    form: Annotated[str, typer.Option("--format", help="table, csv, json, md or tex.")] = "table",
     model: Annotated[str | None, typer.Option(help="Only these models.")] = None,
     res: Annotated[str | None, typer.Option(help="Only these resolutions.")] = None,
     store: StoreFolder = defaults.STORE,

@@ -1,0 +1,33 @@
+"""The best value of a column: marked only where its interval overlaps no other's."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pandas as pd
+
+Better = Literal["lower", "higher"]
+
+
+def best(part: pd.DataFrame, metric: str, better: Better) -> set[object]:
+    """Return the rows, at most one a resolution and batch size, that are surely best in `metric`.
+
+    A value without an interval is never marked, and forbids marking another beside it; nothing is
+    best alone.
+    """
+    low, high = f"{metric}.low", f"{metric}.high"
+    if not {metric, low, high} <= set(part.columns):
+        return set()
+    found = set()
+    for _, rows in part[part[metric].notna()].groupby(["resolution", "batch"]):
+        if len(rows) == 1 or rows[[low, high]].isna().any(axis=None):
+            continue
+        order = rows.sort_values(metric, ascending=better == "lower")
+        first, others = order.iloc[0], order.iloc[1:]
+        if better == "lower":
+            clear = (others[low] > first[high]).all()
+        else:
+            clear = (others[high] < first[low]).all()
+        if clear:
+            found.add(order.index[0])
+    return found

@@ -1,0 +1,69 @@
+"""The summary frame as LaTeX: booktabs, intervals, the best in bold where it surely is."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pandas as pd
+
+from sfbench.report.table import (
+    ABSENT,
+    Column,
+    described,
+    emphasised,
+    filled,
+    heading,
+    number,
+    same_basis,
+)
+
+SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {
+    character: f"\\{character}" for character in "&%$#_{}"
+}
+
+
+def latex(frame: pd.DataFrame) -> str:
+    """Return one table environment a set of comparable rows; needs the package booktabs."""
+    several = len(frame["machine"].unique()) > 1
+    parts = [environment(part, machine=several) for part in same_basis(frame)]
+    return "% \\usepackage{booktabs}\n" + "\n".join(parts)
+
+
+def environment(part: pd.DataFrame, *, machine: bool) -> str:
+    """Return the table of rows whose numbers may stand together."""
+    shown = filled(part)
+    marked = emphasised(part, shown)
+    lines = [r"\begin{table}", r"\centering", rf"\begin{{tabular}}{{ll{'r' * len(shown)}}}"]
+    headers = ["model", "how", *(column.header for column in shown)]
+    lines += [r"\toprule", f"{' & '.join(map(escaped, headers))} \\\\", r"\midrule"]
+    for index, row in part.iterrows():
+        cells = [escaped(row["model"]), escaped(described(row))]
+        for column in shown:
+            text = cell(column, row)
+            cells.append(rf"\textbf{{{text}}}" if index in marked[column.header] else text)
+        lines.append(f"{' & '.join(cells)} \\\\")
+    caption = escaped(heading(part, machine=machine).replace("\n", ", "))
+    lines += [
+        r"\bottomrule",
+        r"\end{tabular}",
+        rf"\caption{{{caption}; brackets: 95\,\% intervals}}",
+    ]
+    return "\n".join([*lines, r"\end{table}", ""])
+
+
+def cell(column: Column, row: Any) -> str:
+    """Return a value with its interval, or a dash."""
+    value = row.get(column.metric) if column.metric else None
+    low, high = (row.get(f"{column.metric}.{end}") for end in ("low", "high"))
+    if value is None or pd.isna(value) or low is None or pd.isna(low):
+        text = column.cell(row)
+        return "--" if text == ABSENT else escaped(text)
+    bounds = ", ".join(number(bound * column.factor) for bound in (low, high))
+    return f"{number(value * column.factor)} [{bounds}]"
+
+
+def escaped(text: str) -> str:
+    """Return text without LaTeX's special characters."""
+    plain = text.replace("±", "+-").replace("·", "/")
+    return re.sub(r"[\\~^&%$#_{}]", lambda found: SPECIAL[found.group()], plain)

@@ -1,0 +1,72 @@
+"""Tables: what is marked as best, and LaTeX that is valid."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Any
+
+import pytest
+
+from sfbench.records import Reading, Record
+from sfbench.report import frame
+from sfbench.report.best import best
+from sfbench.report.latex import escaped, latex
+from sfbench.report.table import markdown
+
+CASE = {
+    "model": "a", "resolution": 32, "batch": 8, "dtype": "fp32", "mode": "eager", "device": "cpu",
+    "seed": 0, "threads": 2, "weights": {"kind": "random", "sha256": None}, "options": {},
+    "samples": None,
+}  # fmt: skip
+PLAIN = Record(identity="a", case_key="a", case=CASE, trial=0, attempt=0, status="ok")
+
+
+def made(model: str, low: float | None, value: float, high: float | None, **case: Any) -> Record:
+    reading = Reading(metric="throughput.core", unit="images/s", value=value, low=low, high=high)
+    name = f"{model}{case}"
+    return dataclasses.replace(
+        PLAIN,
+        identity=name,
+        case_key=name,
+        case={**CASE, "model": model, **case},
+        readings=(reading,),
+    )
+
+
+def marked(*records: Record) -> list[str]:
+    rows = frame.summary(records)
+    return [rows.loc[index, "model"] for index in best(rows, "throughput.core", "higher")]
+
+
+@pytest.mark.fast
+def test_only_what_is_surely_best_is_marked() -> None:
+    clear, near, slow = made("c", 9, 10, 11), made("n", 10.5, 10.6, 12), made("s", 1, 2, 3)
+    assert marked(clear, slow) == ["c"]
+    assert marked(clear, near, slow) == []
+    assert marked(clear) == []
+    assert marked(clear, made("u", None, 1, None)) == []
+    assert marked(clear, made("b", 90, 99, 110, batch=1)) == []
+    assert sorted(marked(clear, slow, made("x", 5, 6, 7, resolution=64))) == ["c"]
+
+
+@pytest.mark.fast
+def test_latex_and_markdown_show_the_numbers_of_the_frame() -> None:
+    rows = frame.summary([made("fast_model", 90.0, 100.0, 110.0), made("slow", 1.0, 2.0, 3.0)])
+    text = latex(rows)
+    assert r"fast\_model" in text
+    assert r"\textbf{100 [90.0, 110]}" in text
+    assert "2.00 [1.00, 3.00]" in text
+    table = re.search(r"\\begin{tabular}{(\w+)}", text)
+    assert table is not None
+    lines = [line for line in text.splitlines() if line.endswith("\\\\")]
+    assert {line.count(" & ") + 1 for line in lines} == {len(table.group(1))}
+    assert text.count(r"\begin{") == text.count(r"\end{")
+    assert "**100 ±10**" in markdown(rows)
+
+
+@pytest.mark.fast
+def test_latex_escapes_what_is_special() -> None:
+    assert escaped("a_b & 5% #1 {x} ~^\\") == (
+        r"a\_b \& 5\% \#1 \{x\} \textasciitilde{}\textasciicircum{}\textbackslash{}"
+    )
