@@ -195,15 +195,3 @@ def combine(readings: Sequence[Reading]) -> Estimate:
     variance = sum((log - mean) ** 2 for log in logs) / (len(logs) - 1)
     margin = float(stats.t.ppf((1 + COVERAGE) / 2, len(logs) - 1)) * math.sqrt(variance / len(logs))
     return Estimate(math.exp(mean), math.exp(mean - margin), math.exp(mean + margin))
-
-
-def select(frame: pd.DataFrame, models: Sequence[str], resolutions: Sequence[int]) -> pd.DataFrame:
-    """Return the rows of these models and resolutions (all, where none are named)."""
-    if frame.empty:
-        return frame
-    keep = pd.Series(data=True, index=frame.index)
-    if models:
-        keep &= frame["model"].isin(models)
-    if resolutions:
-        keep &= frame["resolution"].isin(resolutions)
-    return frame[keep]

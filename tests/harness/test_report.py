@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import json
 
 import pandas as pd
 import pytest
 from rich.console import Console
 
+from sfbench.cli.reporting import chosen
 from sfbench.records import Reading, Record
 from sfbench.report import frame, table
 
@@ -136,11 +136,12 @@ def test_markdown_holds_what_the_table_holds() -> None:
     assert "| styleformer-linformer | 256 | 18.4 | 10.0 ±1.0 | 20.0 |" in text
 
 
-def test_rows_are_chosen_by_model_and_resolution() -> None:
-    rows = frame.summary([made(), made("other")])
-    assert list(frame.select(rows, ["other"], [])["model"]) == ["other"]
-    assert frame.select(rows, [], [64]).empty
-    assert json.loads(rows.to_json(orient="records"))
+def test_records_are_chosen_by_model_and_resolution() -> None:
+    records = [made(), made("other")]
+    assert [r.case["model"] for r in chosen(records, ["other"], [])] == ["other"]
+    assert chosen(records, [], [64]) == []
+    assert len(chosen(records, [], [])) == 2
+
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,7 @@ def report_command(
     form: Annotated[str, typer.Option("--format", help="table, csv, json, md or tex.")] = "table",
     model: Annotated[str | None, typer.Option(help="Only these models.")] = None,
     res: Annotated[str | None, typer.Option(help="Only these resolutions.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write one HTML page instead.")] = None,
     store: StoreFolder = defaults.STORE,
     *,
     tidy: Annotated[bool, typer.Option(help="csv and json: one row a number.")] = False,
@@ -113,7 +114,8 @@ def report_command(
     """Show what has been measured: one row a case."""
     from sfbench.cli import reporting
 
-    raise typer.Exit(reporting.show(store, form, model, res, tidy=tidy))
+    wanted = reporting.Wanted(form=form, model=model, res=res, tidy=tidy, html=html)
+    raise typer.Exit(reporting.show(store, wanted))
 
 
 @app.command("scaling")

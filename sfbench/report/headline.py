@@ -1,0 +1,67 @@
+"""The report's first sentence: what can be said for sure of its rows."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from sfbench.report.best import best
+from sfbench.report.table import number
+
+
+def headline(rows: pd.DataFrame) -> str:
+    """Return the verdict in a sentence or two, from the intervals of the table alone."""
+    good = rows[rows["status"] == "ok"]
+    if good.empty:
+        return f"None of {len(rows)} cases could be measured."
+    parts = [speed(good), quality(good)]
+    failed = len(rows) - len(good)
+    if failed:
+        parts.append(f"{failed} of {len(rows)} cases could not be measured.")
+    return " ".join(part for part in parts if part)
+
+
+def speed(rows: pd.DataFrame) -> str:
+    """Return which model is surely fastest, at the largest resolution that several were run at."""
+    if "throughput.core" not in rows or rows["throughput.core"].isna().all():
+        return ""
+    rows = rows[rows["throughput.core"].notna()]
+    counts = rows.groupby("resolution")["model"].nunique()
+    shared = counts[counts > 1]
+    if shared.empty:
+        top = rows.sort_values("throughput.core").iloc[-1]
+        return (
+            f"{top['model']} makes {number(top['throughput.core'])} images/s at "
+            f"{top['resolution']} px, batch {top['batch']}."
+        )
+    side = shared.index.max()
+    here = rows[rows["resolution"] == side]
+    sure = best(here, "throughput.core", "higher")
+    if not sure:
+        return f"At {side} px no model is surely fastest: the intervals overlap."
+    top = here.loc[[index for index in here.index if index in sure]]
+    top = top.sort_values("throughput.core").iloc[-1]
+    peers = here[(here["batch"] == top["batch"]) & (here.index != top.name)]
+    second = peers.sort_values("throughput.core").iloc[-1]
+    ratio = top["throughput.core"] / second["throughput.core"]
+    return (
+        f"At {side} px and batch {top['batch']}, {top['model']} is fastest: "
+        f"{number(top['throughput.core'])} images/s, {number(ratio)} times {second['model']}."
+    )
+
+
+def quality(rows: pd.DataFrame) -> str:
+    """Return which model has surely the least distance among those that may be compared."""
+    name = next((n for n in rows.columns if n == "fid" or n.startswith("fd[")), None)
+    if name is None:
+        return ""
+    basis = rows.loc[rows[name].notna(), "quality"]
+    rows = (
+        rows[rows[name].notna() & (rows["quality"] == basis.iloc[-1])] if len(basis) else rows[:0]
+    )
+    if len(rows) < 2:  # noqa: PLR2004  # one alone has no rival
+        return ""
+    least = rows.sort_values(name).iloc[0]
+    sure = best(rows, name, "lower")
+    if least.name not in sure:
+        return f"No model has surely the least {name}: the intervals overlap."
+    return f"{least['model']} has the least {name}: {number(least[name])}."

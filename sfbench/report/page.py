@@ -1,0 +1,208 @@
+"""The report as one HTML page: no network, no file beside it, readable with and without scripts."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import markupsafe
+import pandas as pd
+import vl_convert
+
+from sfbench.records import Record
+from sfbench.report import frame
+from sfbench.report.commands import command
+from sfbench.report.figures import Figure, figures
+from sfbench.report.headline import headline
+from sfbench.report.pairing import paired
+from sfbench.report.table import (
+    ABSENT,
+    Column,
+    emphasised,
+    filled,
+    heading,
+    number,
+    same_basis,
+)
+
+FILES = Path(__file__).parent / "page_files"
+FILTERS = (("model", "Model"), ("resolution", "Resolution (px)"), ("dtype", "Precision"))
+TIDY = (
+    "model", "resolution", "batch", "dtype", "mode", "device", "seed", "threads", "weights",
+    "options", "quality", "machine", "trial", "metric", "value", "low", "high", "unit", "reason",
+)  # fmt: skip
+WARNED = frozenset({"random"})
+DIGITS = 4
+
+
+def page(records: Sequence[Record], options: Mapping[str, Mapping[str, Any]], title: str) -> str:
+    """Return the page; `options`: the default options of each model, for the commands.
+
+    Every figure is drawn from the frame that stands below it as a table, and every table from the
+    summary of `records`.
+    """
+    rows = paired(frame.summary(records))
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(FILES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    newest = {record.identity: record for record in records}
+    several = len(set(rows["machine"])) > 1
+    return environment.get_template("page.html.j2").render(
+        title=title,
+        verdict=headline(rows),
+        made=made(records),
+        style=raw((FILES / "page.css").read_text(encoding="utf-8")),
+        script=raw((FILES / "page.js").read_text(encoding="utf-8")),
+        filters=[choices(rows, name, label) for name, label in FILTERS],
+        count=len(rows),
+        parts=[part_of(part, newest, options, machine=several) for part in same_basis(rows)],
+        figures=[shown(figure) for figure in figures(rows)],
+        machines=machines(records),
+        differences=differences(records),
+        data=raw(embedded(frame.tidy(records))),
+    )
+
+
+def raw(text: str) -> markupsafe.Markup:
+    """Return text of this program's own, to be inserted as it is."""
+    return markupsafe.Markup(text)  # noqa: S704  # never a stranger's text: see `embedded`
+
+
+def made(records: Sequence[Record]) -> str:
+    """Return when, with what and from how much this was made."""
+    times = sorted(record.started for record in records if record.started)
+    span = f"measured {times[0][:10]} to {times[-1][:10]}" if times else "undated"
+    today = dt.datetime.now(dt.UTC).date().isoformat()
+    return f"{len(records)} trials, {span}; page made {today} by sfbench"
+
+
+def choices(rows: pd.DataFrame, name: str, label: str) -> dict[str, Any]:
+    """Return the boxes of a filter."""
+    return {"name": name, "label": label, "choices": sorted(rows[name].unique().tolist())}
+
+
+def part_of(
+    part: pd.DataFrame,
+    newest: Mapping[str, Record],
+    options: Mapping[str, Mapping[str, Any]],
+    *,
+    machine: bool,
+) -> dict[str, Any]:
+    """Return a table of rows whose numbers may stand together."""
+    columns = filled(part)
+    marked = emphasised(part, columns)
+    return {
+        "heading": heading(part, machine=machine).replace("\n", ", "),
+        "headers": [column.header for column in columns],
+        "rows": [
+            {
+                "model": row["model"],
+                "resolution": row["resolution"],
+                "dtype": row["dtype"],
+                "variant": row["variant"],
+                "cells": [cell(column, row, index in marked[column.header]) for column in columns],
+                "badges": badges(row),
+                "remark": remark(row),
+                "command": command(newest[row["identity"]], options.get(row["model"], {})),
+            }
+            for index, row in part.iterrows()
+        ],
+    }
+
+
+def cell(column: Column, row: Any, best: bool) -> dict[str, Any]:  # noqa: FBT001  # one of three facts
+    """Return a value, its interval below, and whether it is surely the best."""
+    text, interval = column.cell(row), ""
+    low, high = (row.get(f"{column.metric}.{end}") for end in ("low", "high"))
+    if column.metric and text != ABSENT and low is not None and pd.notna(low):
+        text = number(row[column.metric] * column.factor)
+        interval = f"{number(low * column.factor)} to {number(high * column.factor)}"
+    return {"text": text, "interval": interval, "best": best}
+
+
+def badges(row: Any) -> list[dict[str, str]]:
+    """Return how the row was made, in a word each; what limits its worth is marked."""
+    words = [f"{row['weights']} weights", row["dtype"], row["mode"], f"batch {row['batch']}"]
+    words += [f"{row['trials']} trials"] if row["trials"] > 1 else []
+    found = [
+        {"text": word, "kind": "warn" if word.partition(" ")[0] in WARNED else "plain"}
+        for word in words
+    ]
+    return found + [{"text": flag, "kind": "warn"} for flag in row["flags"].split()]
+
+
+def remark(row: Any) -> str:
+    """Return why the row, or its quality, is missing."""
+    if row["status"] != "ok":
+        return f"{row['status']}: {row['reason']}"
+    reason = row["quality_reason"]
+    return f"quality not measured: {reason}" if isinstance(reason, str) else ""
+
+
+def shown(figure: Figure) -> dict[str, Any]:
+    """Return a figure with its table: the same frame."""
+    table = figure.frame.drop(columns=["row"], errors="ignore")
+    return {
+        "title": figure.title,
+        "text": figure.text,
+        "svg": raw(vl_convert.vegalite_to_svg(figure.chart.to_json())),
+        "headers": list(table.columns),
+        "rows": [[plain(value) for value in row] for row in table.itertuples(index=False)],
+    }
+
+
+def plain(value: Any) -> str:
+    """Return a value of a figure's table."""
+    if isinstance(value, float):
+        return number(value, DIGITS)
+    return str(value)
+
+
+def machines(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """Return what is known of every machine, from its newest record."""
+    newest = {record.machine: record for record in records}
+    found = []
+    for name, record in sorted(newest.items()):
+        machine = record.provenance.get("machine", {})
+        facts = [(key, value) for key, value in machine.items() if key != "versions"]
+        facts += list(machine.get("versions", {}).items())
+        found.append(
+            {"name": name, "facts": [(k, told(v)) for k, v in facts if v not in (None, [], {})]}
+        )
+    return found
+
+
+def told(value: Any) -> str:
+    """Return a fact as text."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def differences(records: Sequence[Record]) -> list[str]:
+    """Return in which versions and settings of the environment the records differ."""
+    values: dict[str, set[str]] = {}
+    for record in records:
+        machine = record.provenance.get("machine", {})
+        facts = dict(machine.get("versions", {})) | dict(record.provenance.get("environment", {}))
+        for name, value in facts.items():
+            values.setdefault(name, set()).add(str(value))
+    return [
+        f"{name}: {', '.join(sorted(found))}"
+        for name, found in sorted(values.items())
+        if len(found) > 1
+    ]
+
+
+def embedded(tidy: pd.DataFrame) -> str:
+    """Return the numbers as JSON that cannot end the element it stands in."""
+    table = tidy.reindex(columns=list(TIDY))
+    data = json.loads(table.to_json(orient="values"))
+    text = json.dumps({"columns": list(TIDY), "data": data}, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace("&", "\\u0026")
