@@ -46,6 +46,13 @@ def imports(session: nox.Session) -> None:
 
 
 @nox.session(python="3.11")
+def browser(session: nox.Session) -> None:
+    """The HTML report in Chromium; needs chromium and chromedriver on the path."""
+    installed(session, *PINNED, "-e", ".", "--group", "test", "--group", "browser")
+    session.run("pytest", "-q", "tests/browser", *session.posargs)
+
+
+@nox.session(python="3.11")
 def bench(session: nox.Session) -> None:
     """Time the models against a checkout of the official code: `-- PATH [--only s,m]`; minutes."""
     installed(session, *PINNED, "-e", ".", "--group", "test")

@@ -79,7 +79,8 @@ def raw(text: str) -> markupsafe.Markup:
 def made(records: Sequence[Record]) -> str:
     """Return when, with what and from how much this was made."""
     times = sorted(record.started for record in records if record.started)
-    span = f"measured {times[0][:10]} to {times[-1][:10]}" if times else "undated"
+    days = list(dict.fromkeys(time[:10] for time in times))
+    span = f"measured {' to '.join([days[0], *days[1:][-1:]])}" if days else "undated"
     today = dt.datetime.now(dt.UTC).date().isoformat()
     return f"{len(records)} trials, {span}; page made {today} by sfbench"
 

@@ -143,7 +143,6 @@ def test_records_are_chosen_by_model_and_resolution() -> None:
     assert len(chosen(records, [], [])) == 2
 
 
-
 @pytest.mark.parametrize(
     ("value", "text"),
     [

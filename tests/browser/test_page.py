@@ -1,0 +1,161 @@
+"""The HTML report in a real headless Chromium: filters, console, requests, downloads, small screens."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sfbench.records import Reading, Record
+from sfbench.report.page import page
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="selenium: nox -s browser has it")
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver on the path"
+)
+SWITCHES = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update", "--disable-quic",
+)  # fmt: skip
+CASE = {
+    "model": "a", "resolution": 32, "batch": 8, "dtype": "fp32", "mode": "eager", "device": "cpu",
+    "seed": 0, "threads": 2, "weights": {"kind": "random", "sha256": None}, "options": {},
+    "samples": None, "data": None, "files": {}, "measure": ["speed", "memory"],
+}  # fmt: skip
+
+
+def record(model: str, side: int, dtype: str, speed: float) -> Record:
+    readings = [
+        Reading(metric="throughput.core", unit="images/s", value=speed, low=speed - 1, high=speed + 1),
+        Reading(metric="latency.p50", unit="s", value=1 / speed, low=0.9 / speed, high=1.1 / speed),
+        Reading(metric="latency.p90", unit="s", value=1.2 / speed),
+        Reading(metric="memory.weights", unit="bytes", value=1 << 24),
+        Reading(metric="memory.host_above_loaded", unit="bytes", value=1 << 25),
+    ]  # fmt: skip
+    name = f"{model}-{side}-{dtype}"
+    return Record(
+        identity=name,
+        case_key=name,
+        case={**CASE, "model": model, "resolution": side, "dtype": dtype},
+        trial=0,
+        attempt=0,
+        status="ok",
+        readings=tuple(readings),
+        started="2026-01-01T00:00:00",
+        machine="m",
+        provenance={"machine": {"cpu": "x", "versions": {"torch": "2"}}},
+    )
+
+
+RECORDS = [
+    record(model, side, dtype, speed)
+    for model, speed in (("</script><b>evil", 40.0), ("other", 10.0))
+    for side in (32, 64)
+    for dtype in ("fp32", "bf16")
+]
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    folder = tmp_path_factory.mktemp("page")
+    (folder / "report.html").write_text(page(RECORDS, {}, "A report"), encoding="utf-8")
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for switch in (*SWITCHES, f"--user-data-dir={folder / 'profile'}"):
+        options.add_argument(switch)
+    options.add_experimental_option("prefs", {"download.default_directory": str(folder)})
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    service = webdriver.ChromeService(DRIVER)
+    opened = webdriver.Chrome(options=options, service=service)
+    opened.get((folder / "report.html").as_uri())
+    opened.folder = folder
+    yield opened
+    opened.quit()
+
+
+def visible(browser: Any) -> list[tuple[str, str, str]]:
+    rows = browser.find_elements("css selector", "tr[data-row]")
+    names = ("data-model", "data-resolution", "data-dtype")
+    return [tuple(row.get_attribute(n) for n in names) for row in rows if row.is_displayed()]
+
+
+def test_filters_leave_what_was_chosen_and_say_how_much(browser: Any) -> None:
+    assert len(visible(browser)) == 8
+    box = 'fieldset[data-filter="{}"] input[value="{}"]'
+    browser.find_element("css selector", box.format("dtype", "bf16")).click()
+    browser.find_element("css selector", box.format("resolution", "64")).click()
+    assert {row[1:] for row in visible(browser)} == {("32", "fp32")}
+    assert browser.find_element("id", "count").text == "2 of 8 rows"
+    browser.find_element("css selector", "button[type=reset]").click()
+    time.sleep(0.1)
+    assert len(visible(browser)) == 8
+
+
+def test_the_keyboard_reaches_a_filter(browser: Any) -> None:
+    browser.execute_script("document.querySelector('.filters input').focus()")
+    browser.switch_to.active_element.send_keys(" ")
+    assert len(visible(browser)) == 4
+    browser.switch_to.active_element.send_keys(" ")
+    assert len(visible(browser)) == 8
+
+
+def test_nothing_is_asked_of_the_network_and_the_console_is_silent(browser: Any) -> None:
+    assert browser.get_log("browser") == []
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    asked = [
+        event["params"]["request"]["url"]
+        for event in events
+        if event["method"] == "Network.requestWillBeSent"
+    ]
+    assert any(url.startswith("file:") for url in asked)
+    assert [url for url in asked if url.startswith(("http", "ws", "ftp"))] == []
+
+
+def test_what_a_record_says_is_text(browser: Any) -> None:
+    assert browser.find_elements("css selector", "main b") == []
+    assert "</script><b>evil" in browser.find_element("css selector", "tbody th").text
+
+
+def test_the_data_can_be_taken_away(browser: Any) -> None:
+    browser.find_element("id", "csv").click()
+    target = Path(browser.folder) / "sfbench.csv"
+    for _ in range(50):
+        if target.is_file():
+            break
+        time.sleep(0.1)
+    lines = target.read_text(encoding="utf-8").splitlines()
+    assert lines[0].startswith("model,resolution,batch")
+    assert len(lines) == 1 + sum(len(record.readings) for record in RECORDS)
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_never_scrolls_sideways(width: int, browser: Any) -> None:
+    browser.set_window_size(width, 900)
+    wide = browser.execute_script(
+        "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    )
+    assert wide <= 0
+
+
+def test_every_figure_has_its_table_and_every_table_its_numbers() -> None:
+    from sfbench.report import frame
+    from sfbench.report.figures import figures
+    from sfbench.report.pairing import paired
+
+    found = figures(paired(frame.summary(RECORDS)))
+    assert [figure.title for figure in found] == [
+        "Throughput over resolution", "Memory by kind", "Latency",
+    ]  # fmt: skip
+    for figure in found:
+        drawn = figure.chart.to_dict()["datasets"]
+        (rows,) = drawn.values()
+        assert len(rows) == len(figure.frame)
+        assert set(rows[0]) == set(figure.frame.columns)
+    assert dataclasses.is_dataclass(found[0])
