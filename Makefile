@@ -16,7 +16,8 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	$(VENV)/bin/sfbench run --model styleformer-linformer --res 256
 	$(VENV)/bin/sfbench report
-	@echo "The records of these measurements: $(CURDIR)/results/runs"
+	$(VENV)/bin/sfbench report --html results/report.html
+	@echo "Above: the page of these measurements; their records: $(CURDIR)/results/runs"
 
 test: $(STAMP)
 	$(VENV)/bin/python -m pytest -q

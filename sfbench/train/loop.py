@@ -28,7 +28,8 @@ SAVE_SHARE = 0.02
 class Length:
     """In steps: all of them, from one log line to the next, from one snapshot to the next.
 
-    `save_seconds`: time from one saved state to the next.
+    No snapshot is taken within half its interval of the last one. `save_seconds`: time from one
+    saved state to the next.
     """
 
     steps: int
@@ -149,7 +150,8 @@ class Trainer:
         due = time.monotonic() - self.saved > self.save_seconds
         if self.engine.agreed(float(due or self.last)):
             self.save()
-        if self.step % self.length.snapshot == 0 or self.last:
+        left = self.length.steps - self.step
+        if (self.step % self.length.snapshot == 0 and 2 * left > self.length.snapshot) or self.last:
             began = time.monotonic()
             self.listener.snapshot(self.step)
             self.tick_began += time.monotonic() - began  # pictures are no training
