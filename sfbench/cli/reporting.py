@@ -96,6 +96,17 @@ def chosen(
 
 def write_page(records: Sequence[Record], target: Path) -> None:
     """Write the HTML page, and say where it is."""
+    text = page_text(records)
+    try:
+        target.write_text(text, encoding="utf-8")
+    except OSError as error:
+        msg = f"--html {target}: cannot be written ({error.strerror})"
+        raise UsageError(msg) from None
+    print(target.absolute())
+
+
+def page_text(records: Sequence[Record]) -> str:
+    """Return the HTML page of records."""
     from sfbench.report.page import page  # jinja2 and a renderer come with it
 
     catalogue = defaults.catalogue([], [])
@@ -103,12 +114,7 @@ def write_page(records: Sequence[Record], target: Path) -> None:
         model.name: {option.name: option.default for option in model.options}
         for model in catalogue.models
     }
-    try:
-        target.write_text(page(records, options, "sfbench report"), encoding="utf-8")
-    except OSError as error:
-        msg = f"--html {target}: cannot be written ({error.strerror})"
-        raise UsageError(msg) from None
-    print(target.absolute())
+    return page(records, options, "sfbench report")
 
 
 def whole_rows(records: Sequence[Record]) -> pd.DataFrame:

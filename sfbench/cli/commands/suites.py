@@ -1,4 +1,4 @@
-"""Commands about suites: what one would measure, and its results beside what was published."""
+"""Commands about suites and bundles: what is measured together, and handed on together."""
 
 from __future__ import annotations
 
@@ -60,6 +60,30 @@ def reproduce_command(
 
     settings = settings_of(store, plugin, no_plugin, trials, timeout, as_json=as_json)
     raise typer.Exit(planning.reproduced(request_of(data, weights), suite, scale, settings))
+
+
+@app.command("export")
+def export_command(
+    bundle: Annotated[Path, typer.Argument(help="FILE.zip to write.")],
+    model: Annotated[str | None, typer.Option(help="Only these models.")] = None,
+    res: Annotated[str | None, typer.Option(help="Only these resolutions.")] = None,
+    store: StoreFolder = defaults.STORE,
+) -> None:
+    """Put records, their page and their table into one file."""
+    from sfbench.cli import sharing
+
+    raise typer.Exit(sharing.export(store, bundle, model, res))
+
+
+@app.command("import")
+def import_command(
+    bundle: Annotated[Path, typer.Argument(help="FILE.zip of sfbench export.")],
+    store: StoreFolder = defaults.STORE,
+) -> None:
+    """Add a bundle's records to the store; nothing there is replaced."""
+    from sfbench.cli import sharing
+
+    raise typer.Exit(sharing.take_in(bundle, store))
 
 
 def request_of(data: str, weights: str) -> Request:
