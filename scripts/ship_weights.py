@@ -90,7 +90,7 @@ def main() -> int:
     parser.add_argument("files", type=Path, nargs="?", default=PACKAGE)
     given = parser.parse_args()
     sfbench("train", "--model", given.model, "--out", str(given.run), "--resume", *TRAIN)
-    asked = json.loads((given.run / "run.json").read_text(encoding="utf-8"))
+    asked = json.loads((given.run / "run.json").read_text(encoding="utf-8"))["asked"]
     name = f"{given.model}-nano-shapes"
     target = given.files / "weights" / f"{name}.safetensors"
     target.parent.mkdir(parents=True, exist_ok=True)
