@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -114,6 +115,8 @@ def train(asked: Asked, *, as_json: bool) -> Exit:
         out=asked.out,
         resume=asked.resume,
     )
+    if meeting.world == 1:  # torchrun ends its processes by itself
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         training.train(wanted, meeting, shown)
     except KeyboardInterrupt:
