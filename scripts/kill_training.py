@@ -26,7 +26,7 @@ import torch
 from sfbench.train.state import load_state, states
 
 MOST_LOST, MOST_BACK = 30.0, 10.0
-FIRST, LAST = 0.5, 12.0
+FIRST, LAST = 0.5, 5.0
 """A kill comes so many seconds after the run goes on."""
 
 
