@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from reference_models.convolution import EqualizedConv2d
 from reference_models.equalized import EqualizedLinear
 from reference_models.mapping import MappingNetwork
+from reference_models.precision import full_precision
 from reference_models.resampling import downsample2d
 
 LAST_RESOLUTION = 4
@@ -137,7 +138,7 @@ class DiscriminatorEpilogue(nn.Module):
         self, x: Float[Tensor, "batch channels height width"], image: Tensor | None
     ) -> Float[Tensor, "batch outputs"]:
         """Return the logit, or the features that a label's embedding is compared with."""
-        with torch.autocast(x.device.type, enabled=False):
+        with full_precision(x):
             x = x.to(self.out.weight.dtype)
             if self.config.architecture == "skip" and image is not None:
                 x = x + self.fromrgb(image.to(x.dtype))

@@ -23,6 +23,7 @@ from reference_models.attention import LINFORMER_TOKENS, attend, project_tokens
 from reference_models.equalized import EqualizedLinear, activated
 from reference_models.modulation import demodulation, scaled_linear
 from reference_models.noise import Noise, layer_noise
+from reference_models.precision import full_precision
 from reference_models.resampling import upsample2d
 from reference_models.slicing import by_slices, image_slices, token_slices
 from reference_models.style_generator import StyleGenerator
@@ -203,7 +204,7 @@ class TokensToRGB(nn.Module):
         self, x: Float[Tensor, "batch tokens channels"], w: Float[Tensor, "batch w_dim"]
     ) -> Float[Tensor, "batch image_channels side side"]:
         """Return the image of this resolution (never clamped), in the precision of the weights."""
-        with torch.autocast(x.device.type, enabled=False):
+        with full_precision(x):
             x, w = x.to(self.weight.dtype), w.to(self.weight.dtype)
             style = self.affine(w)
             scale = style.unsqueeze(1) * demodulation(self.weight, style).unsqueeze(2)

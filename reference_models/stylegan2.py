@@ -20,6 +20,7 @@ from reference_models.convolution import EqualizedConv2d
 from reference_models.equalized import EqualizedLinear, activated
 from reference_models.modulation import energy_demodulation
 from reference_models.noise import Noise, layer_noise
+from reference_models.precision import full_precision
 from reference_models.resampling import conv2d_up, upsample2d
 from reference_models.slicing import by_slices, image_slices
 from reference_models.style_generator import StyleGenerator
@@ -165,7 +166,7 @@ class MapToRGB(nn.Module):
         self, x: Float[Tensor, "batch channels height width"], w: Float[Tensor, "batch w_dim"]
     ) -> Float[Tensor, "batch image_channels height width"]:
         """Return the image of this resolution, in the precision of the weights."""
-        with torch.autocast(x.device.type, enabled=False):
+        with full_precision(x):
             x, w = x.to(self.weight.dtype), w.to(self.weight.dtype)
             style = self.affine(w) / math.sqrt(x.shape[1])
             weights = self.weight[:, :, 0, 0] * style.unsqueeze(1)
