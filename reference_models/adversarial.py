@@ -78,9 +78,9 @@ class AdversarialLearner:
             "slopes": self.slopes,
             "walks": self.walks,
         }
-        self.run = self.plain
+        self.functions = self.plain
         if compiled:  # else not even wrapped: the compiler takes seconds to import
-            self.run = {
+            self.functions = {
                 name: torch.compile(function, dynamic=False)
                 for name, function in self.plain.items()
             }
@@ -173,7 +173,7 @@ class AdversarialLearner:
         half = len(shard.images) // 2
         ws, w, noise, _ = self.styles(shard, "Greg", half)
         directions = shard.normal("Greg/directions", *shard.images.shape[1:])[:half]
-        lengths: Tensor = self.run["walks"](ws, noise, directions)
+        lengths: Tensor = self.functions["walks"](ws, noise, directions)
         return lengths, w
 
     def walks(self, ws: Tensor, noise: list[Tensor], directions: Tensor) -> Tensor:
@@ -217,7 +217,7 @@ class AdversarialLearner:
         """Return generated images, their labels, and the mean style."""
         with self.autocast():
             ws, w, noise, labels = self.styles(shard, use)
-            return widened(self.run["synthesis"](ws, noise)), labels, widened(w)
+            return widened(self.functions["synthesis"](ws, noise)), labels, widened(w)
 
     # The discriminator.
 
@@ -226,7 +226,7 @@ class AdversarialLearner:
     ) -> Float[Tensor, "batch 1"]:
         """Return the discriminator's logits of augmented images."""
         with self.autocast():
-            return widened(self.run["seen"](images, labels, self.chances(shard, use)))
+            return widened(self.functions["seen"](images, labels, self.chances(shard, use)))
 
     def chances(self, shard: Shard, use: str) -> tuple[Tensor, ...]:
         """Return the random numbers of the augmentation, and p where it has one."""
@@ -308,7 +308,7 @@ class AdversarialLearner:
         self, images: Tensor, labels: Tensor | None, shard: Shard, use: str
     ) -> tuple[Float[Tensor, " batch"], Float[Tensor, "batch 1"]]:
         """Return squared gradients by the images before they are augmented, and the logits."""
-        squares, logits = self.run["slopes"](images, labels, self.chances(shard, use))
+        squares, logits = self.functions["slopes"](images, labels, self.chances(shard, use))
         return squares, logits
 
     def slopes(

@@ -56,11 +56,11 @@ def check_compiled(learner: AdversarialLearner, images: int, side: int, width: i
     Raises ValueError naming the phase where the gradients differ.
     """
     shard = drawn_shard(learner, images, side)
-    compiled = learner.run
+    compiled = learner.functions
     for phase in learner.phases(0):
-        learner.run = learner.plain
+        learner.functions = learner.plain
         plain = gradient(phase, shard)
-        learner.run = compiled
+        learner.functions = compiled
         found = gradient(phase, shard)
         difference = float((found - plain).norm() / plain.norm().clamp_min(1e-30))
         if not difference <= ALLOWED[width]:

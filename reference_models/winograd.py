@@ -45,6 +45,12 @@ def convolution(
     return F.conv2d(x, weight, padding=1)
 
 
+def keep_inputs(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+    """Keep both factors for the derivatives of a bilinear function."""
+    del output
+    ctx.save_for_backward(*inputs)
+
+
 class Convolution(torch.autograd.Function):
     """Map and kernels -> map."""
 
@@ -53,11 +59,7 @@ class Convolution(torch.autograd.Function):
         """Return the correlation."""
         return convolve(x, transformed(weight))
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        """Keep both for the derivatives."""
-        del output
-        ctx.save_for_backward(*inputs)
+    setup_context = staticmethod(keep_inputs)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
@@ -78,11 +80,7 @@ class WeightGradient(torch.autograd.Function):
         """Return the gradient of the kernels."""
         return correlate(x, gradient)
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        """Keep both for the derivatives."""
-        del output
-        ctx.save_for_backward(*inputs)
+    setup_context = staticmethod(keep_inputs)
 
     @staticmethod
     def backward(ctx: Any, weight: Tensor) -> tuple[Tensor | None, Tensor | None]:

@@ -28,15 +28,14 @@ from typing import Any
 
 import bench_models
 import torch
+from preset_learner import preset_learner
 
 from reference_models.training_presets import TRAINING_PRESETS
 from sfbench import device
-from sfbench.api import BuildRequest, LearnRequest
 from sfbench.data.decode import Decoding
 from sfbench.data.prepare import Preparation, prepare
 from sfbench.data.prepared import PreparedImages
 from sfbench.data.ready import drawn
-from sfbench.registry import find_generator, load_plugin, plugin_sources
 from sfbench.speed.intervals import median
 from sfbench.train.engine import Engine
 from sfbench.train.feed import Feed
@@ -100,20 +99,7 @@ def feed_of(row: Row, folder: Path, batch: int) -> Feed:
 
 def ours(row: Row, feed: Feed, folder: Path) -> Step:
     """Return a step of this project's loop."""
-    preset = preset_of(row)
-    _, spec = find_generator([load_plugin(s) for s in plugin_sources([], [])], row.model)
-    options = {option.name: option.default for option in spec.options}
-    settings = {option.name: option.default for option in spec.settings}
-    group = min(preset.settings["deviation_group"], feed.batch)
-    request = LearnRequest(
-        build=BuildRequest(resolution=preset.resolution, options=options | dict(preset.options)),
-        settings=settings | dict(preset.settings) | {"deviation_group": group},
-        batch=feed.batch,
-        shard=feed.batch,
-    )
-    if spec.build_learner is None:
-        sys.exit(f"{row.model} cannot be trained")
-    learner = spec.build_learner(request)
+    learner, _ = preset_learner(row.model, row.preset, feed.batch)
     length = Length(steps=1 << 30, tick=1 << 30, snapshot=1 << 30, save_seconds=float("inf"))
     trainer = Trainer(learner, feed, Engine(0, 1, 1), length, folder, Listener())
     trainer.save_seconds = float("inf")

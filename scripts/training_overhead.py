@@ -2,7 +2,8 @@
 
     python scripts/training_overhead.py [--model styleformer] [--preset nano-16] [--steps 300]
 
-Runs the product's own loop, with its log and its states, and times what the learner computes in it
+Runs the first steps of the preset in the product's own loop, with its log and its states as often as
+in the whole run, and times what the learner computes in it
 (losses, gradients, optimizer, averages) on the same clock. Prints the rest as a share of the whole.
 """
 
@@ -17,17 +18,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from preset_learner import preset_learner
 
 from sfbench import device
-from sfbench.api import BuildRequest, LearnRequest
 from sfbench.data.ready import ready_images
-from sfbench.registry import find_generator, load_plugin, plugin_sources
 from sfbench.train.engine import Engine
 from sfbench.train.feed import Feed
 from sfbench.train.log import RunLog
 from sfbench.train.loop import Length, Listener, Tick, Trainer
 
 ALLOWED = 0.02
+TICKS = 200
+"""Lines of the log in a whole run, as the product writes them."""
 
 
 class Computing:
@@ -64,23 +66,6 @@ class Logged(Listener):
         self.log.add({"step": tick.step, "kimg": tick.images / 1000, **tick.means})
 
 
-def learner_of(model: str, preset_name: str) -> tuple[Any, Any]:
-    """Return a learner and its preset."""
-    _, spec = find_generator([load_plugin(s) for s in plugin_sources([], [])], model)
-    preset = next(p for p in spec.presets if p.name == preset_name)
-    options = {option.name: option.default for option in spec.options} | dict(preset.options)
-    settings = {option.name: option.default for option in spec.settings} | dict(preset.settings)
-    if spec.build_learner is None:
-        sys.exit(f"{model} cannot be trained")
-    request = LearnRequest(
-        build=BuildRequest(resolution=preset.resolution, options=options),
-        settings=settings,
-        batch=preset.batch,
-        shard=preset.batch,
-    )
-    return spec.build_learner(request), preset
-
-
 def main() -> int:
     """Print the share."""
     parser = argparse.ArgumentParser(description="What a training run costs beside training.")
@@ -89,7 +74,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=300)
     given = parser.parse_args()
     torch.set_num_threads(device.cpu_count())
-    learner, preset = learner_of(given.model, given.preset)
+    learner, preset = preset_learner(given.model, given.preset)
     computing = Computing()
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
@@ -98,7 +83,8 @@ def main() -> int:
             images=images, batch=preset.batch, seed=0, mirror=False, conditional=False,
             device=torch.device("cpu"),
         )  # fmt: skip
-        length = Length(steps=given.steps, tick=max(given.steps // 200, 1), snapshot=1 << 30)
+        whole_run = round(preset.kimg * 1000 / preset.batch)
+        length = Length(steps=whole_run, tick=max(whole_run // TICKS, 1), snapshot=1 << 30)
         trainer = Trainer(learner, feed, Engine(0, 1, 1), length, folder / "run", Logged(folder))
         for name in ("generator_losses", "path_losses", "discriminator_losses", "penalties"):
             inner = learner.inner
@@ -110,7 +96,8 @@ def main() -> int:
         trainer.take()
         computing.seconds = 0.0
         began = time.perf_counter()
-        trainer.run()
+        for _ in range(given.steps):
+            trainer.take()
         whole = time.perf_counter() - began
     share = 1 - computing.seconds / whole
     print(

@@ -121,6 +121,13 @@ class Plan:
     timeout_seconds: float = 3600.0
 
 
+def flag_text(value: Any) -> str:
+    """Return a value as a flag would give it: lists with commas."""
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def parse_resolutions(text: str) -> tuple[int, ...]:
     """Return the sides that "32,64" or "32:256*2" (from:to*factor) stand for.
 

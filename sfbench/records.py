@@ -77,6 +77,11 @@ class Record:
     protocol: int = PROTOCOL
 
 
+def is_distance(metric: str) -> bool:
+    """Return whether a metric is the Frechet distance of this project's own protocol."""
+    return metric == "fid" or (metric.startswith("fd[") and metric.endswith("]"))
+
+
 def canonical(value: Any) -> str:
     """Return strict JSON text with sorted keys: equal values give equal text."""
     return json.dumps(value, sort_keys=True, allow_nan=False, ensure_ascii=False)

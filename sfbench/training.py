@@ -22,7 +22,7 @@ from sfbench.pixels import to_bytes, to_rgb
 from sfbench.plan import Case
 from sfbench.quality.extractors import open_extractor
 from sfbench.quality.probe import QualityProbe
-from sfbench.records import Reading
+from sfbench.records import Reading, is_distance
 from sfbench.registry import Plugin
 from sfbench.sampling import tile
 from sfbench.train import run_folder
@@ -282,7 +282,7 @@ class Recorder(Listener):
     def keep(self, step: int, readings: list[Reading]) -> None:
         """Write the weights of this snapshot, and those of the best where this is it."""
         out = self.wanted.out
-        distance = next((r for r in readings if r.metric.startswith(("fid", "fd["))), None)
+        distance = next((r for r in readings if is_distance(r.metric)), None)
         card = {
             "step": step,
             "kimg": step * self.wanted.batch / KIMG,

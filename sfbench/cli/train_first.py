@@ -12,11 +12,10 @@ from typing import Any
 from sfbench.api.errors import SfbenchError
 from sfbench.catalogue import Catalogue
 from sfbench.cli.exits import Exit
-from sfbench.plan import Case, Plan, Source
+from sfbench.plan import Case, Plan, Source, flag_text
 from sfbench.quality.weights import file_sha256
 from sfbench.records import digest
 from sfbench.run.grid import weights_of_run
-from sfbench.run.suites import flag_text
 
 TRAINED_BY = ("model", "resolution", "device", "seed")
 """What of a case decides its training, beside options, data and length."""

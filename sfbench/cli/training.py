@@ -16,6 +16,7 @@ from sfbench.api.spec import TrainingPreset
 from sfbench.cli import defaults
 from sfbench.cli.exits import Exit
 from sfbench.cli.progress import PassProgress, clock
+from sfbench.plan import flag_text
 from sfbench.registry import find_generator, load_plugin, plugin_sources
 from sfbench.run.grid import Request, make_plan
 
@@ -148,10 +149,7 @@ def chosen(presets: tuple[TrainingPreset, ...], asked: Asked) -> TrainingPreset 
 def preset_options(preset: TrainingPreset | None) -> tuple[str, ...]:
     """Return the preset's model options as flags."""
     given = {} if preset is None else preset.options
-    return tuple(
-        f"{name}={','.join(map(str, value)) if isinstance(value, tuple) else value}"
-        for name, value in given.items()
-    )
+    return tuple(f"{name}={flag_text(value)}" for name, value in given.items())
 
 
 def resolved_settings(

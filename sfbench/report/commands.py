@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from sfbench.plan import flag_text
 from sfbench.records import Record
 
 PLAIN = {"batch": 8, "dtype": "fp32", "mode": "eager", "seed": 0}
@@ -26,7 +27,7 @@ def command(record: Record, defaults: Mapping[str, Any]) -> str:
     words += ["--device", case["device"], "--threads", str(case["threads"])]
     for name, value in sorted(case["options"].items()):
         if value is not None and value != defaults.get(name):
-            words += ["--option", f"{name}={text(value)}"]
+            words += ["--option", f"{name}={flag_text(value)}"]
     if case["measure"] != ALL_MEASURES:
         words += ["--measure", ",".join(case["measure"])]
     if case["samples"] is not None:
@@ -39,10 +40,3 @@ def command(record: Record, defaults: Mapping[str, Any]) -> str:
     if case["data"] is not None and case["data"]["sha256"] is not None:
         words += ["--data", case["files"].get("data", "PATH")]
     return shlex.join(words)
-
-
-def text(value: Any) -> str:
-    """Return an option's value as a flag would give it."""
-    if isinstance(value, tuple | list):
-        return ",".join(map(str, value))
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -7,11 +7,20 @@ import dataclasses
 import altair as alt
 import pandas as pd
 
-from sfbench.report.scaling_figure import OKABE_ITO
+from sfbench.records import is_distance
+from sfbench.report.scaling_figure import OKABE_ITO, resolution_axis
 
 WIDTH, HEIGHT = 560, 280
 MEBI = 1 << 20
 KINDS = {"memory.weights": "weights", "memory.host_above_loaded": "above what was loaded"}
+APART = (
+    ("batch", " b{}"),
+    ("dtype", " {}"),
+    ("mode", " {}"),
+    ("device", " {}"),
+    ("machine", " @{}"),
+)
+"""What parts the rows of a model: no line joins two machines."""
 SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "stroke"]
 
 
@@ -32,11 +41,11 @@ def figures(rows: pd.DataFrame) -> list[Figure]:
 
 
 def labelled(rows: pd.DataFrame) -> pd.Series:
-    """Return what tells a row apart in a legend: the model, and what varies beside."""
+    """Return what tells a row apart in a legend: the model, and what varies beside it."""
     label = rows["model"].astype(str)
     if (rows["variant"] != "").any():
         label = label + rows["variant"].map(lambda text: f" ({text})" if text else "")
-    for name, form in (("batch", " b{}"), ("dtype", " {}"), ("mode", " {}")):
+    for name, form in APART:
         if len(set(rows[name])) > 1:
             label = label + rows[name].map(form.format)
     return label
@@ -86,13 +95,7 @@ def throughput(rows: pd.DataFrame) -> Figure | None:
     )
     if frame.empty:
         return None
-    sides = sorted(set(frame["resolution"]))
-    x = alt.X(
-        "resolution:Q",
-        title="resolution (px)",
-        scale=alt.Scale(type="log", domain=[sides[0] * 0.9, sides[-1] * 1.1]),
-        axis=alt.Axis(values=sides),
-    )
+    x = resolution_axis(frame)
     y = alt.Y("images/s:Q", title="images/s", scale=alt.Scale(type="log"))
     base = alt.Chart(frame, width=WIDTH, height=HEIGHT)
     layers: list[alt.Chart] = [
@@ -164,16 +167,16 @@ def latency(rows: pd.DataFrame) -> Figure | None:
 def pareto(rows: pd.DataFrame) -> Figure | None:
     """Return quality against speed; what another row beats in both is grey.
 
-    Only rows that hold both of the same thing (see `pairing`), of one basis of quality.
+    Only rows that hold both of the same thing (see `pairing`), of one basis of quality, one machine.
     """
-    name = next((n for n in rows.columns if n == "fid" or n.startswith("fd[")), None)
+    name = next(filter(is_distance, rows.columns), None)
     if name is None:
         return None
     frame = measured(rows, {name: "distance", "throughput.core": "images/s"})
     if frame.empty or "images/s" not in frame:
         return None
-    bases = rows.loc[frame.index, "quality"]
-    frame = frame[(bases == bases.iloc[0]) & frame["images/s"].notna()]
+    alike = rows.loc[frame.index, ["quality", "machine", "device"]]
+    frame = frame[(alike == alike.iloc[0]).all(axis=1) & frame["images/s"].notna()]
     if frame.empty:
         return None
     beaten = [

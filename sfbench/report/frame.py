@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 from scipy import stats
 
-from sfbench.records import Reading, Record
+from sfbench.records import Reading, Record, is_distance
 
 COVERAGE = 0.95
 CASE_COLUMNS = ("model", "resolution", "batch", "dtype", "mode", "device", "seed", "threads")
@@ -155,12 +155,7 @@ def summary_row(group: Sequence[Record]) -> dict[str, Any]:
 
 def quality_reason(readings: Mapping[str, Sequence[Reading]]) -> str | None:
     """Return why there is no distance at all, where quality was asked for and there is none."""
-    found = [
-        one
-        for name, of in readings.items()
-        if name == "fid" or name.startswith("fd[")
-        for one in of
-    ]
+    found = [one for name, of in readings.items() if is_distance(name) for one in of]
     if not found or any(reading.value is not None for reading in found):
         return None
     return found[-1].reason

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import pandas as pd
 
+from sfbench.records import is_distance
 from sfbench.report.best import best
 from sfbench.report.table import number
 
 
 def headline(rows: pd.DataFrame) -> str:
-    """Return the verdict in a sentence or two, from the intervals of the table alone."""
+    """Return the verdict in a sentence or two, from the intervals of the table alone.
+
+    Numbers of two machines are never set against each other: it speaks of the one with most rows.
+    """
     good = rows[rows["status"] == "ok"]
     if good.empty:
         return f"None of {len(rows)} cases could be measured."
-    parts = [speed(good), quality(good)]
+    here = max((part for _, part in good.groupby(["machine", "device"])), key=len)
+    parts = [speed(here), quality(here)]
+    if len(here) < len(good):
+        parts.insert(0, f"On {here['device'].iloc[0]} of machine {here['machine'].iloc[0]}:")
     failed = len(rows) - len(good)
     if failed:
         parts.append(f"{failed} of {len(rows)} cases could not be measured.")
@@ -51,7 +58,7 @@ def speed(rows: pd.DataFrame) -> str:
 
 def quality(rows: pd.DataFrame) -> str:
     """Return which model has surely the least distance among those that may be compared."""
-    name = next((n for n in rows.columns if n == "fid" or n.startswith("fd[")), None)
+    name = next(filter(is_distance, rows.columns), None)
     if name is None:
         return ""
     basis = rows.loc[rows[name].notna(), "quality"]

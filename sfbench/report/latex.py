@@ -14,8 +14,8 @@ from sfbench.report.table import (
     emphasised,
     filled,
     heading,
-    number,
     same_basis,
+    with_interval,
 )
 
 SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {
@@ -54,13 +54,10 @@ def environment(part: pd.DataFrame, *, machine: bool) -> str:
 
 def cell(column: Column, row: Any) -> str:
     """Return a value with its interval, or a dash."""
-    value = row.get(column.metric) if column.metric else None
-    low, high = (row.get(f"{column.metric}.{end}") for end in ("low", "high"))
-    if value is None or pd.isna(value) or low is None or pd.isna(low):
-        text = column.cell(row)
-        return "--" if text == ABSENT else escaped(text)
-    bounds = ", ".join(number(bound * column.factor) for bound in (low, high))
-    return f"{number(value * column.factor)} [{bounds}]"
+    text, bounds = with_interval(column, row)
+    if bounds is not None:
+        return f"{text} [{', '.join(bounds)}]"
+    return "--" if text == ABSENT else escaped(text)
 
 
 def escaped(text: str) -> str:

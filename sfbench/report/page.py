@@ -20,13 +20,13 @@ from sfbench.report.figures import Figure, figures
 from sfbench.report.headline import headline
 from sfbench.report.pairing import paired
 from sfbench.report.table import (
-    ABSENT,
     Column,
     emphasised,
     filled,
     heading,
     number,
     same_basis,
+    with_interval,
 )
 
 FILES = Path(__file__).parent / "page_files"
@@ -121,12 +121,8 @@ def part_of(
 
 def cell(column: Column, row: Any, best: bool) -> dict[str, Any]:  # noqa: FBT001  # one of three facts
     """Return a value, its interval below, and whether it is surely the best."""
-    text, interval = column.cell(row), ""
-    low, high = (row.get(f"{column.metric}.{end}") for end in ("low", "high"))
-    if column.metric and text != ABSENT and low is not None and pd.notna(low):
-        text = number(row[column.metric] * column.factor)
-        interval = f"{number(low * column.factor)} to {number(high * column.factor)}"
-    return {"text": text, "interval": interval, "best": best}
+    text, bounds = with_interval(column, row)
+    return {"text": text, "interval": " to ".join(bounds or ()), "best": best}
 
 
 def badges(row: Any) -> list[dict[str, str]]:

@@ -10,14 +10,14 @@ import pandas as pd
 from rich import box
 from rich.table import Table
 
-from sfbench.records import Reading, Record
+from sfbench.records import Reading, Record, is_distance
 from sfbench.report.table import number
 
 Verdict = Literal["agrees", "higher", "lower", "no verdict", "not run", "measured"]
 ALL_IMAGES = 50_000
 """What published distances are made with."""
-HEADLINES = ("fid", "fd[", "throughput.core")
-"""Shown of a row for which nothing was published."""
+SPEED = "throughput.core"
+"""Shown, beside the distance, of a row for which nothing was published."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,8 @@ def lines(row: Wanted) -> Iterator[dict[str, Any]]:
             yield judged(row.title, case, metric, published, record)
         if not row.published:
             for reading in record.readings:
-                if reading.value is not None and reading.metric.startswith(HEADLINES):
+                shown = reading.metric == SPEED or is_distance(reading.metric)
+                if shown and reading.value is not None:
                     yield line(row.title, case, reading.metric, None, reading, "measured", "")
 
 
@@ -59,7 +60,7 @@ def judged(title: str, case: str, metric: str, published: float, record: Record)
     """Return a published number beside the measured one of that very name, if there is one."""
     found = next((r for r in record.readings if r.metric == metric), None)
     if found is None or found.value is None:
-        other = next((r for r in record.readings if r.metric.startswith("fd[")), None)
+        other = next((r for r in record.readings if is_distance(r.metric)), None)
         reason = f"no {metric}: it needs Inception-v3 with the published weights"
         if found is not None:
             reason = f"no {metric}: {found.reason}"

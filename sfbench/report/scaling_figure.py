@@ -34,6 +34,17 @@ def write(curves: Sequence[Curve], path: Path) -> None:
     chart(curves).save(str(path), **options)
 
 
+def resolution_axis(data: pd.DataFrame) -> alt.X:
+    """Return a logarithmic axis of the resolutions there are."""
+    sides = sorted(set(data["resolution"]))
+    return alt.X(
+        "resolution:Q",
+        title="resolution (px)",
+        scale=alt.Scale(type="log", domain=[sides[0] * 0.9, sides[-1] * 1.1]),
+        axis=alt.Axis(values=sides),
+    )
+
+
 def chart(curves: Sequence[Curve]) -> alt.VConcatChart:
     """Return the figure of the same frame that the table shows."""
     data = (
@@ -49,13 +60,7 @@ def chart(curves: Sequence[Curve]) -> alt.VConcatChart:
     colour = alt.Color(
         "model:N", sort=models, scale=alt.Scale(domain=models, range=OKABE_ITO[: len(models)])
     )
-    sides = sorted(set(data["resolution"]))
-    x = alt.X(
-        "resolution:Q",
-        title="resolution (px)",
-        scale=alt.Scale(type="log", domain=[sides[0] * 0.9, sides[-1] * 1.1]),
-        axis=alt.Axis(values=sides),
-    )
+    x = resolution_axis(data)
     y = alt.Y("ms:Q", title="ms an image", scale=alt.Scale(type="log"))
     lines = alt.Chart(fit_lines(curves)).mark_line(strokeWidth=1.5).encode(x=x, y=y, color=colour)
     points = (

@@ -16,6 +16,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from sfbench.records import is_distance
 from sfbench.report.best import Better, best
 
 MEBI = 1 << 20
@@ -80,11 +81,7 @@ def peak(row: Any) -> str:
 
 def columns(frame: pd.DataFrame) -> list[Column]:
     """Return the columns there are: quality under its own name, then speed and size."""
-    quality = [
-        name
-        for name in frame.columns
-        if name in {"fid", "is"} or (name.startswith("fd[") and name.endswith("]"))
-    ]
+    quality = [name for name in frame.columns if name == "is" or is_distance(name)]
     return [
         Column("px", lambda row: str(row["resolution"])),
         *(
@@ -115,6 +112,15 @@ def filled(frame: pd.DataFrame) -> list[Column]:
     """Return the columns in which at least one row has a value."""
     rows = [row for _, row in frame.iterrows()]
     return [c for c in columns(frame) if any(c.cell(row) != ABSENT for row in rows)]
+
+
+def with_interval(column: Column, row: Any) -> tuple[str, tuple[str, str] | None]:
+    """Return a cell's text, and its bounds where there are any; the text is then the value alone."""
+    value, low, high = (row.get(f"{column.metric}{end}") for end in ("", ".low", ".high"))
+    if not column.metric or any(one is None or pd.isna(one) for one in (value, low, high)):
+        return column.cell(row), None
+    value, low, high = (number(one * column.factor) for one in (value, low, high))
+    return value, (low, high)
 
 
 def emphasised(part: pd.DataFrame, shown: Sequence[Column]) -> dict[str, set[object]]:

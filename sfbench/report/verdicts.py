@@ -14,7 +14,7 @@ from rich.text import Text
 
 from sfbench.api.errors import DataError
 from sfbench.plan import Case
-from sfbench.records import Reading, Record, canonical
+from sfbench.records import Reading, Record, canonical, is_distance
 from sfbench.report.comparison import Comparison, holm, of_intervals, of_trials
 from sfbench.report.frame import current
 from sfbench.store import Store, read
@@ -193,7 +193,7 @@ def metrics(sides: Sequence[Sequence[Record]], peak: str) -> list[str]:
     return sorted(
         name
         for name in set.intersection(*names)
-        if name in {*SPEED, peak, "fid", "is"} or (name.startswith("fd[") and name.endswith("]"))
+        if name in {*SPEED, peak, "is"} or is_distance(name)
     )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sfbench.api.errors import UsageError
+from sfbench.plan import flag_text
 from sfbench.run.grid import Request
 
 SHIPPED = Path(__file__).parents[1] / "suites"
@@ -149,13 +150,6 @@ def request_from(suite: str, flags: Mapping[str, Any]) -> Request:
         else:
             values[name] = flag_text(value)
     return Request(**values)
-
-
-def flag_text(value: Any) -> str:
-    """Return a value as a flag would give it: lists with commas."""
-    if isinstance(value, list | tuple):
-        return ",".join(map(str, value))
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def named(text: str, flag: str) -> dict[str, str]:

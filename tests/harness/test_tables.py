@@ -11,6 +11,7 @@ import pytest
 from sfbench.records import Reading, Record
 from sfbench.report import frame
 from sfbench.report.best import best
+from sfbench.report.headline import headline
 from sfbench.report.latex import escaped, latex
 from sfbench.report.table import markdown
 
@@ -70,3 +71,18 @@ def test_latex_escapes_what_is_special() -> None:
     assert escaped("a_b & 5% #1 {x} ~^\\") == (
         r"a\_b \& 5\% \#1 \{x\} \textasciitilde{}\textasciicircum{}\textbackslash{}"
     )
+
+
+@pytest.mark.fast
+def test_the_headline_never_sets_two_machines_against_each_other() -> None:
+    def on(machine: str, *speeds: float) -> list[Record]:
+        models = [made(name, s - 1, s, s + 1) for name, s in zip("ab", speeds, strict=False)]
+        return [
+            dataclasses.replace(one, identity=one.identity + machine, machine=machine)
+            for one in models
+        ]
+
+    text = headline(frame.summary([*on("slow", 20.0, 10.0), *on("fast", 900.0)]))
+    assert text.startswith("On cpu of machine slow: At 32 px and batch 8, a is fastest: 20.0")
+    alone = headline(frame.summary(on("slow", 20.0, 19.5)))
+    assert alone == "At 32 px no model is surely fastest: the intervals overlap."

@@ -101,6 +101,6 @@ def test_a_compiler_that_errs_ends_the_run_before_it_began() -> None:
         squares, logits = inner.plain["slopes"](*given)
         return squares * 1.1, logits
 
-    inner.run = {**inner.plain, "slopes": wrong}
+    inner.functions = {**inner.plain, "slopes": wrong}
     with pytest.raises(ValueError, match="Dreg differ from plain ones"):
         check_compiled(inner, worlds.BATCH, worlds.SIDE, 4)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sfbench.cli import defaults
+
+if TYPE_CHECKING:
+    from sfbench.cli.measuring import Settings
 
 Plugins = Annotated[
     list[str] | None, typer.Option("--plugin", help="Also load this FILE.py or module.")
@@ -33,3 +36,25 @@ MostSamples = Annotated[int | None, typer.Option(help="At most so many images of
 AllResolution = Annotated[
     int | None, typer.Option("--res", help="Pixels of all images [their own].")
 ]
+
+
+def settings_of(
+    store: Path,
+    plugin: list[str] | None,
+    no_plugin: list[str] | None,
+    trials: int = 1,
+    timeout: float = 3600.0,
+    *,
+    as_json: bool,
+) -> Settings:
+    """Return how to carry a run out, from the flags that say so."""
+    from sfbench.cli.measuring import Settings
+
+    return Settings(
+        store=store,
+        plugins=tuple(defaults.located(plugin)),
+        disabled=tuple(no_plugin or ()),
+        trials=trials,
+        timeout_seconds=timeout,
+        as_json=as_json,
+    )

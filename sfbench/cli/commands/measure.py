@@ -22,6 +22,7 @@ from sfbench.cli.commands.flags import (
     Threads,
     Timeout,
     Trials,
+    settings_of,
 )
 from sfbench.cli.commands.root import app
 
@@ -90,14 +91,7 @@ def run_command(
         train_kimg=train_kimg,
     )
     requests = measuring.requests(flags, suite, scale)
-    settings = measuring.Settings(
-        store=store,
-        plugins=tuple(defaults.located(plugin)),
-        disabled=tuple(no_plugin or ()),
-        trials=trials,
-        timeout_seconds=timeout,
-        as_json=as_json,
-    )
+    settings = settings_of(store, plugin, no_plugin, trials, timeout, as_json=as_json)
     raise typer.Exit(measuring.run(requests, settings))
 
 
@@ -137,7 +131,7 @@ def scaling_command(
     as_json: AsJson = False,
 ) -> None:
     """Show how time, operations and memory grow with resolution, and where two models cross."""
-    from sfbench.cli import measuring, scaling
+    from sfbench.cli import scaling
     from sfbench.run.grid import Request
 
     request = Request(
@@ -150,14 +144,7 @@ def scaling_command(
         option=tuple(option or ()),
         measure="speed,memory",
     )
-    settings = measuring.Settings(
-        store=store,
-        plugins=tuple(defaults.located(plugin)),
-        disabled=tuple(no_plugin or ()),
-        trials=trials,
-        timeout_seconds=timeout,
-        as_json=as_json,
-    )
+    settings = settings_of(store, plugin, no_plugin, trials, timeout, as_json=as_json)
     raise typer.Exit(scaling.show(request, settings, figure))
 
 

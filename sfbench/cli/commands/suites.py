@@ -9,11 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sfbench.cli import defaults
-from sfbench.cli.commands.flags import AsJson, NoPlugins, Plugins, StoreFolder, Timeout, Trials
+from sfbench.cli.commands.flags import (
+    AsJson,
+    NoPlugins,
+    Plugins,
+    StoreFolder,
+    Timeout,
+    Trials,
+    settings_of,
+)
 from sfbench.cli.commands.root import app
 
 if TYPE_CHECKING:
-    from sfbench.cli.measuring import Settings
     from sfbench.run.grid import Request
 
 Scale = Annotated[str, typer.Option(help="smoke, quick or full.")]
@@ -37,7 +44,7 @@ def plan_command(
     """Show a suite's cases, what is measured already, what is missing, and the expected time."""
     from sfbench.cli import planning
 
-    settings = settings_of(store, plugin, no_plugin, 1, 3600.0, as_json=as_json)
+    settings = settings_of(store, plugin, no_plugin, as_json=as_json)
     raise typer.Exit(planning.planned(request_of(data, weights), suite, scale, settings))
 
 
@@ -92,25 +99,3 @@ def request_of(data: str, weights: str) -> Request:
 
     plain = Request(model="", device=defaults.device_flag("auto"))
     return dataclasses.replace(plain, data=data or plain.data, weights=weights or plain.weights)
-
-
-def settings_of(
-    store: Path,
-    plugin: list[str] | None,
-    no_plugin: list[str] | None,
-    trials: int,
-    timeout: float,
-    *,
-    as_json: bool,
-) -> Settings:
-    """Return how to carry a suite out."""
-    from sfbench.cli.measuring import Settings
-
-    return Settings(
-        store=store,
-        plugins=tuple(defaults.located(plugin)),
-        disabled=tuple(no_plugin or ()),
-        trials=trials,
-        timeout_seconds=timeout,
-        as_json=as_json,
-    )
