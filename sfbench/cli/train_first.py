@@ -40,7 +40,8 @@ def with_weights(
         if case.train_kimg is None:
             cases.append(case)
             continue
-        folder = store / "training" / training_key(case)
+        code = catalogue.model(case.model).code_sha256
+        folder = store / "training" / training_key(case, code)
         if folder not in found:
             try:
                 found[folder] = trained(case, catalogue, folder, plugins, disabled)
@@ -53,11 +54,12 @@ def with_weights(
     return dataclasses.replace(plan, cases=tuple(cases)), failures
 
 
-def training_key(case: Case) -> str:
-    """Return a name for the training that a case needs."""
+def training_key(case: Case, code: str) -> str:
+    """Return a name for the training that a case needs, by the model's code of that digest."""
     inputs = case.inputs()
     decides = {name: inputs[name] for name in (*TRAINED_BY, "options", "data")}
-    return f"{case.model}-{case.resolution}-{digest(decides | {'kimg': case.train_kimg})[:12]}"
+    decides |= {"kimg": case.train_kimg, "code": code}
+    return f"{case.model}-{case.resolution}-{digest(decides)[:12]}"
 
 
 def trained(

@@ -68,6 +68,8 @@ class Engine:
 
     def mean(self, found: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
         """Return the means over this process's shards and all others'."""
+        if self.world == len(found) == 1:
+            return {name: value.detach() for name, value in found[0].items()}
         with torch.no_grad():
             own = {
                 name: torch.stack([means[name].detach() for means in found]).mean(dim=0)

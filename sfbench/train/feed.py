@@ -48,8 +48,9 @@ class Feed:
         """Return a shard of a step's batch."""
         rows, mirrored = (part[index::count] for part in self.rows(step))
         pixels = self.images.pixels[rows]
-        flipped = np.where(mirrored[:, None, None, None], pixels[..., ::-1], pixels)
-        images = torch.from_numpy(np.ascontiguousarray(flipped))
+        if mirrored.any():
+            pixels = np.where(mirrored[:, None, None, None], pixels[..., ::-1], pixels)
+        images = torch.from_numpy(np.ascontiguousarray(pixels))
         if self.device.type == "cuda":
             images = images.pin_memory().to(self.device, non_blocking=True)
         return BatchShard(

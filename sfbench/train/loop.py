@@ -20,7 +20,7 @@ from sfbench.train.state import Saver, finite, load_state
 
 YOUNG_SHARE = 0.1
 """A young run saves sooner: when a tenth of its time is at stake."""
-SAVE_SHARE = 0.02
+SAVE_SHARE = 0.005
 """A state that takes long to copy is saved less often: at most this part of the time."""
 
 
