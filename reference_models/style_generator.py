@@ -46,7 +46,12 @@ class LatentSizes(Protocol):
 
 
 class StyleGenerator(nn.Module):
-    """Latents [batch, z_dim] (and labels [batch, c_dim]) -> images [batch, channels, R, R]."""
+    """Latents [batch, z_dim] (and labels [batch, c_dim]) -> images [batch, channels, R, R].
+
+    `style_resolutions` holds, for each style vector that is used, the side of the layer it enters
+    first; the vector of a resolution's first layer also colours the image of the one before, and
+    the last vector colours the last image. Vectors beyond them (up to `num_ws`) enter nothing.
+    """
 
     def __init__(
         self,
@@ -55,6 +60,7 @@ class StyleGenerator(nn.Module):
         synthesis: nn.Module,
         num_ws: int,
         noise_shapes: Sequence[tuple[int, ...]],
+        style_resolutions: Sequence[int],
     ) -> None:
         super().__init__()
         self.synthesis = synthesis
@@ -68,6 +74,7 @@ class StyleGenerator(nn.Module):
         )
         self.num_ws = num_ws
         self.noise_shapes = tuple(noise_shapes)
+        self.style_resolutions = tuple(style_resolutions)
 
     def draw_noise(self, generators: Sequence[torch.Generator]) -> list[Tensor]:
         """Return one noise tensor a layer; row i comes from `generators[i]` alone."""

@@ -69,6 +69,11 @@ class StyleEncoderLayer(nn.Module):
         if config.feed_forward:
             self.feed_forward = StyleFeedForward(config.w_dim, outputs)
 
+    @property
+    def keys(self) -> int:
+        """Number of keys that a query attends to."""
+        return LINFORMER_TOKENS if self.linformer else len(self.noise_const)
+
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Draw the initial weights: uniform within 1/sqrt(fan-in), noise N(0, 1), strength 0."""
         for name, parameter in self.named_parameters(recurse=False):
@@ -310,6 +315,11 @@ class StyleformerSynthesis(nn.Module):
         """Shape of one image's noise in each layer."""
         return [(place.resolution**2, 1) for place in self.places]
 
+    @property
+    def style_resolutions(self) -> list[int]:
+        """Side of the layer that each used style vector enters first; the last one only colours."""
+        return [*(place.resolution for place in self.places), self.config.resolution]
+
     def forward(
         self, ws: Float[Tensor, "batch num_ws w_dim"], noise: Noise | Sequence[Tensor] = "const"
     ) -> Float[Tensor, "batch image_channels side side"]:
@@ -397,5 +407,6 @@ class Styleformer(StyleGenerator):
             synthesis=synthesis,
             num_ws=config.num_ws,
             noise_shapes=synthesis.noise_shapes,
+            style_resolutions=synthesis.style_resolutions,
         )
         self.config = config

@@ -88,6 +88,12 @@ class StyleformerCSynthesis(nn.Module):
         high = [(1, r, r) for r in self.config.high_resolutions for _ in range(2)]
         return [*self.low.noise_shapes, *high]
 
+    @property
+    def style_resolutions(self) -> list[int]:
+        """Side of the layer that each used style vector enters first; the last one only colours."""
+        high = [r for r in self.config.high_resolutions for _ in range(2)]
+        return [*self.low.style_resolutions[:-1], *high, self.config.resolution]
+
     def forward(
         self, ws: Float[Tensor, "batch num_ws w_dim"], noise: Noise | Sequence[Tensor] = "const"
     ) -> Float[Tensor, "batch image_channels side side"]:
@@ -118,5 +124,6 @@ class StyleformerC(StyleGenerator):
             synthesis=synthesis,
             num_ws=config.num_ws,
             noise_shapes=synthesis.noise_shapes,
+            style_resolutions=synthesis.style_resolutions,
         )
         self.config = config

@@ -270,6 +270,11 @@ class StyleGAN2Synthesis(nn.Module):
             shapes += [(1, resolution, resolution)] * (1 if not shapes else 2)
         return shapes
 
+    @property
+    def style_resolutions(self) -> list[int]:
+        """Side of the layer that each used style vector enters first; the last one only colours."""
+        return [*(side for _, side, _ in self.noise_shapes), self.config.resolution]
+
     def forward(
         self, ws: Float[Tensor, "batch num_ws w_dim"], noise: Noise | Sequence[Tensor] = "const"
     ) -> Float[Tensor, "batch image_channels side side"]:
@@ -321,5 +326,6 @@ class StyleGAN2(StyleGenerator):
             synthesis=synthesis,
             num_ws=config.num_ws,
             noise_shapes=synthesis.noise_shapes,
+            style_resolutions=synthesis.style_resolutions,
         )
         self.config = config

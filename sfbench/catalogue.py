@@ -96,9 +96,11 @@ class Catalogue:
 
 def read_catalogue(given: Sequence[str], disabled: Sequence[str], cache: Path) -> Catalogue:
     """Return the catalogue, from the cache file when that is still true."""
-    # What asks and what answers: an answer of other code may lack what is looked for.
+    # What asks and what answers, and where it lies: one interpreter may run several copies, and an
+    # answer of other code may lack what is looked for.
     own = [Path(__file__).with_name(name).read_text() for name in ("listing.py", "catalogue.py")]
-    key = digest([__version__, own, sys.executable, list(given), sorted(disabled), entry_points()])
+    place = [__version__, __file__, sys.executable]
+    key = digest([place, own, list(given), sorted(disabled), entry_points()])
     file = cache / f"catalogue-{key[:16]}.json"
     document = fresh(file)
     if document is None:

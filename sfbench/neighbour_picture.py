@@ -26,13 +26,24 @@ LEAST_SIDE = 64
 
 
 def draw_neighbours(comparison: Comparison, path: Path) -> str:
-    """Write the picture and say what it shows: a row an image, its nearest real ones to the right.
+    """Write the picture of `neighbours` and say what it shows.
 
-    Rows are those whose nearest real image is closest in proportion to the second nearest.
+    Raises UsageError where there is only a statistics file to compare with.
     """
     if comparison.reference is None:
         msg = "--neighbours needs the reference images, not a statistics file"
         raise UsageError(msg)
+    picture, caption = neighbours(comparison)
+    picture.save(path)
+    return f"{path}: {caption}"
+
+
+def neighbours(comparison: Comparison) -> tuple[Image.Image, str]:
+    """Return the picture and what it shows: a row an image, its nearest real ones to the right.
+
+    Rows are those whose nearest real image is closest in proportion to the second nearest.
+    """
+    assert comparison.reference is not None  # noqa: S101  # see `draw_neighbours`
     protocol = read_protocol(OWN)
     extractor = comparison.open_extractor(comparison.extractor or protocol.extractor)
     # Alone: where several processes made the features, all of them are there by now.
@@ -53,9 +64,10 @@ def draw_neighbours(comparison: Comparison, path: Path) -> str:
         numbers = [int(real.indices[index]) for index in found.index[place]]
         own = pixels_of(comparison.generated, [int(generated.indices[place])])
         rows.append(torch.cat([*own, *pixels_of(comparison.reference, numbers)], dim=2))
-    Image.fromarray(torch.cat(rows, dim=1).permute(1, 2, 0).numpy()).save(path)
-    return (
-        f"{path}: {len(rows)} images (left), each with its {found.index.shape[1]} nearest real ones"
+    picture = Image.fromarray(torch.cat(rows, dim=1).permute(1, 2, 0).numpy())
+    return picture, (
+        f"{len(rows)} of {len(generated)} images (left), each with its {found.index.shape[1]} "
+        f"nearest of {len(real)} real ones by {extractor.name}; the most suspicious first"
     )
 
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
 from sfbench import device
 from sfbench.api.errors import UsageError
 from sfbench.api.spec import GeneratorSpec
 from sfbench.building import build
-from sfbench.pixels import to_bytes, to_rgb
+from sfbench.inspection.tiles import grid, pixels_of
 from sfbench.plan import Case
 
 BATCH = 16
@@ -44,19 +41,7 @@ def draw_grid(spec: GeneratorSpec, case: Case, seeds: Sequence[int], output: Pat
     generator = build(spec, case, case.device)
     with torch.inference_mode():
         parts = [
-            to_rgb(to_bytes(generator.synthesize(generator.draw_latents(seeds[i : i + BATCH]))))
+            pixels_of(generator.synthesize(generator.draw_latents(seeds[i : i + BATCH])))
             for i in range(0, len(seeds), BATCH)
         ]
-    Image.fromarray(tile(torch.cat(parts))).save(output)
-
-
-def tile(pixels: Tensor) -> np.ndarray:
-    """Return uint8 images [count, 3, side, side] as one picture, near to square, gaps of 2 px."""
-    count, _, side, _ = pixels.shape
-    across = math.ceil(math.sqrt(count))
-    step = side + 2
-    canvas = np.full((math.ceil(count / across) * step - 2, across * step - 2, 3), 255, np.uint8)
-    for index, image in enumerate(pixels.permute(0, 2, 3, 1).cpu().numpy()):
-        row, column = divmod(index, across)
-        canvas[row * step : row * step + side, column * step : column * step + side] = image
-    return canvas
+    Image.fromarray(grid(torch.cat(parts))).save(output)

@@ -18,13 +18,13 @@ from sfbench.api.learning import Learner
 from sfbench.api.spec import BuildRequest, GeneratorSpec, LearnRequest
 from sfbench.data.prepared import PreparedDataset, PreparedImages
 from sfbench.data.ready import ready_images
+from sfbench.inspection.tiles import grid
 from sfbench.pixels import to_bytes, to_rgb
 from sfbench.plan import Case
 from sfbench.quality.extractors import open_extractor
 from sfbench.quality.probe import QualityProbe
 from sfbench.records import Reading, is_distance
 from sfbench.registry import Plugin
-from sfbench.sampling import tile
 from sfbench.train import run_folder
 from sfbench.train.engine import Engine, Meeting, joined
 from sfbench.train.feed import Feed
@@ -252,7 +252,7 @@ class Recorder(Listener):
             pixels = to_rgb(to_bytes(torch.cat([part.float() for part in parts])))
             folder = self.wanted.out / "pictures"
             folder.mkdir(exist_ok=True)
-            Image.fromarray(tile(pixels)).save(folder / f"{kimg:09.1f}.png")
+            Image.fromarray(grid(pixels)).save(folder / f"{kimg:09.1f}.png")
             readings = self.quality(generator)
             values = {f"quality/{r.metric}": r.value for r in readings if r.value is not None}
             if values and self.log is not None:

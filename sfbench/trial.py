@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sfbench import cuda, device
+from sfbench import album, cuda, device
 from sfbench.api.errors import ContractError, SkippedError, UnsupportedError
 from sfbench.api.protocols import ImageGenerator
 from sfbench.api.spec import GeneratorSpec
@@ -100,6 +100,7 @@ class Trial:
         self.complexity(generator, spec)
         if "quality" in self.case.measure:
             self.quality(generator, spec)
+            self.sample(generator)
         self.phase("end")
 
     def read_only(self, spec: GeneratorSpec) -> None:
@@ -366,6 +367,23 @@ class Trial:
             self.flags.append("unreadable")
         if not spec.synthesizes and all(reading.value is None for reading in found):
             raise SkippedError(found[0].reason)
+
+    def sample(self, generator: ImageGenerator) -> None:
+        """Draw a row of images into the album of the store, for people to see."""
+        if self.job.pictures is None:
+            return
+        from sfbench.inspection.portrait import SAMPLE_SEEDS, keep, samples  # torch comes with it
+
+        self.phase("samples")
+        case = self.case.inputs()
+        how = {"seeds": list(SAMPLE_SEEDS), "dtype": case["dtype"], "device": case["device"]}
+        try:
+            with inference():
+                picture = samples(generator, SAMPLE_SEEDS, self.case.batch)
+            keep(picture, "samples", album.place(Path(self.job.pictures), case), case, how)
+        except OSError as error:
+            # A full disk must not cost what was measured.
+            self.provenance["samples"] = f"not kept: {error}"
 
     def extractor_plugins(self) -> list[Plugin]:
         """Return the plugins that may offer the case's extractor; none for a built-in one."""

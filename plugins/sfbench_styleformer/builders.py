@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
+from collections.abc import Sequence
 from typing import Any
 
+from reference_models.attention_maps import captured, layers_of
 from reference_models.checkpoints import Config, load_generator
 from reference_models.presets import StyleformerPreset, by_resolution, preset
 from reference_models.style_generator import StyleGenerator
 from reference_models.styleformer_c import StyleformerCConfig
 from reference_models.styleformer_config import StyleformerConfig
-from sfbench.api import BuildRequest, ModuleGenerator, UsageError, WeightsError
+from sfbench.api import (
+    AttentionLayer,
+    AttentionMaps,
+    BuildRequest,
+    Latents,
+    StyleModuleGenerator,
+    UsageError,
+    WeightsError,
+)
 
 SWITCHES = (
     "c_dim",
@@ -26,7 +35,7 @@ SWITCHES = (
 )
 
 
-def styleformer(request: BuildRequest, *, linformer: bool) -> ModuleGenerator:
+def styleformer(request: BuildRequest, *, linformer: bool) -> StyleformerGenerator:
     """Return Styleformer with full or Linformer attention."""
     return adapt(*loaded_styleformer(request, linformer=linformer), request)
 
@@ -43,7 +52,7 @@ def loaded_styleformer(request: BuildRequest, *, linformer: bool) -> tuple[Style
     return module, found
 
 
-def styleformer_c(request: BuildRequest) -> ModuleGenerator:
+def styleformer_c(request: BuildRequest) -> StyleformerGenerator:
     """Return Styleformer up to the split resolution (at most half the image's), StyleGAN2 above."""
     return adapt(*loaded_styleformer_c(request), request)
 
@@ -115,17 +124,31 @@ def load(
         raise WeightsError(msg) from None
 
 
-def adapt(module: StyleGenerator, config: Config, request: BuildRequest) -> ModuleGenerator:
+def adapt(module: StyleGenerator, config: Config, request: BuildRequest) -> StyleformerGenerator:
     """Return the module as an ImageGenerator with the requested noise and truncation."""
     options: Any = request.options
-    random_noise = options["noise"] == "random"
-    fixed = {} if random_noise else {"noise": options["noise"]}
-    return ModuleGenerator(
+    return StyleformerGenerator(
         module,
         request,
-        latent_shape=(module.mapping.z_dim,),
-        classes=module.mapping.c_dim,
-        noise_shapes=module.noise_shapes if random_noise else (),
+        noise=options["noise"],
+        truncation_psi=options["truncation_psi"],
         architecture=dataclasses.asdict(config),
-        forward=functools.partial(module, truncation_psi=options["truncation_psi"], **fixed),
     )
+
+
+class StyleformerGenerator(StyleModuleGenerator):
+    """The module as an ImageGenerator whose styles and attention can be looked at."""
+
+    @property
+    def attention_layers(self) -> list[AttentionLayer]:
+        """The attention layers, from the smallest map to the largest."""
+        return [
+            AttentionLayer(place.name, place.resolution, layer.heads, layer.keys)
+            for place, layer in layers_of(self.module)
+        ]
+
+    def attention(self, latents: Latents, layer: str, queries: Sequence[int]) -> AttentionMaps:
+        """Return what these query tokens of a layer attend to, and what each key covers."""
+        with captured(self.module, layer) as seen:
+            self.synthesize(latents)
+        return AttentionMaps(*seen.attention(queries))

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from typing import Any
 
 from reference_models.checkpoints import Config, load_generator
 from reference_models.presets import STYLEGAN2_CHANNELS
 from reference_models.style_generator import StyleGenerator
 from reference_models.stylegan2 import StyleGAN2Config
-from sfbench.api import BuildRequest, ModuleGenerator, WeightsError
+from sfbench.api import BuildRequest, StyleModuleGenerator, WeightsError
 
 
-def stylegan2(request: BuildRequest) -> ModuleGenerator:
+def stylegan2(request: BuildRequest) -> StyleModuleGenerator:
     """Return StyleGAN2 with the file's weights or random initial ones."""
     return adapt(*loaded_stylegan2(request), request)
 
@@ -37,17 +36,13 @@ def loaded_stylegan2(request: BuildRequest) -> tuple[StyleGenerator, Config]:
         raise WeightsError(msg) from None
 
 
-def adapt(module: StyleGenerator, config: Config, request: BuildRequest) -> ModuleGenerator:
+def adapt(module: StyleGenerator, config: Config, request: BuildRequest) -> StyleModuleGenerator:
     """Return the module as an ImageGenerator with the requested noise and truncation."""
     options: Any = request.options
-    random_noise = options["noise"] == "random"
-    fixed = {} if random_noise else {"noise": options["noise"]}
-    return ModuleGenerator(
+    return StyleModuleGenerator(
         module,
         request,
-        latent_shape=(module.mapping.z_dim,),
-        classes=module.mapping.c_dim,
-        noise_shapes=module.noise_shapes if random_noise else (),
+        noise=options["noise"],
+        truncation_psi=options["truncation_psi"],
         architecture=dataclasses.asdict(config),
-        forward=functools.partial(module, truncation_psi=options["truncation_psi"], **fixed),
     )

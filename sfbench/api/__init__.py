@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     )
     from sfbench.api.hooks import Hooks, hookimpl
     from sfbench.api.images import ImageCollection
+    from sfbench.api.inspecting import AttentionLayer, AttentionMaps, Attentive, StyleBased
     from sfbench.api.learning import Learner, Losses, Means, Phase, Shard
     from sfbench.api.module_generator import Latents, ModuleGenerator
     from sfbench.api.module_learner import ModuleLearner
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
         TrainingPreset,
         WeightsFile,
     )
+    from sfbench.api.style_generator import StyleModuleGenerator
     from sfbench.api.tensors import read_tensors
 
 HOMES = {
@@ -52,6 +54,9 @@ HOMES = {
     "WeightsError": "errors",
     "Hooks": "hooks",
     "hookimpl": "hooks",
+    "AttentionLayer": "inspecting",
+    "AttentionMaps": "inspecting",
+    "Attentive": "inspecting",
     "ImageCollection": "images",
     "Latents": "module_generator",
     "ModuleGenerator": "module_generator",
@@ -77,10 +82,15 @@ HOMES = {
     "TrainingPreset": "spec",
     "OptionValue": "spec",
     "WeightsFile": "spec",
+    "StyleBased": "inspecting",
+    "StyleModuleGenerator": "style_generator",
     "read_tensors": "tensors",
 }
 
 __all__ = [
+    "AttentionLayer",
+    "AttentionMaps",
+    "Attentive",
     "BuildRequest",
     "CheckpointCard",
     "ContractError",
@@ -108,6 +118,8 @@ __all__ = [
     "PluginError",
     "SfbenchError",
     "Shard",
+    "StyleBased",
+    "StyleModuleGenerator",
     "TrainingPreset",
     "UnsupportedError",
     "UsageError",

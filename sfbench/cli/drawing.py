@@ -1,14 +1,34 @@
-"""Behind `sfbench sample`: one model, some seeds, one picture."""
+"""Behind `sfbench sample` and `sfbench inspect`: one model, some seeds, pictures."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from sfbench.api.errors import DataError, UsageError
+from sfbench.catalogue import Catalogue
 from sfbench.cli import defaults
+from sfbench.cli.exits import Exit
+from sfbench.cli.progress import PassProgress
+from sfbench.plan import Case
 from sfbench.registry import find_generator, load_plugin, plugin_sources
 from sfbench.run.grid import Request, make_plan
+
+FEWEST_SEEDS, MOST_SEEDS = 2, 64
+
+
+def one_case(request: Request, catalogue: Catalogue, command: str) -> Case:
+    """Return the one case that is asked for; raises UsageError for several."""
+    plan = make_plan(
+        [request], catalogue, torch_home=defaults.torch_home(), trials=1, timeout_seconds=1
+    )
+    if len(plan.cases) != 1:
+        msg = f"{command} draws one model at one resolution; {len(plan.cases)} were asked for"
+        raise UsageError(msg)
+    return plan.cases[0]
 
 
 def grid(
@@ -19,13 +39,7 @@ def grid(
 
     numbers = parse_seeds(seeds)
     catalogue = defaults.catalogue(given, disabled)
-    plan = make_plan(
-        [request], catalogue, torch_home=defaults.torch_home(), trials=1, timeout_seconds=1
-    )
-    if len(plan.cases) != 1:
-        msg = f"sample draws one model at one resolution; {len(plan.cases)} were asked for"
-        raise UsageError(msg)
-    case = plan.cases[0]
+    case = one_case(request, catalogue, "sample")
     if output.suffix.lower() != ".png":
         msg = f"{output}: the picture is a PNG; give it the ending .png"
         raise UsageError(msg)
@@ -36,3 +50,64 @@ def grid(
     _, spec = find_generator(plugins, case.model)
     draw_grid(spec, case, numbers, output)
     return f"{output}: {len(numbers)} images, {case.title()}, {case.weights.kind} weights"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What is looked at; without `data` no nearest real images are shown."""
+
+    request: Request
+    seeds: str
+    data: str | None
+    store: Path
+    plugins: tuple[str, ...]
+    disabled: tuple[str, ...]
+
+
+def inspect(look: Look, *, as_json: bool) -> Exit:
+    """Draw every picture of a model into its album, saying as it goes where each is."""
+    from sfbench.sampling import parse_seeds
+
+    seeds = parse_seeds(look.seeds)
+    if not FEWEST_SEEDS <= len(seeds) <= MOST_SEEDS:
+        msg = f"--seeds {look.seeds}: expected {FEWEST_SEEDS} to {MOST_SEEDS} seeds"
+        raise UsageError(msg)
+    request = dataclasses.replace(look.request, measure="quality" if look.data else "memory")
+    if look.data:
+        request = dataclasses.replace(request, data=look.data)
+    catalogue = defaults.catalogue(look.plugins, look.disabled)
+    case = one_case(request, catalogue, "inspect")
+    look.store.mkdir(parents=True, exist_ok=True)
+    plugins = [load_plugin(source) for source in plugin_sources(look.plugins, look.disabled)]
+    _, spec = find_generator(plugins, case.model)
+    from sfbench.portraits import Sitting, portraits  # torch comes with it
+
+    sitting = Sitting(
+        spec=spec,
+        case=case,
+        plugins=plugins,
+        store=look.store,
+        features=defaults.user_cache() / "sfbench" / "features",
+        seeds=seeds,
+        real=look.data is not None,
+        how={"code": catalogue.model(case.model).code_sha256},
+    )
+    progress = PassProgress(sys.stderr, live=sys.stderr.isatty(), quiet=False)
+    found: dict[str, Path | str] = {}
+    print(f"{case.title()}, {case.weights.kind} weights", file=sys.stderr)
+    try:
+        for kind, result in portraits(sitting, progress):
+            found[kind] = result
+            told = result if isinstance(result, Path) else f"none: {result}"
+            if not as_json:
+                print(f"{kind:<17} {told}", flush=True)
+    except KeyboardInterrupt:
+        print("interrupted: the pictures above are kept", file=sys.stderr)
+        return Exit.INTERRUPTED
+    if as_json:
+        parts = {
+            kind: {"file": str(one)} if isinstance(one, Path) else {"file": None, "reason": one}
+            for kind, one in found.items()
+        }
+        print(json.dumps(parts, indent=1))
+    return Exit.OK

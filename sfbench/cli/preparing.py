@@ -122,7 +122,7 @@ def preview(folder: Path, output: Path) -> Exit:
     from PIL import Image
 
     from sfbench.data.prepared import PreparedImages
-    from sfbench.sampling import tile
+    from sfbench.inspection.tiles import grid
 
     if output.suffix.lower() != ".png":
         msg = f"{output}: the picture is a PNG; give it the ending .png"
@@ -132,6 +132,6 @@ def preview(folder: Path, output: Path) -> Exit:
         raise DataError(msg)
     images = PreparedImages(folder)
     rows = np.linspace(0, len(images) - 1, min(PREVIEWED, len(images))).astype(int)
-    Image.fromarray(tile(torch.from_numpy(images.pixels[rows]))).save(output)
+    Image.fromarray(grid(torch.from_numpy(images.pixels[rows]))).save(output)
     print(f"{output}: {len(rows)} of {len(images):,} images")
     return Exit.OK

@@ -47,22 +47,25 @@ class QualityProbe:
             for metric in (names.frechet, names.kernel, names.score):
                 yield Reading(metric=metric, unit="", reason=shortage)
             return
-        indices = range(self.seed, self.seed + self.samples)
         with tempfile.TemporaryDirectory(prefix="sfbench-features-") as folder:
-            yield from Comparison(
-                generated=GeneratedPictures(
-                    generator=generator,
-                    indices=indices,
-                    batch=self.batch,
-                    identity={"first_seed": self.seed, "images": self.samples},
-                ),
-                reference=RealPictures(dataset=self.dataset, indices=self.real_indices()),
-                protocols=[read_protocol(OWN)],
-                open_extractor=lambda _: self.extractor,
-                forward=FeaturePass(progress=self.progress, device=self.device),
-                stores=(FeatureStore(Path(folder)), FeatureStore(self.store)),
-                extractor=self.extractor.name,
-            ).readings()
+            yield from self.comparison(generator, Path(folder)).readings()
+
+    def comparison(self, generator: ImageGenerator, folder: Path) -> Comparison:
+        """Return the comparison; features of generated images are kept in `folder`."""
+        return Comparison(
+            generated=GeneratedPictures(
+                generator=generator,
+                indices=range(self.seed, self.seed + self.samples),
+                batch=self.batch,
+                identity={"first_seed": self.seed, "images": self.samples},
+            ),
+            reference=RealPictures(dataset=self.dataset, indices=self.real_indices()),
+            protocols=[read_protocol(OWN)],
+            open_extractor=lambda _: self.extractor,
+            forward=FeaturePass(progress=self.progress, device=self.device),
+            stores=(FeatureStore(folder), FeatureStore(self.store)),
+            extractor=self.extractor.name,
+        )
 
     def shortage(self, generator: ImageGenerator) -> str | None:
         """Return why there are too few images, or None."""

@@ -106,6 +106,7 @@ def carry_out(  # noqa: PLR0913  # every part is chosen by the caller
         job = job_of(
             trial, plugins=plugins, disabled=disabled, environment=environment, features=features
         )
+        job = dataclasses.replace(job, pictures=str(store.root.absolute()))
         record = launcher(job, timeout_seconds, listener.event)
         store.add(record)
         records.append(record)

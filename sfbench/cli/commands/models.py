@@ -8,7 +8,14 @@ from typing import Annotated
 import typer
 
 from sfbench.cli import defaults
-from sfbench.cli.commands.flags import AsJson, DeviceName, NoPlugins, Options, Plugins
+from sfbench.cli.commands.flags import (
+    AsJson,
+    DeviceName,
+    NoPlugins,
+    Options,
+    Plugins,
+    StoreFolder,
+)
 from sfbench.cli.commands.root import app
 
 
@@ -39,6 +46,49 @@ def sample_command(
         measure="memory",
     )
     typer.echo(drawing.grid(request, seeds, output, defaults.located(plugin), no_plugin or []))
+
+
+@app.command("inspect")
+def inspect_command(
+    model: Annotated[str, typer.Option(help="NAME; see sfbench list.")],
+    seeds: Annotated[str, typer.Option(help="0-7 or 1,5,7.")] = "0-7",
+    res: Annotated[int, typer.Option(help="Pixels.")] = 32,
+    option: Options = None,
+    weights: Annotated[str, typer.Option(help="auto, random or FILE.")] = "auto",
+    data: Annotated[
+        str | None, typer.Option(help="Show nearest real images of these: shapes, zip, folder.")
+    ] = None,
+    samples: Annotated[int | None, typer.Option(help="Images that nearest ones are of.")] = None,
+    seed: Annotated[int, typer.Option(help="Of initial weights.")] = 0,
+    device: DeviceName = "auto",
+    store: StoreFolder = defaults.STORE,
+    plugin: Plugins = None,
+    no_plugin: NoPlugins = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Draw samples, truncation, mixing, interpolation, attention and nearest real images."""
+    from sfbench.cli import drawing
+    from sfbench.run.grid import Request
+
+    request = Request(
+        model=model,
+        res=str(res),
+        option=tuple(option or ()),
+        weights=weights,
+        samples=samples,
+        seed=seed,
+        device=device,
+    )
+    look = drawing.Look(
+        request=request,
+        seeds=seeds,
+        data=data,
+        store=store,
+        plugins=tuple(defaults.located(plugin)),
+        disabled=tuple(no_plugin or ()),
+    )
+    raise typer.Exit(drawing.inspect(look, as_json=as_json))
 
 
 @app.command("check")

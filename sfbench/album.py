@@ -1,0 +1,104 @@
+"""Pictures of what was measured, beside the records: a folder a model, its weights and options.
+
+Only files and JSON: drawing them is `inspection`'s, showing them `report`'s.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sfbench.records import digest
+
+ABOUT = "about.json"
+KINDS = (
+    "samples",
+    "truncation",
+    "interpolation",
+    "mixing",
+    "attention",
+    "linformer-tokens",
+    "neighbours",
+)
+"""Names of pictures, in the order in which they are shown."""
+SUBJECT = ("model", "resolution", "options")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """One picture: its kind, its file, what it shows in a sentence or two, and how it was made."""
+
+    kind: str
+    path: Path
+    caption: str
+    how: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Album:
+    """The pictures of one subject: what decides its images (see `subject_of`)."""
+
+    subject: Mapping[str, Any]
+    pictures: tuple[Shown, ...]
+
+
+def subject_of(case: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a stored case decides which images it makes.
+
+    The seed is that of initial weights: it takes no part where weights come from a file.
+    """
+    weights = case["weights"]["sha256"]
+    decides = {"weights": weights} if weights else {"seed": case["seed"]}
+    return {name: case[name] for name in SUBJECT} | decides
+
+
+def place(store: Path, case: Mapping[str, Any]) -> Path:
+    """Return the folder of a case's pictures in a store."""
+    subject = subject_of(case)
+    return store / "pictures" / f"{subject['model']}-{digest(subject)[:16]}"
+
+
+def enter(
+    folder: Path, case: Mapping[str, Any], kind: str, caption: str, how: Mapping[str, Any]
+) -> None:
+    """Enter the picture `kind`.png of the folder; one of the same kind is replaced."""
+    document = read(folder / ABOUT) or {"subject": subject_of(case), "pictures": {}}
+    document["pictures"][kind] = {"caption": caption, "how": dict(how)}
+    part = folder / f"{ABOUT}.part"
+    part.write_text(json.dumps(document, sort_keys=True, indent=1), encoding="utf-8")
+    part.replace(folder / ABOUT)
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    """Return what an album says of itself, or None where there is none that can be read."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    sound = isinstance(document, dict) and {"subject", "pictures"} <= set(document)
+    return document if sound else None
+
+
+def open_album(store: Path, case: Mapping[str, Any]) -> Album | None:
+    """Return the pictures of a stored case, in the order of `KINDS`, or None where there are none."""
+    folder = place(store, case)
+    document = read(folder / ABOUT)
+    if document is None:
+        return None
+    found = document["pictures"]
+    pictures = [
+        Shown(kind=kind, path=folder / f"{kind}.png", caption=one["caption"], how=one["how"])
+        for kind in KINDS
+        if (one := found.get(kind)) and (folder / f"{kind}.png").is_file()
+    ]
+    return Album(subject=document["subject"], pictures=tuple(pictures))
+
+
+def albums(store: Path, cases: Sequence[Mapping[str, Any]]) -> list[Album]:
+    """Return the albums of these cases, each once, in their order."""
+    folders = {place(store, case): case for case in reversed(cases)}
+    found = [open_album(store, case) for case in reversed(folders.values())]
+    return [album for album in found if album is not None and album.pictures]

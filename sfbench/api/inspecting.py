@@ -1,0 +1,66 @@
+"""What a generator may offer, beside images, to those who want to look inside: styles, attention.
+
+Both are optional, and found by their attributes. torch appears in annotations only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@runtime_checkable
+class StyleBased(Protocol):
+    """A generator whose images are made from style vectors, one a layer (arXiv 1812.04948).
+
+    `style_resolutions` holds, for each style vector that is used, in order, the side in pixels of
+    the first layer it enters.
+    """
+
+    style_resolutions: Sequence[int]
+
+    def styles(self, latents: Any) -> Tensor:
+        """Return the style vectors [batch, layers, width], not truncated."""
+        ...
+
+    def mean_style(self) -> Tensor:
+        """Return the mean style vector [width], towards which truncation pulls."""
+        ...
+
+    def synthesize_styles(self, styles: Tensor, latents: Any) -> Tensor:
+        """Return images as `synthesize` does, from these styles; noise is that of the latents."""
+        ...
+
+
+class AttentionLayer(NamedTuple):
+    """One attention layer: its name, the side of its map in pixels, its heads and keys."""
+
+    name: str
+    resolution: int
+    heads: int
+    keys: int
+
+
+class AttentionMaps(NamedTuple):
+    """What queries attend to: `weights` [batch, heads, queries, keys], rows that add up to 1.
+
+    `cover` [keys, tokens]: the projection that made each key of the map's tokens (arXiv 2006.04768,
+    equation 7), or None where every key is the token of its number. Tokens are in row-major order.
+    """
+
+    weights: Tensor
+    cover: Tensor | None = None
+
+
+@runtime_checkable
+class Attentive(Protocol):
+    """A generator of attention layers over the tokens of a square map."""
+
+    attention_layers: Sequence[AttentionLayer]
+
+    def attention(self, latents: Any, layer: str, queries: Sequence[int]) -> AttentionMaps:
+        """Return what these query tokens of a layer attend to."""
+        ...

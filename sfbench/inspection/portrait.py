@@ -1,0 +1,88 @@
+"""Draws the pictures of one generator into its album: what it makes, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from sfbench import album
+from sfbench.api.inspecting import Attentive, StyleBased
+from sfbench.api.protocols import ImageGenerator
+from sfbench.contract import check_finite
+from sfbench.inspection.attention import attention, linformer_tokens
+from sfbench.inspection.styles import interpolation, mixing, truncation
+from sfbench.inspection.tiles import grid, pixels_of
+
+SAMPLE_SEEDS = range(8)
+"""The same for every model, so that pictures of models stand side by side."""
+FEW, PAIRS = slice(0, 3), slice(0, 6)
+Picture = tuple[Image.Image, str]
+
+
+def samples(generator: ImageGenerator, seeds: Sequence[int], batch: int) -> Picture:
+    """Return the images of these seeds in one row, made `batch` at a time."""
+    parts = []
+    for start in range(0, len(seeds), batch):
+        images = generator.synthesize(generator.draw_latents(seeds[start : start + batch]))
+        check_finite(images)
+        parts.append(pixels_of(images))
+    picture = Image.fromarray(grid(torch.cat(parts), across=len(seeds)))
+    return picture, f"Images of seeds {', '.join(map(str, seeds))}, none left out."
+
+
+def pictures(
+    generator: ImageGenerator, seeds: Sequence[int], batch: int
+) -> Iterator[tuple[str, Callable[[], Picture | None] | str]]:
+    """Yield each kind of picture with what draws it, or why this generator has none."""
+    yield "samples", lambda: samples(generator, seeds, batch)
+    if isinstance(generator, StyleBased):
+        yield "truncation", lambda: truncation(generator, generator, seeds[FEW])
+        yield "interpolation", lambda: interpolation(generator, generator, seeds[PAIRS])
+        yield "mixing", lambda: mixing(generator, generator, seeds[PAIRS])
+    else:
+        for kind in ("truncation", "interpolation", "mixing"):
+            yield kind, "its generator has no style vectors (sfbench.api.StyleBased)"
+    if isinstance(generator, Attentive):
+        yield "attention", lambda: attention(generator, generator, seeds[0])
+        yield "linformer-tokens", lambda: linformer_tokens(generator, generator, seeds[0])
+    else:
+        for kind in ("attention", "linformer-tokens"):
+            yield kind, "its generator shows no attention (sfbench.api.Attentive)"
+
+
+def keep(
+    picture: Picture, kind: str, folder: Path, case: Mapping[str, Any], how: Mapping[str, Any]
+) -> Path:
+    """Write a picture as PNG into its album and enter it there; return its file."""
+    image, caption = picture
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{kind}.png"
+    part = folder / f"{kind}.part"
+    image.save(part, format="PNG")
+    part.replace(path)
+    album.enter(folder, case, kind, caption, how)
+    return path
+
+
+def portray(
+    generator: ImageGenerator,
+    folder: Path,
+    case: Mapping[str, Any],
+    seeds: Sequence[int],
+    how: Mapping[str, Any],
+) -> Iterator[tuple[str, Path | str]]:
+    """Draw every kind of picture; yield each with its file, or with why there is none."""
+    for kind, draw in pictures(generator, seeds, case["batch"]):
+        if isinstance(draw, str):
+            yield kind, draw
+            continue
+        with torch.inference_mode():
+            picture = draw()
+        if picture is None:
+            yield kind, "its attention has no projected keys"
+        else:
+            yield kind, keep(picture, kind, folder, case, how)

@@ -1,0 +1,66 @@
+"""Fills the album of a case: its generator is built, and every picture there is of it drawn."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sfbench import album, device
+from sfbench.api.spec import GeneratorSpec
+from sfbench.building import build
+from sfbench.data.sources import open_dataset
+from sfbench.inspection.portrait import keep, portray
+from sfbench.job import case_document
+from sfbench.neighbour_picture import neighbours
+from sfbench.plan import Case
+from sfbench.quality.extractors import open_extractor
+from sfbench.quality.features import Progress
+from sfbench.quality.probe import QualityProbe
+from sfbench.registry import Plugin
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Sitting:
+    """What is portrayed, with which seeds, and where the pictures are kept.
+
+    `real`: whether nearest real images are shown, too, of the case's data.
+    """
+
+    spec: GeneratorSpec
+    case: Case
+    plugins: Sequence[Plugin]
+    store: Path
+    features: Path
+    seeds: Sequence[int]
+    real: bool
+    how: Mapping[str, Any]
+
+
+def portraits(sitting: Sitting, progress: Progress) -> Iterator[tuple[str, Path | str]]:
+    """Draw and keep each kind of picture; yield it with its file, or with why there is none."""
+    case = sitting.case
+    device.set_policy(case.dtype, case.threads)
+    generator = build(sitting.spec, case, case.device)
+    folder = album.place(sitting.store, case.inputs())
+    how = {**sitting.how, "seeds": list(sitting.seeds), "dtype": case.dtype, "device": case.device}
+    yield from portray(generator, folder, case.inputs(), sitting.seeds, how)
+    if not sitting.real:
+        yield "neighbours", "no real images were given (--data)"
+        return
+    probe = QualityProbe(
+        dataset=open_dataset(case.data, case.resolution),
+        extractor=open_extractor(case.extractor, case.device, plugins=sitting.plugins),
+        samples=case.samples,
+        seed=case.seed,
+        batch=case.batch,
+        device=case.device,
+        store=sitting.features,
+        progress=progress,
+    )
+    with tempfile.TemporaryDirectory(prefix="sfbench-features-") as temporary:
+        picture = neighbours(probe.comparison(generator, Path(temporary)))
+    how |= {"data": case_document(case)["data"], "samples": case.samples}
+    yield "neighbours", keep(picture, "neighbours", folder, case.inputs(), how)
