@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 
+from sfbench.album import albums
 from sfbench.api.errors import UsageError
 from sfbench.cli import defaults
 from sfbench.cli.exits import Exit
@@ -18,6 +19,7 @@ from sfbench.records import Record
 from sfbench.report import frame, table
 from sfbench.report.pairing import paired
 from sfbench.store import Store
+from sfbench.trained import runs_of_store, training_run
 
 FORMATS = ("table", "csv", "json", "md", "tex")
 NARROW = 80
@@ -32,6 +34,7 @@ class Wanted:
     res: str | None
     tidy: bool
     html: Path | None
+    training: tuple[Path, ...] = ()
 
 
 def show(store: Path, wanted: Wanted) -> Exit:
@@ -57,7 +60,7 @@ def show(store: Path, wanted: Wanted) -> Exit:
         print(f"nothing to show in {store / 'runs'}: {hint}", file=sys.stderr)
         return Exit.NOTHING_MEASURED
     if wanted.html is not None:
-        write_page(kept, wanted.html)
+        write_page(page_text(kept, store, wanted.training), wanted.html)
         return Exit.OK
     notes = [f"{older} older or repeated records are not shown"] if older else []
     show_as(wanted, kept, notes)
@@ -94,9 +97,8 @@ def chosen(
     ]
 
 
-def write_page(records: Sequence[Record], target: Path) -> None:
+def write_page(text: str, target: Path) -> None:
     """Write the HTML page, and say where it is."""
-    text = page_text(records)
     try:
         target.write_text(text, encoding="utf-8")
     except OSError as error:
@@ -105,16 +107,23 @@ def write_page(records: Sequence[Record], target: Path) -> None:
     print(target.absolute())
 
 
-def page_text(records: Sequence[Record]) -> str:
-    """Return the HTML page of records."""
-    from sfbench.report.page import page  # jinja2 and a renderer come with it
+def page_text(records: Sequence[Record], store: Path, training: Sequence[Path] = ()) -> str:
+    """Return the HTML page of records, with the pictures and training runs of their store.
+
+    `training`: folders of further runs.
+    """
+    from sfbench.report.page import Beside, page  # jinja2 and a renderer come with it
 
     catalogue = defaults.catalogue([], [])
-    options = {
-        model.name: {option.name: option.default for option in model.options}
-        for model in catalogue.models
-    }
-    return page(records, options, "sfbench report")
+    beside = Beside(
+        options={
+            model.name: {option.name: option.default for option in model.options}
+            for model in catalogue.models
+        },
+        albums=albums(store, [record.case for record in records]),
+        runs=[*runs_of_store(store), *(training_run(folder) for folder in training)],
+    )
+    return page(records, beside, "sfbench report")
 
 
 def whole_rows(records: Sequence[Record]) -> pd.DataFrame:

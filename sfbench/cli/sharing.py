@@ -38,7 +38,7 @@ def export(store: Path, target: Path, model: str | None, res: str | None) -> Exi
             for record in kept:
                 name = f"{record.identity[:24]}-t{record.trial}-a{record.attempt}.json"
                 bundle.writestr(f"{FOLDER}/{name}", record_to_json(record))
-            bundle.writestr(PAGE, page_text(kept))
+            bundle.writestr(PAGE, page_text(kept, store))
             bundle.writestr(TABLE, frame.tidy(kept).to_csv(index=False))
         part.replace(target)
     except OSError as error:

@@ -2,85 +2,52 @@
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Iterator, Sequence
 
 import altair as alt
 import pandas as pd
 
-from sfbench.records import is_distance
-from sfbench.report.scaling_figure import OKABE_ITO, resolution_axis
-
-WIDTH, HEIGHT = 560, 280
-MEBI = 1 << 20
-KINDS = {"memory.weights": "weights", "memory.host_above_loaded": "above what was loaded"}
-APART = (
-    ("batch", " b{}"),
-    ("dtype", " {}"),
-    ("mode", " {}"),
-    ("device", " {}"),
-    ("machine", " @{}"),
+from sfbench.records import Record
+from sfbench.report import scaling_figure, scaling_table
+from sfbench.report.figure import (
+    HEIGHT,
+    OKABE_ITO,
+    WIDTH,
+    Figure,
+    colour,
+    measured,
+    place_axis,
+    places,
+    resolution_axis,
+    shape,
 )
-"""What parts the rows of a model: no line joins two machines."""
-SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "stroke"]
+from sfbench.report.pareto_figure import pareto
+from sfbench.report.spread_figures import latency, noise
+from sfbench.report.table import MEBI
+from sfbench.report.training_figure import training
+from sfbench.trained import TrainingRun
+
+KINDS = {"memory.weights": "weights", "memory.host_above_loaded": "above what was loaded"}
+ALLOCATED, RESERVED = "memory.device_allocated_peak", "memory.device_reserved_peak"
+GPU_KINDS = ("weights", "activations", "held by the allocator")
+SCALING_TEXT = (
+    "Points are measured, lines are the fit a + b r² + c r⁴; below, the part of each term. Full "
+    "attention grows with r⁴."
+)
+ONE_CURVE = ["batch", "dtype", "mode", "device", "machine"]
+"""What a scaling curve is of: the same batch at every resolution, on one machine."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Figure:
-    """A chart, and the very frame it was drawn from."""
+def figures(
+    rows: pd.DataFrame, records: Sequence[Record], runs: Sequence[TrainingRun] = ()
+) -> list[Figure]:
+    """Return the figures that these rows of the summary, and the logs of training, have numbers for.
 
-    title: str
-    text: str
-    frame: pd.DataFrame
-    chart: alt.Chart | alt.LayerChart | alt.FacetChart
-
-
-def figures(rows: pd.DataFrame) -> list[Figure]:
-    """Return the figures that these rows of the summary have numbers for."""
-    made = (make(rows) for make in (throughput, memory, latency, pareto))
+    `records` are those that the rows sum up.
+    """
+    made = [pareto(rows), throughput(rows), *scalings(rows, records), memory(rows)]
+    made += [latency(rows, records), noise(rows, records), training(runs)]
     return [figure for figure in made if figure is not None]
-
-
-def labelled(rows: pd.DataFrame) -> pd.Series:
-    """Return what tells a row apart in a legend: the model, and what varies beside it."""
-    label = rows["model"].astype(str)
-    if (rows["variant"] != "").any():
-        label = label + rows["variant"].map(lambda text: f" ({text})" if text else "")
-    for name, form in APART:
-        if len(set(rows[name])) > 1:
-            label = label + rows[name].map(form.format)
-    return label
-
-
-def palette(frame: pd.DataFrame) -> alt.Scale:
-    """Return a colour a label, told apart with any colour vision."""
-    labels = list(dict.fromkeys(frame["label"]))
-    return alt.Scale(
-        domain=labels, range=[OKABE_ITO[i % len(OKABE_ITO)] for i in range(len(labels))]
-    )
-
-
-def colour(frame: pd.DataFrame) -> alt.Color:
-    """Return the colour of the labels, with a legend."""
-    legend = alt.Legend(orient="bottom", columns=2, labelLimit=400)
-    return alt.Color("label:N", title=None, scale=palette(frame), legend=legend)
-
-
-def shape(frame: pd.DataFrame) -> alt.Shape:
-    """Return the shape of the labels: colour alone tells nothing apart."""
-    labels = list(dict.fromkeys(frame["label"]))
-    found = [SHAPES[i % len(SHAPES)] for i in range(len(labels))]
-    return alt.Shape("label:N", title=None, scale=alt.Scale(domain=labels, range=found))
-
-
-def measured(rows: pd.DataFrame, columns: dict[str, str]) -> pd.DataFrame:
-    """Return the rows that have the first of these columns, renamed, with their labels."""
-    first = next(iter(columns))
-    if first not in rows:
-        return pd.DataFrame()
-    chosen = rows[rows[first].notna() & (rows["status"] == "ok")]
-    there = {name: new for name, new in columns.items() if name in chosen}
-    frame = chosen[["model", "resolution", "batch", *there]].rename(columns=there)
-    return frame.assign(label=labelled(chosen))
 
 
 def throughput(rows: pd.DataFrame) -> Figure | None:
@@ -110,93 +77,81 @@ def throughput(rows: pd.DataFrame) -> Figure | None:
     return Figure("Throughput over resolution", text, frame, alt.layer(*layers))
 
 
+def scalings(rows: pd.DataFrame, records: Sequence[Record]) -> Iterator[Figure]:
+    """Yield the fits a + b r^2 + c r^4 of what was measured at three resolutions or more.
+
+    One figure a batch size, precision, mode and machine.
+    """
+    good = rows[rows["status"] == "ok"]
+    for key, part in good.groupby(ONE_CURVE, sort=False):
+        curves = []
+        for name, one in part.assign(curve=curve_names(part)).groupby("curve", sort=False):
+            kept = set(one["identity"])
+            same = [record for record in records if record.identity in kept]
+            found = scaling_table.curve(str(name), same)
+            if found.scaling is not None and one["resolution"].is_unique:
+                curves.append(found)
+        if curves:
+            batch, dtype, mode, device, machine = key
+            title = f"Scaling: batch {batch}, {dtype} {mode}, {device} of {machine}"
+            frame = scaling_table.frame(curves)
+            met = [line for line in scaling_table.notes(curves, {}) if "cost the same at" in line]
+            text = " ".join([SCALING_TEXT, *(f"{line[0].upper()}{line[1:]}." for line in met)])
+            yield Figure(title, text, frame, scaling_figure.chart(curves, frame))
+
+
+def curve_names(part: pd.DataFrame) -> pd.Series:
+    """Return the model and its options, which are one curve over resolutions."""
+    variant = part["variant"].map(lambda text: f" ({text})" if text else "")
+    return part["model"] + variant
+
+
 def memory(rows: pd.DataFrame) -> Figure | None:
-    """Return the memory of weights and of the peak above what was loaded, stacked."""
-    parts = [
-        measured(rows, {name: "MiB"}).assign(kind=kind)
-        for name, kind in KINDS.items()
-        if name in rows
-    ]
-    frame = pd.concat([part for part in parts if not part.empty]) if parts else pd.DataFrame()
+    """Return the memory of weights and of what a call takes above them, stacked.
+
+    On a GPU: weights, the peak of allocated memory above them, and what the allocator held beyond.
+    """
+    frame = memory_frame(rows)
     if frame.empty:
         return None
     frame = frame.assign(MiB=frame["MiB"] / MEBI)
-    frame["row"] = frame["label"] + frame["resolution"].map(" {} px".format)
-    order = list(dict.fromkeys(frame["row"]))
+    frame["row"] = places(frame)
+    kinds = list(dict.fromkeys(frame["kind"]))
     chart = (
         alt.Chart(frame, width=WIDTH - 160)
         .mark_bar()
         .encode(
             x=alt.X("MiB:Q", title="MiB", stack="zero"),
-            y=alt.Y("row:N", title=None, sort=order, axis=alt.Axis(labelLimit=300)),
+            y=place_axis(frame),
             color=alt.Color(
                 "kind:N",
                 title=None,
-                scale=alt.Scale(domain=list(KINDS.values()), range=OKABE_ITO[:2]),
+                scale=alt.Scale(domain=kinds, range=OKABE_ITO[: len(kinds)]),
                 legend=alt.Legend(orient="bottom"),
             ),
+            order=alt.Order("kind:N", sort="descending"),
         )
     )
-    text = "Memory of the host: the weights, and the peak of a call above what was loaded."
+    text = (
+        "On a CPU: the weights, and the peak of a call above the loaded model. On a GPU: weights, "
+        "the peak of what was allocated above them, and what the allocator held beyond that."
+    )
     return Figure("Memory by kind", text, frame, chart)
 
 
-def latency(rows: pd.DataFrame) -> Figure | None:
-    """Return the median and the 90th percentile of latency."""
-    frame = measured(rows, {"latency.p50": "p50", "latency.p90": "p90"})
-    if frame.empty or "p90" not in frame:
-        return None
-    frame = frame.assign(p50=frame["p50"] * 1000, p90=frame["p90"] * 1000)
-    frame["row"] = frame["label"] + frame["resolution"].map(" {} px".format)
-    order = list(dict.fromkeys(frame["row"]))
-    y = alt.Y("row:N", title=None, sort=order, axis=alt.Axis(labelLimit=300))
-    scale = alt.Scale(type="log")
-    base = alt.Chart(frame, width=WIDTH - 160)
-    tone = alt.Color("label:N", scale=palette(frame), legend=None)
-    bar = base.mark_rule(strokeWidth=4).encode(
-        x=alt.X("p50:Q", title="ms a call: median to 90th percentile", scale=scale),
-        x2="p90:Q",
-        y=y,
-        color=tone,
-    )
-    point = base.mark_point(filled=True, size=50).encode(x="p50:Q", y=y, color=tone)
-    text = "From the median (point) to the 90th percentile; the axis is logarithmic."
-    return Figure("Latency", text, frame, alt.layer(bar, point))
-
-
-def pareto(rows: pd.DataFrame) -> Figure | None:
-    """Return quality against speed; what another row beats in both is grey.
-
-    Only rows that hold both of the same thing (see `pairing`), of one basis of quality, one machine.
-    """
-    name = next(filter(is_distance, rows.columns), None)
-    if name is None:
-        return None
-    frame = measured(rows, {name: "distance", "throughput.core": "images/s"})
-    if frame.empty or "images/s" not in frame:
-        return None
-    alike = rows.loc[frame.index, ["quality", "machine", "device"]]
-    frame = frame[(alike == alike.iloc[0]).all(axis=1) & frame["images/s"].notna()]
-    if frame.empty:
-        return None
-    beaten = [
-        bool(
-            ((frame["distance"] <= d) & (frame["images/s"] >= s)
-             & ((frame["distance"] < d) | (frame["images/s"] > s))).any()
+def memory_frame(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return a row a case and kind of memory, in bytes."""
+    gpu = rows["device"] == "cuda"
+    parts = [measured(rows[~gpu], {name: "MiB"}).assign(kind=kind) for name, kind in KINDS.items()]
+    if {ALLOCATED, RESERVED, "memory.weights"} <= set(rows.columns):
+        there = rows[gpu].assign(
+            activations=rows[ALLOCATED] - rows["memory.weights"],
+            held=rows[RESERVED] - rows[ALLOCATED],
         )
-        for d, s in zip(frame["distance"], frame["images/s"], strict=True)
-    ]  # fmt: skip
-    frame = frame.assign(dominated=beaten)
-    grey = alt.when(alt.datum.dominated).then(alt.value("#9a9a9a")).otherwise(colour(frame))
-    chart = (
-        alt.Chart(frame, width=WIDTH, height=HEIGHT)
-        .mark_point(filled=True, size=90)
-        .encode(
-            x=alt.X("images/s:Q", scale=alt.Scale(type="log")),
-            y=alt.Y("distance:Q", title=name, scale=alt.Scale(type="log")),
-            color=grey,
-            shape=shape(frame),
-        )
-    )
-    text = "Lower and to the right is better; what another beats in both is grey."
-    return Figure("Quality against speed", text, frame, chart)
+        names = ("memory.weights", "activations", "held")
+        parts += [
+            measured(there, {name: "MiB"}).assign(kind=kind)
+            for name, kind in zip(names, GPU_KINDS, strict=True)
+        ]
+    kept = [part for part in parts if not part.empty]
+    return pd.concat(kept) if kept else pd.DataFrame()

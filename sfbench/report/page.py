@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import json
 from collections.abc import Mapping, Sequence
@@ -13,10 +14,13 @@ import markupsafe
 import pandas as pd
 import vl_convert
 
+from sfbench.album import Album
 from sfbench.records import Record
 from sfbench.report import frame
 from sfbench.report.commands import command
-from sfbench.report.figures import Figure, figures
+from sfbench.report.figure import Figure
+from sfbench.report.figures import figures
+from sfbench.report.gallery import gallery
 from sfbench.report.headline import headline
 from sfbench.report.pairing import paired
 from sfbench.report.table import (
@@ -28,6 +32,7 @@ from sfbench.report.table import (
     same_basis,
     with_interval,
 )
+from sfbench.trained import TrainingRun
 
 FILES = Path(__file__).parent / "page_files"
 FILTERS = (("model", "Model"), ("resolution", "Resolution (px)"), ("dtype", "Precision"))
@@ -39,12 +44,26 @@ WARNED = frozenset({"random"})
 DIGITS = 4
 
 
-def page(records: Sequence[Record], options: Mapping[str, Mapping[str, Any]], title: str) -> str:
-    """Return the page; `options`: the default options of each model, for the commands.
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """What stands on a page beside its records: pictures, training logs, and lines to be told.
+
+    `options`: the default options of each model, for the commands.
+    """
+
+    options: Mapping[str, Mapping[str, Any]]
+    albums: Sequence[Album] = ()
+    runs: Sequence[TrainingRun] = ()
+    notes: Sequence[str] = ()
+
+
+def page(records: Sequence[Record], beside: Beside, title: str) -> str:
+    """Return the page.
 
     Every figure is drawn from the frame that stands below it as a table, and every table from the
     summary of `records`.
     """
+    options = beside.options
     rows = paired(frame.summary(records))
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FILES),
@@ -64,7 +83,9 @@ def page(records: Sequence[Record], options: Mapping[str, Mapping[str, Any]], ti
         filters=[choices(rows, name, label) for name, label in FILTERS],
         count=len(rows),
         parts=[part_of(part, newest, options, machine=several) for part in same_basis(rows)],
-        figures=[shown(figure) for figure in figures(rows)],
+        figures=[shown(figure) for figure in figures(rows, records, beside.runs)],
+        gallery=gallery(beside.albums),
+        notes=beside.notes,
         machines=machines(records),
         differences=differences(records),
         data=raw(embedded(frame.tidy(records))),

@@ -11,14 +11,13 @@ import numpy as np
 import pandas as pd
 
 from sfbench.api.errors import UsageError
+from sfbench.report.figure import OKABE_ITO, resolution_axis
 from sfbench.report.scaling import predicted
 from sfbench.report.scaling_table import TERMS, Curve, crossovers, frame
 
 SUFFIXES = (".svg", ".png", ".html", ".json")
 POINTS = 80
 WIDTH = 440
-OKABE_ITO = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
-"""Told apart with any colour vision (Okabe and Ito, 2008)."""
 LABELS = {"1": "constant", "r^2": "pixels (r²)", "r^4": "pairs of pixels (r⁴)"}
 
 
@@ -31,30 +30,15 @@ def write(curves: Sequence[Curve], path: Path) -> None:
     options: dict[str, Any] = {"scale_factor": 2} if path.suffix == ".png" else {}
     if path.suffix == ".html":
         options = {"inline": True}
-    chart(curves).save(str(path), **options)
+    chart(curves, frame(curves)).save(str(path), **options)
 
 
-def resolution_axis(data: pd.DataFrame) -> alt.X:
-    """Return a logarithmic axis of the resolutions there are."""
-    sides = sorted(set(data["resolution"]))
-    return alt.X(
-        "resolution:Q",
-        title="resolution (px)",
-        scale=alt.Scale(type="log", domain=[sides[0] * 0.9, sides[-1] * 1.1]),
-        axis=alt.Axis(values=sides),
-    )
-
-
-def chart(curves: Sequence[Curve]) -> alt.VConcatChart:
-    """Return the figure of the same frame that the table shows."""
-    data = (
-        frame(curves)
-        .dropna(subset=["seconds"])
-        .assign(
-            ms=lambda f: f["seconds"] * 1000,
-            ms_low=lambda f: f["low"] * 1000,
-            ms_high=lambda f: f["high"] * 1000,
-        )
+def chart(curves: Sequence[Curve], table: pd.DataFrame) -> alt.VConcatChart:
+    """Return the figure of the frame that the table shows."""
+    data = table.dropna(subset=["seconds"]).assign(
+        ms=lambda f: f["seconds"] * 1000,
+        ms_low=lambda f: f["low"] * 1000,
+        ms_high=lambda f: f["high"] * 1000,
     )
     models = [one.model for one in curves if one.scaling is not None]
     colour = alt.Color(

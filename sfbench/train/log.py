@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-LINES = "log.jsonl"
+from sfbench.trained import LINES, read_lines
 
 
 class RunLog:
@@ -30,18 +30,6 @@ class RunLog:
                 if isinstance(value, int | float) and name != "step":
                     self.board.add_scalar(name, value, line["step"])
             self.board.flush()
-
-
-def read_lines(folder: Path) -> list[dict[str, Any]]:
-    """Return the lines of a run's log; one that was cut off is left out."""
-    path = folder / LINES
-    found = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            found.append(json.loads(line))
-        except ValueError:
-            continue
-    return found
 
 
 def board(folder: Path, step: int) -> Any:

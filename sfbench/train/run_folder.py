@@ -18,8 +18,8 @@ from typing import Any
 from sfbench.api.errors import DataError, UsageError
 from sfbench.records import digest
 from sfbench.train.state import write
+from sfbench.trained import RUN, read_asked
 
-RUN = "run.json"
 LATEST, BEST = "weights", "best"
 LENGTH = ("kimg", "processes")
 """What a resumed run may have otherwise: it decides no step that was done."""
@@ -31,7 +31,7 @@ def begin(folder: Path, asked: Mapping[str, Any], *, resume: bool) -> dict[str, 
     Raises UsageError for a folder in use, or for a run that differs, naming in what.
     """
     document = {"identity": identity(asked), "asked": dict(asked)}
-    there = read_run(folder)
+    there = read_asked(folder)
     if there is None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -72,16 +72,3 @@ def differences(there: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]
         elif old != new:
             found.append(f"{name} is {old} there, {new} asked")
     return found
-
-
-def read_run(folder: Path) -> dict[str, Any] | None:
-    """Return a run's document, or None where there is no run."""
-    path = folder / RUN
-    if not path.is_file():
-        return None
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        return {"identity": document["identity"], "asked": document["asked"]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        msg = f"{path}: not the document of a run ({error})"
-        raise DataError(msg) from None

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from sfbench.records import Reading, Record
-from sfbench.report.page import page
+from sfbench.report.page import Beside, page
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium: nox -s browser has it")
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -65,7 +65,7 @@ RECORDS = [
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     folder = tmp_path_factory.mktemp("page")
-    (folder / "report.html").write_text(page(RECORDS, {}, "A report"), encoding="utf-8")
+    (folder / "report.html").write_text(page(RECORDS, Beside(options={}), "A report"), encoding="utf-8")
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
     for switch in (*SWITCHES, f"--user-data-dir={folder / 'profile'}"):
@@ -149,7 +149,7 @@ def test_every_figure_has_its_table_and_every_table_its_numbers() -> None:
     from sfbench.report.figures import figures
     from sfbench.report.pairing import paired
 
-    found = figures(paired(frame.summary(RECORDS)))
+    found = figures(paired(frame.summary(RECORDS)), RECORDS)
     assert [figure.title for figure in found] == [
         "Throughput over resolution", "Memory by kind", "Latency",
     ]  # fmt: skip

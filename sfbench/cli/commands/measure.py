@@ -101,6 +101,9 @@ def report_command(
     model: Annotated[str | None, typer.Option(help="Only these models.")] = None,
     res: Annotated[str | None, typer.Option(help="Only these resolutions.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write one HTML page instead.")] = None,
+    training: Annotated[
+        list[Path] | None, typer.Option(help="On the page: also this run of sfbench train.")
+    ] = None,
     store: StoreFolder = defaults.STORE,
     *,
     tidy: Annotated[bool, typer.Option(help="csv and json: one row a number.")] = False,
@@ -108,7 +111,9 @@ def report_command(
     """Show what has been measured: one row a case."""
     from sfbench.cli import reporting
 
-    wanted = reporting.Wanted(form=form, model=model, res=res, tidy=tidy, html=html)
+    wanted = reporting.Wanted(
+        form=form, model=model, res=res, tidy=tidy, html=html, training=tuple(training or ())
+    )
     raise typer.Exit(reporting.show(store, wanted))
 
 

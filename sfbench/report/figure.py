@@ -1,0 +1,96 @@
+"""What every figure is made of: a chart with the frame it was drawn from, labels, colours, shapes."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import altair as alt
+import pandas as pd
+
+WIDTH, HEIGHT = 560, 280
+OKABE_ITO = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
+"""Told apart with any colour vision (Okabe and Ito, 2008)."""
+SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "stroke"]
+APART = (
+    ("batch", " b{}"),
+    ("dtype", " {}"),
+    ("mode", " {}"),
+    ("device", " {}"),
+    ("machine", " @{}"),
+)
+"""What parts the rows of a model: no line joins two machines."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Figure:
+    """A chart, and the very frame it was drawn from."""
+
+    title: str
+    text: str
+    frame: pd.DataFrame
+    chart: alt.Chart | alt.LayerChart | alt.FacetChart | alt.VConcatChart | alt.HConcatChart
+
+
+def labelled(rows: pd.DataFrame) -> pd.Series:
+    """Return what tells a row apart in a legend: the model, and what varies beside it."""
+    label = rows["model"].astype(str)
+    if (rows["variant"] != "").any():
+        label = label + rows["variant"].map(lambda text: f" ({text})" if text else "")
+    for name, form in APART:
+        if len(set(rows[name])) > 1:
+            label = label + rows[name].map(form.format)
+    return label
+
+
+def palette(frame: pd.DataFrame) -> alt.Scale:
+    """Return a colour a label, told apart with any colour vision."""
+    labels = list(dict.fromkeys(frame["label"]))
+    return alt.Scale(
+        domain=labels, range=[OKABE_ITO[i % len(OKABE_ITO)] for i in range(len(labels))]
+    )
+
+
+def colour(frame: pd.DataFrame) -> alt.Color:
+    """Return the colour of the labels, with a legend."""
+    legend = alt.Legend(orient="bottom", columns=2, labelLimit=400)
+    return alt.Color("label:N", title=None, scale=palette(frame), legend=legend)
+
+
+def shape(frame: pd.DataFrame) -> alt.Shape:
+    """Return the shape of the labels: colour alone tells nothing apart."""
+    labels = list(dict.fromkeys(frame["label"]))
+    found = [SHAPES[i % len(SHAPES)] for i in range(len(labels))]
+    return alt.Shape("label:N", title=None, scale=alt.Scale(domain=labels, range=found))
+
+
+def places(frame: pd.DataFrame) -> pd.Series:
+    """Return a name a row: its label and its resolution."""
+    return frame["label"] + frame["resolution"].map(" {} px".format)
+
+
+def place_axis(frame: pd.DataFrame) -> alt.Y:
+    """Return an axis of the rows' names, in the order of the frame."""
+    order = list(dict.fromkeys(frame["row"]))
+    return alt.Y("row:N", title=None, sort=order, axis=alt.Axis(labelLimit=300))
+
+
+def resolution_axis(data: pd.DataFrame) -> alt.X:
+    """Return a logarithmic axis of the resolutions there are."""
+    sides = sorted(set(data["resolution"]))
+    return alt.X(
+        "resolution:Q",
+        title="resolution (px)",
+        scale=alt.Scale(type="log", domain=[sides[0] * 0.9, sides[-1] * 1.1]),
+        axis=alt.Axis(values=sides),
+    )
+
+
+def measured(rows: pd.DataFrame, columns: dict[str, str]) -> pd.DataFrame:
+    """Return the rows that have the first of these columns, renamed, with their labels."""
+    first = next(iter(columns))
+    if first not in rows:
+        return pd.DataFrame()
+    chosen = rows[rows[first].notna() & (rows["status"] == "ok")]
+    there = {name: new for name, new in columns.items() if name in chosen}
+    frame = chosen[["model", "resolution", "batch", *there]].rename(columns=there)
+    return frame.assign(label=labelled(chosen))

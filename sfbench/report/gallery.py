@@ -1,0 +1,99 @@
+"""Pictures of albums as a page carries them: small files inside its text."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from PIL import Image
+
+from sfbench.album import Album, Shown
+
+BUDGET = 1_600_000
+"""Bytes of all pictures of a page, as text; what comes after is named and left out."""
+MOST_WIDE = 1100
+LEAST_TALL = 64
+QUALITY = 82
+
+
+def gallery(albums: Sequence[Album]) -> dict[str, Any]:
+    """Return samples of every album first, then the other pictures album by album.
+
+    Pictures become WebP without loss where that is small, else with; what the budget has no room
+    for is left out by name.
+    """
+    left = BUDGET
+    found: dict[tuple[int, str], dict[str, Any]] = {}
+    missing = []
+    for index, one in ordered(albums):
+        picture = encoded(one, named(albums[index].subject))
+        if picture is None or len(picture["source"]) > left:
+            why = "cannot be read" if picture is None else "no room on one page"
+            missing.append(f"{named(albums[index].subject)}: {one.kind} is left out ({why})")
+            continue
+        left -= len(picture["source"])
+        found[index, one.kind] = picture
+    samples = [picture for (_, kind), picture in found.items() if kind == "samples"]
+    looks = [
+        {
+            "subject": named(album.subject),
+            "pictures": [p for (i, k), p in found.items() if i == index and k != "samples"],
+        }
+        for index, album in enumerate(albums)
+    ]
+    return {
+        "samples": samples,
+        "looks": [look for look in looks if look["pictures"]],
+        "left_out": missing,
+    }
+
+
+def ordered(albums: Sequence[Album]) -> Iterator[tuple[int, Shown]]:
+    """Yield samples of all albums, then every other picture, with the number of its album."""
+    pairs = [(index, one) for index, album in enumerate(albums) for one in album.pictures]
+    yield from (pair for pair in pairs if pair[1].kind == "samples")
+    yield from (pair for pair in pairs if pair[1].kind != "samples")
+
+
+def named(subject: Mapping[str, Any]) -> str:
+    """Return what is in the pictures: model, size, options that are set, weights."""
+    weights = subject.get("weights")
+    told = f"weights {weights[:8]}" if weights else f"random weights of seed {subject.get('seed')}"
+    preset = subject["options"].get("preset")
+    size = f" {preset}" if preset not in {None, "by-resolution"} else ""
+    return f"{subject['model']}{size}, {subject['resolution']} px, {told}"
+
+
+def encoded(shown: Shown, subject: str) -> dict[str, Any] | None:
+    """Return a picture as an address with its data; None for a file that is no picture."""
+    try:
+        with Image.open(shown.path) as opened:
+            picture = opened.convert("RGB")
+    except OSError:
+        return None
+    if picture.width > MOST_WIDE:
+        height = round(picture.height * MOST_WIDE / picture.width)
+        picture = picture.resize((MOST_WIDE, height), Image.Resampling.LANCZOS)
+    data = smallest(picture)
+    factor = max(1, -(-LEAST_TALL // picture.height))
+    return {
+        "kind": shown.kind,
+        "subject": subject,
+        "caption": shown.caption,
+        "width": picture.width * factor,
+        "height": picture.height * factor,
+        "source": f"data:image/webp;base64,{base64.b64encode(data).decode()}",
+    }
+
+
+def smallest(picture: Image.Image) -> bytes:
+    """Return the picture as WebP: without loss, unless that takes over twice what a good copy takes."""
+    forms = []
+    for options in ({"lossless": True}, {"quality": QUALITY}):
+        buffer = io.BytesIO()
+        picture.save(buffer, "WEBP", method=4, **options)
+        forms.append(buffer.getvalue())
+    exact, near = forms
+    return exact if len(exact) <= 2 * len(near) else near

@@ -1,0 +1,78 @@
+"""Quality against speed against memory: what another row beats in all of them is grey."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from sfbench.records import is_distance
+from sfbench.report.figure import HEIGHT, WIDTH, Figure, colour, measured, shape
+from sfbench.report.table import MEBI
+
+ALIKE = ["quality", "machine", "device"]
+PEAKS = ("memory.device_allocated_peak", "memory.host_peak")
+GREY = "#9a9a9a"
+LOGARITHMIC = alt.Scale(type="log", nice=False, padding=30)
+
+
+def pareto(rows: pd.DataFrame) -> Figure | None:
+    """Return the rows that hold quality and speed of the same thing (see `pairing`).
+
+    Only rows of one basis of quality on one machine: those of which there are most.
+    """
+    name = next(filter(is_distance, rows.columns), None)
+    if name is None:
+        return None
+    bounds = {f"{name}.low": "low", f"{name}.high": "high"}
+    frame = measured(rows, {name: "distance", **bounds, "throughput.core": "images/s"})
+    if frame.empty or "images/s" not in frame:
+        return None
+    frame = frame[frame["images/s"].notna()]
+    if frame.empty:
+        return None
+    alike = rows.loc[frame.index, ALIKE].agg("\0".join, axis=1)
+    frame = frame[alike == alike.mode().iloc[0]]
+    peaks = [rows.loc[frame.index, peak] for peak in PEAKS if peak in rows]
+    whole = next((peak for peak in peaks if peak.notna().all()), None)
+    aims = [frame["distance"], -frame["images/s"]]
+    if whole is not None:
+        frame = frame.assign(**{"peak MiB": whole / MEBI})
+        aims.append(frame["peak MiB"])
+    frame = frame.assign(dominated=dominated(aims))
+    grey = alt.when(alt.datum.dominated).then(alt.value(GREY)).otherwise(colour(frame))
+    base = alt.Chart(frame, width=WIDTH, height=HEIGHT)
+    x = alt.X("images/s:Q", scale=LOGARITHMIC)
+    y = alt.Y("distance:Q", title=name, scale=LOGARITHMIC)
+    points = base.mark_point(filled=True, opacity=0.85).encode(
+        x=x, y=y, color=grey, shape=shape(frame), **size(whole is not None)
+    )
+    layers: list[alt.Chart] = [points]
+    if set(bounds.values()) <= set(frame.columns):
+        layers.append(base.mark_rule().encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=grey))
+    beats = "quality, speed and memory" if whole is not None else "both"
+    text = (
+        f"Lower, further right{' and smaller' if whole is not None else ''} is better; lines are 95 % "
+        "intervals of quality; grey is what "
+        f"another row equals or beats in {beats}. Quality and speed are paired only where weights, "
+        "precision and mode are the same."
+    )
+    return Figure("Quality against speed and memory", text, frame, alt.layer(*layers))
+
+
+def size(known: bool) -> dict[str, alt.Size]:  # noqa: FBT001  # one fact
+    """Return memory as the size of a point, where it is known of all."""
+    if not known:
+        return {}
+    scale = alt.Scale(type="sqrt", range=[40, 400])
+    return {"size": alt.Size("peak MiB:Q", scale=scale, legend=alt.Legend(orient="right"))}
+
+
+def dominated(aims: Sequence[pd.Series]) -> list[bool]:
+    """Return which rows another equals or beats in every aim, and beats in one; less is better."""
+    values = np.stack([np.asarray(aim, dtype=float) for aim in aims], axis=1)
+    return [
+        bool(((values <= one).all(axis=1) & (values < one).any(axis=1)).any()) for one in values
+    ]

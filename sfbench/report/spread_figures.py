@@ -1,0 +1,97 @@
+"""Distributions behind the numbers: of latency over calls, of throughput over blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from sfbench.records import Reading, Record
+from sfbench.report.figure import WIDTH, Figure, labelled, palette, place_axis, places
+
+QUANTILES = {"p5": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p90": 0.9, "p95": 0.95}
+FEWEST = 5
+"""Values of which a distribution is shown."""
+BAR_WIDTH = WIDTH - 160
+
+
+def spread(rows: pd.DataFrame, records: Sequence[Record], metric: str) -> pd.DataFrame:
+    """Return quantiles of the values behind a metric, a row a case; all its trials together."""
+    values: dict[str, list[float]] = {}
+    relative: dict[str, list[float]] = {}
+    for record in records:
+        for reading in record.readings:
+            if reading.metric == metric and len(reading.samples) >= FEWEST:
+                values.setdefault(record.identity, []).extend(reading.samples)
+                relative.setdefault(record.identity, []).extend(deviations(reading))
+    chosen = rows[rows["identity"].isin(values) & (rows["status"] == "ok")]
+    if chosen.empty:
+        return pd.DataFrame()
+    frame = chosen[["model", "resolution", "batch"]].assign(label=labelled(chosen))
+    frame["row"] = places(frame)
+    kept = [np.asarray(values[name]) for name in chosen["identity"]]
+    frame["values"] = [len(one) for one in kept]
+    for name, part in QUANTILES.items():
+        frame[name] = [float(np.quantile(one, part)) for one in kept]
+    frame["noise"] = [100 * float(np.std(relative[name])) for name in chosen["identity"]]
+    return frame
+
+
+def deviations(reading: Reading) -> list[float]:
+    """Return how far each value is from the median of its own trial, relative to it."""
+    middle = float(np.median(reading.samples))
+    return [value / middle - 1 for value in reading.samples]
+
+
+def latency(rows: pd.DataFrame, records: Sequence[Record]) -> Figure | None:
+    """Return the distribution of the time of a call."""
+    frame = spread(rows, records, "latency.p50")
+    if frame.empty:
+        return None
+    frame[list(QUANTILES)] *= 1000
+    frame = frame.drop(columns="noise")
+    scale = alt.Scale(type="log", nice=False, padding=10)
+    base = alt.Chart(frame, width=BAR_WIDTH)
+    tone = alt.Color("label:N", scale=palette(frame), legend=None)
+    y = place_axis(frame)
+    x = alt.X("p5:Q", title="ms a call", scale=scale)
+    layers = [
+        base.mark_rule(strokeWidth=1.5).encode(x=x, x2="p95:Q", y=y, color=tone),
+        base.mark_rule(strokeWidth=7, opacity=0.55).encode(x="p25:Q", x2="p75:Q", y=y, color=tone),
+        base.mark_point(filled=True, size=45, opacity=1).encode(x="p50:Q", y=y, color=tone),
+        base.mark_tick(thickness=2, size=12).encode(x="p90:Q", y=y, color=tone),
+    ]
+    text = (
+        "Calls of one batch each, synchronised: the line spans the middle 90 % of calls, the bar the "
+        "middle half; the point is the median, the tick the 90th percentile. The axis is logarithmic."
+    )
+    return Figure("Latency", text, frame, alt.layer(*layers))
+
+
+def noise(rows: pd.DataFrame, records: Sequence[Record]) -> Figure | None:
+    """Return how unsteady the blocks of each case were: what the intervals come from."""
+    frame = spread(rows, records, "throughput.core")
+    if frame.empty:
+        return None
+    parts = list(QUANTILES)
+    middle = frame["p50"].copy()
+    for name in parts:
+        frame[name] = 100 * (frame[name] / middle - 1)
+    flags = rows.loc[frame.index, "flags"]
+    frame = frame.drop(columns=["p50", "p90"]).assign(flags=flags)
+    base = alt.Chart(frame, width=BAR_WIDTH)
+    tone = alt.Color("label:N", scale=palette(frame), legend=None)
+    y = place_axis(frame)
+    x = alt.X("p5:Q", title="% from the case's median block")
+    layers = [
+        base.mark_rule(strokeWidth=1.5).encode(x=x, x2="p95:Q", y=y, color=tone),
+        base.mark_rule(strokeWidth=7, opacity=0.55).encode(x="p25:Q", x2="p75:Q", y=y, color=tone),
+    ]
+    text = (
+        "Blocks of throughput against the median of their case: the line spans the middle 90 %, the "
+        "bar the middle half. `noise` is the standard deviation within a trial, in percent: "
+        "differences between models that are not far above it need `sfbench compare --live`."
+    )
+    return Figure("Noise", text, frame, alt.layer(*layers))

@@ -1,0 +1,99 @@
+"""What a training run leaves to read: what was asked of it, and a line of numbers a tick. No torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sfbench.api.errors import DataError
+
+RUN, LINES = "run.json", "log.jsonl"
+EVENTS = "events.out.tfevents.*"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingRun:
+    """A run's name, what was asked (empty where that is not known), and the lines of its log.
+
+    A line has `step`, maybe `kimg` and `seconds_per_kimg`, and numbers by name.
+    """
+
+    name: str
+    asked: Mapping[str, Any]
+    lines: Sequence[Mapping[str, Any]]
+
+
+def read_asked(folder: Path) -> dict[str, Any] | None:
+    """Return a run's identity and what was asked of it, or None where there is no run.
+
+    Raises DataError for a damaged document.
+    """
+    path = folder / RUN
+    if not path.is_file():
+        return None
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        return {"identity": document["identity"], "asked": document["asked"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        msg = f"{path}: not the document of a run ({error})"
+        raise DataError(msg) from None
+
+
+def read_lines(folder: Path) -> list[dict[str, Any]]:
+    """Return the lines of a run's log; one that was cut off is left out."""
+    path = folder / LINES
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            continue
+    return found
+
+
+def training_run(folder: Path) -> TrainingRun:
+    """Return the run of a folder of `sfbench train`, or of TensorBoard event files of any program.
+
+    Raises DataError for a folder that holds neither.
+    """
+    document = read_asked(folder)
+    lines: Sequence[Mapping[str, Any]] = read_lines(folder)
+    if not lines and any(folder.rglob(EVENTS)):
+        lines = read_events(folder)
+    if not lines:
+        msg = f"{folder}: holds no training log; expected {LINES}, or TensorBoard event files"
+        raise DataError(msg)
+    asked = {} if document is None else document["asked"]
+    return TrainingRun(name=folder.resolve().name, asked=asked, lines=lines)
+
+
+def read_events(folder: Path) -> list[dict[str, Any]]:
+    """Return the scalars of a folder's event files, a line a step.
+
+    Raises DataError where the package tensorboard, which reads them, is not installed.
+    """
+    try:
+        from tensorboard.backend.event_processing.event_accumulator import (  # type: ignore[import-untyped,unused-ignore]  # optional, without types
+            EventAccumulator,
+        )
+    except ImportError:
+        msg = f"{folder}: TensorBoard event files are read by the package tensorboard; install it"
+        raise DataError(msg) from None
+    steps: dict[int, dict[str, Any]] = {}
+    for place in sorted({path.parent for path in folder.rglob(EVENTS)}):
+        events = EventAccumulator(str(place), size_guidance={"scalars": 0})
+        events.Reload()
+        for name in events.Tags()["scalars"]:
+            for event in events.Scalars(name):
+                line = steps.setdefault(event.step, {"step": event.step})
+                line[name] = event.value
+    return [steps[step] for step in sorted(steps)]
+
+
+def runs_of_store(store: Path) -> list[TrainingRun]:
+    """Return the runs that `sfbench run --train-kimg` left in a store, by name; unreadable ones not."""
+    folders = sorted((store / "training").glob("*/"))
+    return [training_run(folder) for folder in folders if read_lines(folder)]
