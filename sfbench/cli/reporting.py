@@ -6,7 +6,9 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 from rich.console import Console
 
@@ -14,15 +16,25 @@ from sfbench.album import albums
 from sfbench.api.errors import UsageError
 from sfbench.cli import defaults
 from sfbench.cli.exits import Exit
+from sfbench.cli.progress import PassProgress
 from sfbench.plan import parse_resolutions
 from sfbench.records import Record
 from sfbench.report import frame, table
+from sfbench.report.index import indexed
+from sfbench.report.measurements import Measurements, measurements
 from sfbench.report.pairing import paired
 from sfbench.store import Store
 from sfbench.trained import runs_of_store, training_run
 
-FORMATS = ("table", "csv", "json", "md", "tex")
+if TYPE_CHECKING:
+    from sfbench.catalogue import Catalogue
+    from sfbench.report.page import Beside
+
+TIDY_FORMATS = ("csv", "json")
+FORMATS = ("table", *TIDY_FORMATS, "md", "tex")
 NARROW = 80
+MOST_IN_TERMINAL, MOST_ON_PAGE = 500, 400
+"""Rows of a terminal's table, records of a page: more than anyone reads."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,44 +57,83 @@ def show(store: Path, wanted: Wanted) -> Exit:
     if wanted.html is not None and not wanted.html.absolute().parent.is_dir():
         msg = f"--html {wanted.html}: folder {wanted.html.parent} does not exist"
         raise UsageError(msg)
-    records, unreadable = Store(store).load()
-    for bad in unreadable:
+    bar = PassProgress(sys.stderr, live=sys.stderr.isatty(), quiet=False)
+    stored = indexed(Store(store), bar)
+    bar.clear()
+    for bad in stored.unreadable:
         print(f"warning: {bad.path}: {bad.reason}: left out", file=sys.stderr)
-    newest, older = frame.current(records)
+    heads = stored.found.heads
+    places = frame.newest(heads)
     models = wanted.model.split(",") if wanted.model else []
-    stored = sorted({record.case["model"] for record in newest})
-    for name in set(models) - set(stored):
-        there = ", ".join(stored) or "none"
-        print(f"warning: no record of model {name}; there are {there}", file=sys.stderr)
-    kept = chosen(newest, models, parse_resolutions(wanted.res) if wanted.res else ())
-    if not kept:
-        hint = "sfbench run --model NAME measures" if not records else "no record matches"
+    there = sorted(set(heads["model"].iloc[places]))
+    for name in set(models) - set(there):
+        known = ", ".join(there) or "none"
+        print(f"warning: no record of model {name}; there are {known}", file=sys.stderr)
+    older = len(heads) - len(places)
+    places = places[matching(heads.iloc[places], models, wanted.res)]
+    if not len(places):
+        hint = "no record matches" if len(heads) else "sfbench run --model NAME measures"
         print(f"nothing to show in {store / 'runs'}: {hint}", file=sys.stderr)
         return Exit.NOTHING_MEASURED
     if wanted.html is not None:
-        write_page(page_text(kept, store, wanted.training), wanted.html)
+        left_out = max(len(places) - MOST_ON_PAGE, 0)
+        text = page_text(
+            stored.records(places[left_out:]),
+            store,
+            wanted.training,
+            [more_line(left_out, "records", "--model and --res choose")] if left_out else [],
+        )
+        write_page(text, wanted.html)
         return Exit.OK
     notes = [f"{older} older or repeated records are not shown"] if older else []
-    show_as(wanted, kept, notes)
+    show_as(wanted, stored.found.of(places), notes)
     return Exit.OK
 
 
-def show_as(wanted: Wanted, kept: Sequence[Record], notes: Sequence[str]) -> None:
-    """Print records in the wanted format."""
-    rows = frame.tidy(kept) if wanted.tidy else whole_rows(kept)
+def more_line(count: int, what: str, how: str) -> str:
+    """Return what is said of rows for which there is no room."""
+    return f"{count:,} older {what} are not shown: {how}"
+
+
+def matching(heads: pd.DataFrame, models: Sequence[str], res: str | None) -> np.ndarray:
+    """Return which rows are of these models and resolutions (all, where none are named)."""
+    kept = np.ones(len(heads), dtype=bool)
+    if models:
+        kept &= heads["model"].isin(models).to_numpy()
+    if res:
+        kept &= heads["resolution"].isin(parse_resolutions(res)).to_numpy()
+    return kept
+
+
+def show_as(wanted: Wanted, found: Measurements, notes: Sequence[str]) -> None:
+    """Print measurements in the wanted format."""
+    tidy = wanted.tidy and wanted.form in TIDY_FORMATS
+    rows = frame.tidy(found) if tidy else paired(frame.summary(found))
     match wanted.form:
         case "csv":
-            sys.stdout.write(rows.to_csv(index=False))
+            rows.to_csv(sys.stdout, index=False)
         case "json":
-            sys.stdout.write(rows.to_json(orient="records", indent=1) + "\n")
+            rows.to_json(sys.stdout, orient="records", indent=1)
+            print()
         case "md":
-            sys.stdout.write(table.markdown(whole_rows(kept)))
+            sys.stdout.write(table.markdown(rows))
         case "tex":
             from sfbench.report.latex import latex
 
-            sys.stdout.write(latex(whole_rows(kept)))
+            sys.stdout.write(latex(rows))
         case _:
-            console().print(table.terminal(whole_rows(kept), notes))
+            print_rows(rows, notes)
+
+
+def print_rows(rows: pd.DataFrame, notes: Sequence[str]) -> None:
+    """Print the terminal table: of very many rows, the newest."""
+    left_out = max(len(rows) - MOST_IN_TERMINAL, 0)
+    if left_out:
+        newest = rows["started"].sort_values(kind="stable").index[left_out:]
+        rows = rows.loc[sorted(newest)]
+        how = "--model and --res choose, --format csv gives all"
+        notes = [*notes, more_line(left_out, "rows", how)]
+    console().print(table.terminal(rows, notes))
 
 
 def chosen(
@@ -107,34 +158,47 @@ def write_page(text: str, target: Path) -> None:
     print(target.absolute())
 
 
-def page_text(records: Sequence[Record], store: Path, training: Sequence[Path] = ()) -> str:
+def page_text(
+    records: Sequence[Record],
+    store: Path,
+    training: Sequence[Path] = (),
+    notes: Sequence[str] = (),
+) -> str:
     """Return the HTML page of records, with the pictures and training runs of their store.
 
-    `training`: folders of further runs.
+    `training`: folders of further runs; `notes`: lines to be told.
     """
-    from sfbench.report.page import Beside, page  # jinja2 and a renderer come with it
+    from sfbench.report.page import page  # jinja2 and a renderer come with it
 
     catalogue = defaults.catalogue([], [])
-    beside = Beside(
+    return page(records, beside(records, store, catalogue, training, notes), "sfbench report")
+
+
+def beside(
+    records: Sequence[Record],
+    store: Path,
+    catalogue: Catalogue,
+    training: Sequence[Path] = (),
+    notes: Sequence[str] = (),
+) -> Beside:
+    """Return what a page shows beside these records of a store."""
+    from sfbench.report.page import Beside  # jinja2 and a renderer come with it
+
+    return Beside(
         options={
             model.name: {option.name: option.default for option in model.options}
             for model in catalogue.models
         },
         albums=albums(store, [record.case for record in records]),
         runs=[*runs_of_store(store), *(training_run(folder) for folder in training)],
+        notes=notes,
     )
-    return page(records, beside, "sfbench report")
-
-
-def whole_rows(records: Sequence[Record]) -> pd.DataFrame:
-    """Return one row a case, quality and speed of the same thing in one."""
-    return paired(frame.summary(records))
 
 
 def print_table(records: Sequence[Record], notes: Sequence[str]) -> None:
     """Print these records as the terminal table."""
     if records:
-        console().print(table.terminal(whole_rows(records), notes))
+        print_rows(paired(frame.summary(measurements(records))), notes)
 
 
 def console() -> Console:

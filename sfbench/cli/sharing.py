@@ -13,6 +13,7 @@ from sfbench.cli.reporting import chosen, page_text
 from sfbench.plan import parse_resolutions
 from sfbench.records import Record, record_from_json, record_to_json
 from sfbench.report import frame
+from sfbench.report.measurements import measurements
 from sfbench.store import Store
 
 FOLDER, PAGE, TABLE = "records", "report.html", "report.csv"
@@ -39,7 +40,7 @@ def export(store: Path, target: Path, model: str | None, res: str | None) -> Exi
                 name = f"{record.identity[:24]}-t{record.trial}-a{record.attempt}.json"
                 bundle.writestr(f"{FOLDER}/{name}", record_to_json(record))
             bundle.writestr(PAGE, page_text(kept, store))
-            bundle.writestr(TABLE, frame.tidy(kept).to_csv(index=False))
+            bundle.writestr(TABLE, frame.tidy(measurements(kept)).to_csv(index=False))
         part.replace(target)
     except OSError as error:
         part.unlink(missing_ok=True)

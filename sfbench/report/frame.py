@@ -1,192 +1,176 @@
-"""Records as pandas frames: one tidy row a number, then one row a case."""
+"""Measurements as frames to show: one tidy row a number, then one row a case.
+
+Everything is done for all rows at once: a store may hold a hundred thousand records.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-import math
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+import json
+from collections.abc import Iterator, Sequence
 
+import numpy as np
 import pandas as pd
 from scipy import stats
 
-from sfbench.records import Reading, Record, is_distance
+from sfbench.records import Record, is_distance
+from sfbench.report.measurements import CASE, Measurements, measurements
 
 COVERAGE = 0.95
-CASE_COLUMNS = ("model", "resolution", "batch", "dtype", "mode", "device", "seed", "threads")
 MODEL_ORDER = ("quality", "model", "resolution", "batch", "dtype", "mode")
+TIDY = ("metric", "value", "low", "high", "unit", "reason")
+ABOUT = ("trials", "status", "reason", "flags", "started", "quality_reason", "variant")
+"""Columns of the summary between what identifies a row and its metrics, which come by name."""
+
+
+def newest(heads: pd.DataFrame) -> np.ndarray:
+    """Return the positions of the newest records of each case and machine, oldest first.
+
+    Older: another identity (the code, a package or the environment has changed since), or an
+    earlier attempt. Of records that started at once, the last is the newest.
+    """
+    if heads.empty:
+        return np.arange(0)
+    order = heads.reset_index(drop=True).sort_values("started", kind="stable")
+    last = order.groupby(["case_key", "machine"], sort=False)["identity"].transform("last")
+    kept = order[order["identity"] == last]
+    kept = kept.sort_values("attempt", kind="stable")
+    kept = kept.drop_duplicates(["identity", "trial"], keep="last")
+    return np.sort(kept.index.to_numpy())
 
 
 def current(records: Sequence[Record]) -> tuple[list[Record], int]:
-    """Return the newest records of each case and machine, and how many older ones are left out.
+    """Return the newest records of each case and machine, and how many older ones are left out."""
+    places = newest(measurements(records).heads)
+    return [records[place] for place in places], len(records) - len(places)
 
-    Older: another identity (the code, a package or the environment has changed since), or an
-    earlier attempt.
+
+def tidy(found: Measurements) -> pd.DataFrame:
+    """Return one row a number: the case's columns, trial, metric, value, bounds, unit, reason."""
+    cases = found.heads[[*CASE, "trial"]].iloc[found.readings["record"]].reset_index(drop=True)
+    numbers = found.readings[list(TIDY)].reset_index(drop=True)
+    return pd.concat([cases, numbers], axis=1)
+
+
+def summary(found: Measurements) -> pd.DataFrame:
+    """Return one row a case: trials combined, each metric with its bounds, status and flags.
+
+    Columns: `CASE`, `ABOUT`, then the metrics by name, each with `.low` and `.high` where there
+    are bounds.
     """
-    newest: dict[tuple[str, str], Record] = {}
-    for record in records:
-        key = (record.case_key, record.machine)
-        if key not in newest or record.started >= newest[key].started:
-            newest[key] = record
-    kept: dict[tuple[str, int], Record] = {}
-    for record in records:
-        if newest[record.case_key, record.machine].identity == record.identity:
-            place = (record.identity, record.trial)
-            if place not in kept or record.attempt >= kept[place].attempt:
-                kept[place] = record
-    return list(kept.values()), len(records) - len(kept)
+    heads = found.heads
+    if heads.empty:
+        return pd.DataFrame()
+    good = heads["status"] == "ok"
+    # Where no trial is ok, what the failed ones read is shown.
+    counted = good | ~good.groupby(heads["identity"]).transform("any")
+    rows = heads[counted].drop_duplicates("identity", keep="last").set_index("identity")
+    rows = rows.assign(identity=rows.index)[list(CASE)].join(about(heads, good))
+    readings = found.readings.assign(
+        identity=heads["identity"].to_numpy()[found.readings["record"]],
+    )[counted.to_numpy()[found.readings["record"]]]
+    rows["quality_reason"] = quality_reasons(readings).reindex(rows.index)
+    rows["quality_reason"] = (
+        rows["quality_reason"].astype(object).where(rows["quality_reason"].notna(), None)
+    )
+    rows["variant"] = list(variants(heads, rows.index))
+    wide = rows.join(wide_metrics(readings))
+    return wide.sort_values(list(MODEL_ORDER), kind="stable").reset_index(drop=True)
 
 
-def tidy(records: Iterable[Record]) -> pd.DataFrame:
-    """Return one row a number: the case's columns, trial, status, metric, value, bounds, unit."""
-    rows = [
-        case_columns(record)
-        | {
-            "trial": record.trial,
-            "metric": reading.metric,
-            "value": reading.value,
-            "low": reading.low,
-            "high": reading.high,
-            "unit": reading.unit,
-            "reason": reading.reason,
-        }
-        for record in records
-        for reading in record.readings
-    ]
-    return pd.DataFrame(rows)
+def about(heads: pd.DataFrame, good: pd.Series) -> pd.DataFrame:
+    """Return, a case: how many trials are ok, what went wrong last, flags, when."""
+    cases = heads.groupby("identity", sort=False)
+    found = pd.DataFrame({"trials": good.groupby(heads["identity"], sort=False).sum()})
+    bad = heads[~good].drop_duplicates("identity", keep="last").set_index("identity")
+    found["status"] = bad["status"].reindex(found.index).fillna("ok")
+    reason = bad["reason"].reindex(found.index).astype(object)
+    found["reason"] = reason.where(reason.notna(), None)
+    told = heads[heads["flags"] != ""].drop_duplicates(["identity", "flags"])
+    flagged = told.groupby("identity", sort=False)["flags"].agg(" ".join)
+    flags = flagged.map(lambda text: " ".join(dict.fromkeys(text.split())))
+    found["flags"] = flags.reindex(found.index).fillna("").astype(object)
+    found["started"] = cases["started"].last()
+    return found
 
 
-def case_columns(record: Record) -> dict[str, Any]:
-    """Return what identifies a row: the case, its badges, and where quality was measured."""
-    case = record.case
-    weights = case["weights"]
-    return {name: case[name] for name in CASE_COLUMNS} | {
-        "weights": weights["kind"],
-        "weights_sha256": weights["sha256"],
-        "options": ", ".join(f"{k}={v}" for k, v in sorted(case["options"].items()) if v),
-        "quality": basis(record),
-        "machine": record.machine,
-        "identity": record.identity,
-    }
+def quality_reasons(readings: pd.DataFrame) -> pd.Series:
+    """Return why a case has no distance at all, where quality was asked for and there is none."""
+    names = [name for name in readings["metric"].unique() if is_distance(name)]
+    asked = readings[readings["metric"].isin(names)]
+    cases = asked.groupby("identity", sort=False)
+    return cases["reason"].last()[cases["value"].count() == 0]
 
 
-def basis(record: Record) -> str:
-    """Return what the quality numbers of a record rest on: equal text means comparable numbers."""
-    for reading in record.readings:
-        if "extractor" in reading.how:
-            how = reading.how
-            name, content = how["reference"]["name"], how["reference"]["sha256"]
-            label = f"{name} ({content[:8]})" if content else name
-            return (
-                f"{how['extractor']['name']}, {how['generated']} generated, "
-                f"{how['real']} real of {label}"
-            )
-    return ""
-
-
-def summary(records: Sequence[Record]) -> pd.DataFrame:
-    """Return one row a case: trials combined, each metric with its bounds, status and flags."""
-    groups: dict[str, list[Record]] = {}
-    for record in records:
-        groups.setdefault(record.identity, []).append(record)
-    rows = [summary_row(group) for group in groups.values()]
-    for row, variant in zip(rows, variants([group[0] for group in groups.values()]), strict=True):
-        row["variant"] = variant
-    frame = pd.DataFrame(rows)
-    if frame.empty:
-        return frame
-    return frame.sort_values(list(MODEL_ORDER), kind="stable").reset_index(drop=True)
-
-
-def settings(record: Record) -> dict[str, Any]:
-    """Return the options of a record's model, its seed and its threads.
-
-    A file or folder stands in a case by the digest of its content: eight digits tell it apart.
-    """
-    case = record.case
-    options = {
-        name: value[:8] if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) else value
-        for name, value in case["options"].items()
-    }
-    return {**options, "seed": case["seed"], "threads": case["threads"]}
-
-
-def variants(records: Sequence[Record]) -> list[str]:
-    """Return, a record, the options in which the records of its model differ."""
+def variants(heads: pd.DataFrame, identities: pd.Index) -> Iterator[str]:
+    """Yield, a case, the settings in which the cases of its model differ."""
+    firsts = heads.drop_duplicates("identity").set_index("identity").loc[identities]
+    pairs = list(zip(firsts["model"], firsts["settings"], strict=True))
+    parsed = {text: json.loads(text) for text in set(firsts["settings"])}
     values: dict[tuple[str, str], set[str]] = {}
-    for record in records:
-        for name, value in settings(record).items():
-            values.setdefault((record.case["model"], name), set()).add(str(value))
-    return [
-        "; ".join(
+    for model, text in set(pairs):
+        for name, value in parsed[text].items():
+            values.setdefault((model, name), set()).add(value)
+    told = {
+        (model, text): "; ".join(
             f"{name}={value}"
-            for name, value in sorted(settings(record).items())
-            if len(values[record.case["model"], name]) > 1
+            for name, value in parsed[text].items()
+            if len(values[model, name]) > 1
         )
-        for record in records
-    ]
-
-
-def summary_row(group: Sequence[Record]) -> dict[str, Any]:
-    """Return one case's row."""
-    good = [record for record in group if record.status == "ok"] or list(group)
-    row = case_columns(good[-1])
-    bad = [record for record in group if record.status != "ok"]
-    row |= {
-        "trials": sum(record.status == "ok" for record in group),
-        "status": bad[-1].status if bad else "ok",
-        "reason": bad[-1].reason if bad else None,
-        "flags": " ".join(dict.fromkeys(flag for record in group for flag in record.flags)),
-        "started": group[-1].started,
+        for model, text in set(pairs)
     }
-    readings: dict[str, list[Reading]] = {}
-    for record in good:
-        for reading in record.readings:
-            readings.setdefault(reading.metric, []).append(reading)
-    row["quality_reason"] = quality_reason(readings)
-    for metric, found in sorted(readings.items()):
-        combined = combine(found)
-        row[metric] = combined.value
-        if combined.low is not None:
-            row[f"{metric}.low"], row[f"{metric}.high"] = combined.low, combined.high
-    return row
+    yield from (told[pair] for pair in pairs)
 
 
-def quality_reason(readings: Mapping[str, Sequence[Reading]]) -> str | None:
-    """Return why there is no distance at all, where quality was asked for and there is none."""
-    found = [one for name, of in readings.items() if is_distance(name) for one in of]
-    if not found or any(reading.value is not None for reading in found):
-        return None
-    return found[-1].reason
+def wide_metrics(readings: pd.DataFrame) -> pd.DataFrame:
+    """Return a row a case and a column a metric, with bounds beside it where there are any."""
+    if readings.empty:
+        return pd.DataFrame()
+    combined = combine(readings)
+    metrics = sorted(readings["metric"].unique())
+    parts = {
+        name: combined[name].unstack("metric").reindex(columns=metrics)  # noqa: PD010  # of an index
+        for name in ("value", "low", "high")
+    }
+    columns = {}
+    for metric in metrics:
+        columns[metric] = parts["value"][metric]
+        if parts["low"][metric].notna().any():
+            columns[f"{metric}.low"] = parts["low"][metric]
+            columns[f"{metric}.high"] = parts["high"][metric]
+    return pd.DataFrame(columns)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Estimate:
-    """A value and its 95 % bounds, or None."""
+def combine(readings: pd.DataFrame) -> pd.DataFrame:
+    """Return the estimate over trials, by case and metric: value, low, high.
 
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-
-
-def combine(readings: Sequence[Reading]) -> Estimate:
-    """Return the estimate over trials: geometric mean with a t interval on the log scale.
-
-    One trial keeps its own bounds. Values that are not all positive are averaged plainly.
+    Geometric mean with a t interval on the log scale. One trial keeps its own bounds; values that
+    are all the same have none; values that are not all positive are averaged plainly.
     """
-    values = [reading.value for reading in readings if reading.value is not None]
-    if not values:
-        return Estimate(None)
-    if len(values) == 1:
-        only = next(reading for reading in readings if reading.value is not None)
-        return Estimate(only.value, only.low, only.high)
-    if min(values) == max(values):
-        return Estimate(values[0])
-    if min(values) <= 0:
-        return Estimate(sum(values) / len(values))
-    logs = [math.log(value) for value in values]
-    mean = sum(logs) / len(logs)
-    variance = sum((log - mean) ** 2 for log in logs) / (len(logs) - 1)
-    margin = float(stats.t.ppf((1 + COVERAGE) / 2, len(logs) - 1)) * math.sqrt(variance / len(logs))
-    return Estimate(math.exp(mean), math.exp(mean - margin), math.exp(mean + margin))
+    keys = ["identity", "metric"]
+    present = readings[readings["value"].notna()]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = np.log(present["value"])
+    groups = present.assign(log=logs).groupby(keys, sort=False)
+    found = groups.agg(
+        value=("value", "first"),
+        low=("low", "first"),
+        high=("high", "first"),
+        count=("value", "size"),
+        least=("value", "min"),
+        most=("value", "max"),
+        mean=("value", "mean"),
+        log=("log", "mean"),
+        spread=("log", "std"),
+    )
+    several = (found["count"] > 1) & (found["least"] < found["most"])
+    plain, logarithmic = several & (found["least"] <= 0), several & (found["least"] > 0)
+    count = found["count"].where(logarithmic, 2)
+    margin = stats.t.ppf((1 + COVERAGE) / 2, count - 1) * found["spread"] / np.sqrt(count)
+    found["value"] = (
+        found["value"].mask(plain, found["mean"]).mask(logarithmic, np.exp(found["log"]))
+    )
+    none = found["count"] > 1
+    found["low"] = found["low"].mask(none).mask(logarithmic, np.exp(found["log"] - margin))
+    found["high"] = found["high"].mask(none).mask(logarithmic, np.exp(found["log"] + margin))
+    every = pd.MultiIndex.from_frame(readings[keys].drop_duplicates())
+    return found[["value", "low", "high"]].reindex(every)

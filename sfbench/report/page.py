@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,14 @@ import pandas as pd
 import vl_convert
 
 from sfbench.album import Album
-from sfbench.records import Record
+from sfbench.records import Record, digest
 from sfbench.report import frame
 from sfbench.report.commands import command
 from sfbench.report.figure import Figure
 from sfbench.report.figures import figures
 from sfbench.report.gallery import gallery
 from sfbench.report.headline import headline
+from sfbench.report.measurements import measurements
 from sfbench.report.pairing import paired
 from sfbench.report.table import (
     Column,
@@ -64,7 +66,30 @@ def page(records: Sequence[Record], beside: Beside, title: str) -> str:
     summary of `records`.
     """
     options = beside.options
-    rows = paired(frame.summary(records))
+    found = measurements(records)
+    rows = paired(frame.summary(found))
+    newest = {record.identity: record for record in records}
+    several = len(set(rows["machine"])) > 1
+    return rendered(
+        "page.html.j2",
+        title=title,
+        verdict=headline(rows),
+        made=made(records),
+        script=raw((FILES / "page.js").read_text(encoding="utf-8")),
+        filters=[choices(rows, name, label) for name, label in FILTERS],
+        count=len(rows),
+        results=[part_of(part, newest, options, machine=several) for part in same_basis(rows)],
+        figures=[shown(figure) for figure in figures(rows, records, beside.runs)],
+        gallery=gallery(beside.albums),
+        notes=beside.notes,
+        machines=machines(records),
+        differences=differences(records),
+        data=raw(embedded(frame.tidy(found))),
+    )
+
+
+def rendered(template: str, **values: Any) -> str:
+    """Return a page of a template, with the style that all pages share."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FILES),
         autoescape=True,
@@ -72,24 +97,8 @@ def page(records: Sequence[Record], beside: Beside, title: str) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    newest = {record.identity: record for record in records}
-    several = len(set(rows["machine"])) > 1
-    return environment.get_template("page.html.j2").render(
-        title=title,
-        verdict=headline(rows),
-        made=made(records),
-        style=raw((FILES / "page.css").read_text(encoding="utf-8")),
-        script=raw((FILES / "page.js").read_text(encoding="utf-8")),
-        filters=[choices(rows, name, label) for name, label in FILTERS],
-        count=len(rows),
-        parts=[part_of(part, newest, options, machine=several) for part in same_basis(rows)],
-        figures=[shown(figure) for figure in figures(rows, records, beside.runs)],
-        gallery=gallery(beside.albums),
-        notes=beside.notes,
-        machines=machines(records),
-        differences=differences(records),
-        data=raw(embedded(frame.tidy(records))),
-    )
+    style = raw((FILES / "page.css").read_text(encoding="utf-8"))
+    return environment.get_template(template).render(style=style, **values)
 
 
 def raw(text: str) -> markupsafe.Markup:
@@ -127,6 +136,7 @@ def part_of(
         "rows": [
             {
                 "model": row["model"],
+                "page": page_name(row["model"]),
                 "resolution": row["resolution"],
                 "dtype": row["dtype"],
                 "variant": row["variant"],
@@ -138,6 +148,12 @@ def part_of(
             for index, row in part.iterrows()
         ],
     }
+
+
+def page_name(model: str) -> str:
+    """Return the file name of a model's own page: safe whatever a plugin calls its model."""
+    plain = re.sub(r"[^A-Za-z0-9._-]", "-", model).strip(".") or "model"
+    return f"{plain}.html" if plain == model else f"{plain}-{digest(model)[:8]}.html"
 
 
 def cell(column: Column, row: Any, best: bool) -> dict[str, Any]:  # noqa: FBT001  # one of three facts
@@ -219,8 +235,17 @@ def differences(records: Sequence[Record]) -> list[str]:
 
 
 def embedded(tidy: pd.DataFrame) -> str:
-    """Return the numbers as JSON that cannot end the element it stands in."""
-    table = tidy.reindex(columns=list(TIDY))
-    data = json.loads(table.to_json(orient="values"))
+    """Return the numbers as JSON that cannot end the element it stands in, column by column.
+
+    A column of text is a list of its texts, and for each row the place of its own there.
+    """
+    data: dict[str, Any] = {}
+    for name in TIDY:
+        column = tidy[name]
+        if pd.api.types.is_numeric_dtype(column):
+            data[name] = [None if pd.isna(value) else value for value in column.tolist()]
+        else:
+            codes, texts = pd.factorize(column)
+            data[name] = {"texts": list(texts), "codes": codes.tolist()}
     text = json.dumps({"columns": list(TIDY), "data": data}, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace("&", "\\u0026")

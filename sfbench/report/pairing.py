@@ -42,19 +42,17 @@ def paired(frame: pd.DataFrame) -> pd.DataFrame:
     columns = [name for name in frame.columns if is_quality(name)]
     has_quality = frame["quality"].astype(bool)
     speed = frame.get("throughput.core", pd.Series(index=frame.index, dtype=float))
-    donors = frame[has_quality & speed.isna() & (frame["status"] == "ok")].sort_values("started")
+    giving = has_quality & speed.isna() & (frame["status"] == "ok")
+    same = [name for name in SAME if name in frame.columns]
+    alike = frame[same].astype(object).where(frame[same].notna(), None)
+    keys = pd.Series(list(zip(*(alike[name] for name in same), strict=True)), index=frame.index)
+    donors = frame[giving].sort_values("started", kind="stable").index
+    newest = dict(zip(keys[donors], donors, strict=True))
+    taking = [index for index in frame.index[~has_quality & speed.notna()] if keys[index] in newest]
     result = frame.copy()
-    used: set[object] = set()
-    keys = [name for name in SAME if name in frame.columns]
-    for index, row in frame[~has_quality & speed.notna()].iterrows():
-        same = donors
-        for name in keys:
-            same = same[same[name].isna() if pd.isna(row[name]) else same[name] == row[name]]
-        if not same.empty:
-            donor = same.iloc[-1]
-            for name in columns:
-                result.loc[index, name] = donor[name]
-            flags = f"{row.get('flags', '')} {donor.get('flags', '')}".split()
-            result.loc[index, "flags"] = " ".join(dict.fromkeys(flags))
-            used.add(same.index[-1])
-    return result.drop(index=list(used)).reset_index(drop=True)
+    given = [newest[keys[index]] for index in taking]
+    result.loc[taking, columns] = frame.loc[given, columns].to_numpy()
+    for index, donor in zip(taking, given, strict=True):
+        flags = f"{frame.loc[index].get('flags', '')} {frame.loc[donor].get('flags', '')}".split()
+        result.loc[index, "flags"] = " ".join(dict.fromkeys(flags))
+    return result.drop(index=sorted(set(given))).reset_index(drop=True)

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 
 POWERS = (0, 2, 4)
 SUBSETS = [list(c) for n in (1, 2, 3) for c in itertools.combinations(range(len(POWERS)), n)]
@@ -71,8 +71,8 @@ def fitted(values: Values) -> Scaling:
             for _ in range(BOOTSTRAPS)
         ]
     )
-    best = least_squares(sides, centre)
-    draws = np.array([least_squares(sides, row) for row in drawn])
+    best = least_squares(sides, centre[None])[0]
+    draws = least_squares(sides, drawn)
     slopes = slopes_of(sides, centre[None])[0]
     slope_draws = slopes_of(sides, drawn)
     whole = np.log(drawn[:, -1] / drawn[:, 0]) / np.log(sides[-1] / sides[0])
@@ -92,21 +92,27 @@ def fitted(values: Values) -> Scaling:
 
 
 def least_squares(sides: Sequence[int], costs: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the non-negative coefficients with the least relative squared error.
+    """Return the non-negative coefficients with the least relative squared error, a row a draw.
 
-    With three terms every set of them can be tried: the best whose coefficients are all positive.
+    `costs` [draws, sides]. With three terms every set of them can be tried: the best whose
+    coefficients are all positive.
     """
     r = np.asarray(sides, dtype=float)
     scale = r.max()
-    terms = np.stack([(r / scale) ** power for power in POWERS], axis=1) / costs[:, None]
-    best, least = np.zeros(len(POWERS)), float("inf")
+    powers = np.stack([(r / scale) ** power for power in POWERS], axis=1)
+    terms = powers / costs[:, :, None]
+    best = np.zeros((len(costs), len(POWERS)))
+    least = np.full(len(costs), np.inf)
     for used in SUBSETS:
-        found, *_ = np.linalg.lstsq(terms[:, used], np.ones(len(r)), rcond=None)
-        error = float(np.sum((terms[:, used] @ found - 1) ** 2))
-        if found.min() >= 0 and error < least:
-            best, least = np.zeros(len(POWERS)), error
-            best[used] = found
-    return np.array([c / scale**power for c, power in zip(best, POWERS, strict=True)])
+        part = terms[:, :, used]
+        found = np.linalg.pinv(part).sum(axis=2)
+        error = ((np.einsum("dst,dt->ds", part, found) - 1) ** 2).sum(axis=1)
+        better = (found.min(axis=1) >= 0) & (error < least)
+        least[better] = error[better]
+        best[better] = 0
+        best[np.ix_(better, used)] = found[better]
+    coefficients: NDArray[np.float64] = best / scale ** np.array(POWERS)
+    return coefficients
 
 
 def predicted(
@@ -162,14 +168,19 @@ def crossing(
     low: float,
     high: float,
 ) -> float | None:
-    """Return the least r in the range at which two fits are equal."""
+    """Return the least r in the range at which one fit overtakes the other.
 
-    def difference(r: float) -> float:
-        return float(predicted(a, r) - predicted(b, r))
-
-    grid = np.geomspace(low, high, 200)
-    signs = np.sign([difference(r) for r in grid])
-    places = np.nonzero(signs[:-1] * signs[1:] < 0)[0]
-    if not len(places):
-        return None
-    return float(brentq(difference, grid[places[0]], grid[places[0] + 1]))
+    Their difference is a quadratic in r^2.
+    """
+    constant, linear, square = (float(p - q) for p, q in zip(a, b, strict=True))
+    if square == 0:
+        roots = [] if linear == 0 else [-constant / linear]
+    else:
+        inside = linear**2 - 4 * square * constant
+        if inside <= 0:
+            return None
+        # The sum of equal signs first: the other root would lose its digits.
+        sum_ = -(linear + math.copysign(math.sqrt(inside), linear)) / 2
+        roots = [sum_ / square, *([constant / sum_] if sum_ else [])]
+    met = sorted(math.sqrt(root) for root in roots if root > 0)
+    return next((r for r in met if low <= r <= high), None)

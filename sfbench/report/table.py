@@ -192,19 +192,17 @@ def status(row: Any) -> str:
 
 
 def remarks(part: pd.DataFrame) -> list[Text]:
-    """Return a line for every row that needs one: what failed, what was flagged."""
-    lines = []
+    """Return a line for every row that needs one: what failed, what was flagged; equal ones once."""
+    lines: dict[tuple[str, str], None] = {}
     for _, row in part.iterrows():
         name = f"{row['model']} {row['resolution']} px"
         if row["status"] != "ok":
-            lines.append(Text(f"{name}: {row['status']}: {row['reason']}", style="red"))
+            lines[f"{name}: {row['status']}: {row['reason']}", "red"] = None
         if isinstance(row["quality_reason"], str) and row["status"] == "ok":
-            lines.append(
-                Text(f"{name}: quality not measured: {row['quality_reason']}", style="red")
-            )
+            lines[f"{name}: quality not measured: {row['quality_reason']}", "red"] = None
         if row["flags"]:
-            lines.append(Text(f"{name}: flagged {row['flags']}", style="yellow"))
-    return lines
+            lines[f"{name}: flagged {row['flags']}", "yellow"] = None
+    return [Text(line, style=style) for line, style in lines]
 
 
 def markdown(frame: pd.DataFrame) -> str:

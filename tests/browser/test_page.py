@@ -65,7 +65,9 @@ RECORDS = [
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     folder = tmp_path_factory.mktemp("page")
-    (folder / "report.html").write_text(page(RECORDS, Beside(options={}), "A report"), encoding="utf-8")
+    (folder / "report.html").write_text(
+        page(RECORDS, Beside(options={}), "A report"), encoding="utf-8"
+    )
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
     for switch in (*SWITCHES, f"--user-data-dir={folder / 'profile'}"):
@@ -147,9 +149,10 @@ def test_the_page_never_scrolls_sideways(width: int, browser: Any) -> None:
 def test_every_figure_has_its_table_and_every_table_its_numbers() -> None:
     from sfbench.report import frame
     from sfbench.report.figures import figures
+    from sfbench.report.measurements import measurements
     from sfbench.report.pairing import paired
 
-    found = figures(paired(frame.summary(RECORDS)), RECORDS)
+    found = figures(paired(frame.summary(measurements(RECORDS))), RECORDS)
     assert [figure.title for figure in found] == [
         "Throughput over resolution", "Memory by kind", "Latency",
     ]  # fmt: skip

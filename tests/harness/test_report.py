@@ -10,6 +10,7 @@ from rich.console import Console
 from sfbench.cli.reporting import chosen
 from sfbench.records import Reading, Record
 from sfbench.report import frame, table
+from sfbench.report.measurements import measurements
 
 pytestmark = pytest.mark.fast
 HOW = {
@@ -58,7 +59,7 @@ def made(model: str = "styleformer-linformer", rate: float = 10.0, **changes: ob
 
 def drawn(records: list[Record]) -> str:
     console = Console(width=80, file=io.StringIO(), highlight=False)
-    console.print(table.terminal(frame.summary(records), []))
+    console.print(table.terminal(frame.summary(measurements(records)), []))
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -107,7 +108,7 @@ def test_numbers_on_another_basis_stand_in_another_table() -> None:
 
 def test_trials_are_combined_by_their_geometric_mean_with_a_t_interval() -> None:
     records = [made(rate=8.0), dataclasses.replace(made(rate=2.0), trial=1)]
-    row = frame.summary(records).iloc[0]
+    row = frame.summary(measurements(records)).iloc[0]
     assert row["throughput.core"] == pytest.approx(4.0)
     assert row["throughput.core.low"] < 2
     assert row["throughput.core.high"] > 8
@@ -124,7 +125,7 @@ def test_only_the_newest_code_and_the_last_attempt_are_shown() -> None:
 
 
 def test_the_tidy_frame_has_one_row_a_number_and_says_why_one_is_missing() -> None:
-    rows = frame.tidy([made()])
+    rows = frame.tidy(measurements([made()]))
     assert len(rows) == 6
     missing = rows[rows["metric"] == "fid"].iloc[0]
     assert pd.isna(missing["value"])
@@ -132,7 +133,7 @@ def test_the_tidy_frame_has_one_row_a_number_and_says_why_one_is_missing() -> No
 
 
 def test_markdown_holds_what_the_table_holds() -> None:
-    text = table.markdown(frame.summary([made()]))
+    text = table.markdown(frame.summary(measurements([made()])))
     assert "| styleformer-linformer | 256 | 18.4 | 10.0 ±1.0 | 20.0 |" in text
 
 

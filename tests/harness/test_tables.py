@@ -13,6 +13,7 @@ from sfbench.report import frame
 from sfbench.report.best import best
 from sfbench.report.headline import headline
 from sfbench.report.latex import escaped, latex
+from sfbench.report.measurements import measurements
 from sfbench.report.table import markdown
 
 CASE = {
@@ -36,7 +37,7 @@ def made(model: str, low: float | None, value: float, high: float | None, **case
 
 
 def marked(*records: Record) -> list[str]:
-    rows = frame.summary(records)
+    rows = frame.summary(measurements(records))
     return [rows.loc[index, "model"] for index in best(rows, "throughput.core", "higher")]
 
 
@@ -53,7 +54,9 @@ def test_only_what_is_surely_best_is_marked() -> None:
 
 @pytest.mark.fast
 def test_latex_and_markdown_show_the_numbers_of_the_frame() -> None:
-    rows = frame.summary([made("fast_model", 90.0, 100.0, 110.0), made("slow", 1.0, 2.0, 3.0)])
+    rows = frame.summary(
+        measurements([made("fast_model", 90.0, 100.0, 110.0), made("slow", 1.0, 2.0, 3.0)])
+    )
     text = latex(rows)
     assert r"fast\_model" in text
     assert r"\textbf{100 [90.0, 110]}" in text
@@ -82,7 +85,7 @@ def test_the_headline_never_sets_two_machines_against_each_other() -> None:
             for one in models
         ]
 
-    text = headline(frame.summary([*on("slow", 20.0, 10.0), *on("fast", 900.0)]))
+    text = headline(frame.summary(measurements([*on("slow", 20.0, 10.0), *on("fast", 900.0)])))
     assert text.startswith("On cpu of machine slow: At 32 px and batch 8, a is fastest: 20.0")
-    alone = headline(frame.summary(on("slow", 20.0, 19.5)))
+    alone = headline(frame.summary(measurements(on("slow", 20.0, 19.5))))
     assert alone == "At 32 px no model is surely fastest: the intervals overlap."

@@ -69,6 +69,18 @@ def reproduce_command(
     raise typer.Exit(planning.reproduced(request_of(data, weights), suite, scale, settings))
 
 
+@app.command("site")
+def site_command(
+    out: Annotated[Path, typer.Argument(help="Folder to write.")],
+    title: Annotated[str, typer.Option(help="Of the first page.")] = "sfbench leaderboard",
+    store: StoreFolder = defaults.STORE,
+) -> None:
+    """Write a leaderboard as static pages: an index, a page a model with its history."""
+    from sfbench.cli import publishing
+
+    raise typer.Exit(publishing.publish(store, out, title))
+
+
 @app.command("export")
 def export_command(
     bundle: Annotated[Path, typer.Argument(help="FILE.zip to write.")],

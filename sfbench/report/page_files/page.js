@@ -28,7 +28,12 @@
 
   document.getElementById("csv").addEventListener("click", () => {
     const { columns, data } = JSON.parse(document.getElementById("data").textContent);
-    const lines = [columns, ...data].map((row) => row.map(cell).join(","));
+    const values = columns.map((name) => {
+      const { texts, codes } = data[name];
+      return texts ? codes.map((code) => (code < 0 ? null : texts[code])) : data[name];
+    });
+    const rows = values[0].map((_, place) => values.map((column) => column[place]));
+    const lines = [columns, ...rows].map((row) => row.map(cell).join(","));
     const file = new Blob([lines.join("\n") + "\n"], { type: "text/csv" });
     const link = document.createElement("a");
     link.href = URL.createObjectURL(file);

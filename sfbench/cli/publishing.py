@@ -1,0 +1,57 @@
+"""Behind `sfbench site`: a store as a folder of pages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sfbench.api.errors import DataError
+from sfbench.cli import defaults
+from sfbench.cli.exits import Exit
+from sfbench.cli.reporting import beside
+from sfbench.report.site import About, site
+from sfbench.store import Store
+
+
+def publish(store: Path, out: Path, title: str) -> Exit:
+    """Write the pages into `out` and say where the first is; 5 when there is nothing to show.
+
+    Files of the same names are replaced, others left alone.
+    """
+    records, unreadable = Store(store).load()
+    if unreadable:
+        msg = (
+            f"{unreadable[0].path}: {unreadable[0].reason}; mend or remove it, then build the site"
+        )
+        raise DataError(msg)
+    if not records:
+        print(f"nothing to show in {store}")
+        return Exit.NOTHING_MEASURED
+    catalogue = defaults.catalogue([], [])
+    about = {
+        model.name: About(
+            summary=model.summary,
+            facts={
+                name: text
+                for name, text in (
+                    ("citation", model.citation),
+                    ("licence", model.licence),
+                    ("plugin", model.plugin),
+                )
+                if text
+            },
+        )
+        for model in catalogue.models
+    }
+    count = 0
+    try:
+        for name, text in site(records, beside(records, store, catalogue), about, title):
+            path = out / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            count += 1
+    except OSError as error:
+        msg = f"{out}: cannot be written ({error.strerror})"
+        raise DataError(msg) from None
+    print(f"{(out / 'index.html').absolute()}")
+    print(f"{count} files of {len(records)} records")
+    return Exit.OK

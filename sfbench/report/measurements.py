@@ -1,0 +1,114 @@
+"""Records as two flat frames: one row a record, one row a reading. What tables need, and no more."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sfbench.records import Reading, Record
+
+CASE_COLUMNS = ("model", "resolution", "batch", "dtype", "mode", "device", "seed", "threads")
+CASE = (*CASE_COLUMNS, "weights", "weights_sha256", "options", "quality", "machine", "identity")
+"""What identifies a row: the case, its badges, and where quality was measured."""
+HEAD = (*CASE, "case_key", "trial", "attempt", "status", "reason", "flags", "started", "settings")
+BODY = ("record", "metric", "value", "low", "high", "unit", "reason")
+NUMBERS = ("value", "low", "high")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Measurements:
+    """`heads`: one row a record, columns `HEAD`; `readings`: one row a reading, columns `BODY`.
+
+    A reading's `record` is the position of its record in `heads`.
+    """
+
+    heads: pd.DataFrame
+    readings: pd.DataFrame
+
+    def __len__(self) -> int:
+        """Return the number of records."""
+        return len(self.heads)
+
+    def of(self, places: np.ndarray) -> Measurements:
+        """Return the records at these positions, in that order, with their readings."""
+        new = np.full(len(self.heads), -1)
+        new[places] = np.arange(len(places))
+        record = new[self.readings["record"].to_numpy()]
+        kept = self.readings[record >= 0].assign(record=record[record >= 0])
+        return Measurements(
+            self.heads.iloc[places].reset_index(drop=True),
+            kept.sort_values("record", kind="stable").reset_index(drop=True),
+        )
+
+
+def measurements(records: Iterable[Record]) -> Measurements:
+    """Return the frames of these records, in their order."""
+    heads: list[list[Any]] = []
+    readings: list[tuple[Any, ...]] = []
+    for place, record in enumerate(records):
+        heads.append(list(head(record).values()))
+        readings.extend(
+            (place, one.metric, one.value, one.low, one.high, one.unit, one.reason)
+            for one in record.readings
+        )
+    body = pd.DataFrame(readings, columns=list(BODY))
+    return Measurements(
+        pd.DataFrame(heads, columns=list(HEAD)),
+        body.astype(dict.fromkeys(NUMBERS, float)),
+    )
+
+
+def head(record: Record) -> dict[str, Any]:
+    """Return a record's row, in the order of `HEAD`."""
+    case = record.case
+    weights = case["weights"]
+    options = ", ".join(f"{k}={v}" for k, v in sorted(case["options"].items()) if v)
+    return {name: case[name] for name in CASE_COLUMNS} | {
+        "weights": weights["kind"],
+        "weights_sha256": weights["sha256"],
+        "options": options,
+        "quality": basis(record.readings),
+        "machine": record.machine,
+        "identity": record.identity,
+        "case_key": record.case_key,
+        "trial": record.trial,
+        "attempt": record.attempt,
+        "status": record.status,
+        "reason": record.reason,
+        "flags": " ".join(record.flags),
+        "started": record.started,
+        "settings": json.dumps(settings(case)),
+    }
+
+
+def basis(readings: Iterable[Reading]) -> str:
+    """Return what quality numbers rest on: equal text means comparable numbers."""
+    for reading in readings:
+        if "extractor" in reading.how:
+            how = reading.how
+            name, content = how["reference"]["name"], how["reference"]["sha256"]
+            label = f"{name} ({content[:8]})" if content else name
+            return (
+                f"{how['extractor']['name']}, {how['generated']} generated, "
+                f"{how['real']} real of {label}"
+            )
+    return ""
+
+
+def settings(case: Mapping[str, Any]) -> dict[str, str]:
+    """Return the options of a case's model, its seed and its threads, as text.
+
+    A file or folder stands in a case by the digest of its content: eight digits tell it apart.
+    """
+    options = {
+        name: value[:8] if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) else value
+        for name, value in case["options"].items()
+    }
+    found = {**options, "seed": case["seed"], "threads": case["threads"]}
+    return {name: str(found[name]) for name in sorted(found)}
