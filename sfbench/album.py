@@ -76,10 +76,10 @@ def read(path: Path) -> dict[str, Any] | None:
     """Return what an album says of itself, or None where there is none that can be read."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        sound = all({"caption", "how"} <= set(one) for one in document["pictures"].values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    sound = isinstance(document, dict) and {"subject", "pictures"} <= set(document)
-    return document if sound else None
+    return document if sound and "subject" in document else None
 
 
 def open_album(store: Path, case: Mapping[str, Any]) -> Album | None:
@@ -90,11 +90,11 @@ def open_album(store: Path, case: Mapping[str, Any]) -> Album | None:
         return None
     found = document["pictures"]
     pictures = [
-        Shown(kind=kind, path=folder / f"{kind}.png", caption=one["caption"], how=one["how"])
+        Shown(kind=kind, path=folder / f"{kind}.png", caption=str(one["caption"]), how=one["how"])
         for kind in KINDS
         if (one := found.get(kind)) and (folder / f"{kind}.png").is_file()
     ]
-    return Album(subject=document["subject"], pictures=tuple(pictures))
+    return Album(subject=subject_of(case), pictures=tuple(pictures))
 
 
 def albums(store: Path, cases: Sequence[Mapping[str, Any]]) -> list[Album]:

@@ -20,7 +20,7 @@ class Job:
 
     `plugins` and `disabled` say where plugins are looked for; `features` is the folder in which
     features of real images are kept, `pictures` the store whose album gets samples (none: no album);
-    `spawned` is the time at which the
+    `commit` that of the checkout which measures; `spawned` is the time at which the
     process was started (seconds since the epoch). `task`: a whole trial; "core", the throughput of
     the core region alone; "fits", whether the case runs at all. `memory_limit`: bytes beyond which
     allocations fail. `notes`: readings that were made before, to be stored with the trial's own.
@@ -38,6 +38,7 @@ class Job:
     environment: Mapping[str, str]
     features: str
     pictures: str | None = None
+    commit: str | None = None
     task: Task = "trial"
     memory_limit: int | None = None
     notes: tuple[Reading, ...] = ()

@@ -434,4 +434,5 @@ def provenance(job: Job) -> dict[str, Any]:
         "cpu_pressure_percent": device.pressure(),
         "flags": device.global_flags(),
         "environment": dict(job.environment),
+        "commit": job.commit,
     }

@@ -21,6 +21,8 @@ from sfbench.run.suites import Row, requests_of
 from sfbench.store import Store
 
 WIDTH = 79
+FREE = frozenset({"weights", "files"})
+"""What of a case its suite does not fix."""
 
 
 def planned(flags: Request, suite: str, scale: str, settings: Settings) -> Exit:
@@ -142,15 +144,21 @@ def reproduced(flags: Request, suite: str, scale: str, settings: Settings) -> Ex
     return Exit.OK if frame["verdict"].isin(["agrees", "measured"]).all() else Exit.SOME_FAILED
 
 
-def records_of(row: Row, records: Sequence[Record], catalogue: Catalogue) -> list[Record]:
-    """Return the records of a row's cases, whatever weights were trained for them."""
+def records_of(
+    row: Row, records: Sequence[Record], catalogue: Catalogue, *, any_data: bool = False
+) -> list[Record]:
+    """Return the records of a row's cases, whatever weights were trained for them.
+
+    `any_data`: whatever real images they were held against, too.
+    """
     plan = make_plan(
         [row.request], catalogue, torch_home=defaults.torch_home(), trials=1, timeout_seconds=1
     )
-    keys = {weightless(case.inputs()) for case in plan.cases}
-    return [record for record in records if weightless(record.case) in keys]
+    free = FREE | {"data"} if any_data else FREE
+    keys = {without(case.inputs(), free) for case in plan.cases}
+    return [record for record in records if without(record.case, free) in keys]
 
 
-def weightless(inputs: Mapping[str, Any]) -> str:
-    """Return the digest of a case's inputs but for its weights."""
-    return digest({name: inputs[name] for name in inputs if name not in {"weights", "files"}})
+def without(inputs: Mapping[str, Any], names: frozenset[str]) -> str:
+    """Return the digest of a case's inputs but for these."""
+    return digest({name: inputs[name] for name in inputs if name not in names})

@@ -3,64 +3,136 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
+from sfbench.album import ABOUT, KINDS, albums
 from sfbench.api.errors import DataError
+from sfbench.cli import defaults
 from sfbench.cli.exits import Exit
+from sfbench.cli.measuring import on_device
 from sfbench.cli.reporting import chosen, page_text
 from sfbench.plan import parse_resolutions
 from sfbench.records import Record, record_from_json, record_to_json
 from sfbench.report import frame
 from sfbench.report.measurements import measurements
+from sfbench.report.pairing import paired
+from sfbench.run.suites import read_suite, scales_of, suite_path
 from sfbench.store import Store
 
-FOLDER, PAGE, TABLE = "records", "report.html", "report.csv"
+FOLDER, PAGE, TABLE, SUITE = "records", "report.html", "report.csv", "suite.toml"
+ENVIRONMENT, FIGURES, PICTURES = "environment.json", "figures", "pictures"
 MEMBER_LIMIT = 1 << 24
-"""Bytes of one record; they have thousands."""
+"""Bytes of one record (they have thousands) or picture."""
 
 
-def export(store: Path, target: Path, model: str | None, res: str | None) -> Exit:
-    """Write a bundle: records, their page and their table; 5 when there is nothing to put in."""
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What of a store goes into a bundle; None: all of it. `suite`: a suite's records, and its file."""
+
+    model: str | None
+    res: str | None
+    suite: str | None
+
+
+def export(store: Path, target: Path, wanted: Wanted) -> Exit:
+    """Write a bundle: records, page, table, figures, pictures; 5 when there is nothing to put in."""
     records, unreadable = Store(store).load()
     if unreadable:
         msg = f"{unreadable[0].path}: {unreadable[0].reason}; mend or remove it, then export"
         raise DataError(msg)
     newest, _ = frame.current(records)
-    models = model.split(",") if model else []
-    kept = chosen(newest, models, parse_resolutions(res) if res else ())
+    models = wanted.model.split(",") if wanted.model else []
+    kept = chosen(newest, models, parse_resolutions(wanted.res) if wanted.res else ())
+    if wanted.suite is not None:
+        kept = of_suite(wanted.suite, kept)
     if not kept:
         print(f"nothing to export from {store}")
         return Exit.NOTHING_MEASURED
     part = target.with_name(target.name + ".part")
     try:
         with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as bundle:
-            for record in kept:
-                name = f"{record.identity[:24]}-t{record.trial}-a{record.attempt}.json"
-                bundle.writestr(f"{FOLDER}/{name}", record_to_json(record))
-            bundle.writestr(PAGE, page_text(kept, store))
-            bundle.writestr(TABLE, frame.tidy(measurements(kept)).to_csv(index=False))
+            for name, what in members(store, kept, wanted.suite):
+                bundle.writestr(name, what)
+            count = len(bundle.namelist())
         part.replace(target)
     except OSError as error:
         part.unlink(missing_ok=True)
         msg = f"{target}: cannot be written ({error.strerror})"
         raise DataError(msg) from None
-    print(f"{target}: {len(kept)} records, {PAGE}, {TABLE}")
+    print(f"{target}: {len(kept)} records, {PAGE}, {TABLE}; {count} files in all")
     return Exit.OK
+
+
+def of_suite(name: str, records: Sequence[Record]) -> list[Record]:
+    """Return the records of a suite's rows at any scale, whatever images they were held against."""
+    from sfbench.cli.planning import records_of
+
+    catalogue = defaults.catalogue([], [])
+    rows = [row for scale in scales_of(name) for row in read_suite(name, scale).rows]
+    placed = (dataclasses.replace(row, request=on_device(row.request)) for row in rows)
+    found = [one for row in placed for one in records_of(row, records, catalogue, any_data=True)]
+    return list({content(record): record for record in found}.values())
+
+
+def members(
+    store: Path, records: Sequence[Record], suite: str | None
+) -> Iterator[tuple[str, str | bytes]]:
+    """Yield the name and content of every file of a bundle."""
+    from sfbench.report.figures import figures  # altair and a renderer come with it
+    from sfbench.report.page import differences, machines
+
+    for record in records:
+        name = f"{record.identity[:24]}-t{record.trial}-a{record.attempt}.json"
+        yield f"{FOLDER}/{name}", record_to_json(record)
+    yield PAGE, page_text(records, store)
+    found = measurements(records)
+    yield TABLE, frame.tidy(found).to_csv(index=False)
+    about = {"machines": machines(records), "differences": differences(records)}
+    yield ENVIRONMENT, json.dumps(about, indent=1)
+    for number, figure in enumerate(figures(paired(frame.summary(found)), records), 1):
+        yield f"{FIGURES}/{number}.json", figure.chart.to_json()
+        yield f"{FIGURES}/{number}.svg", figure.svg()
+        yield f"{FIGURES}/{number}.csv", figure.frame.to_csv(index=False)
+    if suite is not None:
+        yield SUITE, suite_path(suite).read_text(encoding="utf-8")
+    for one in albums(store, [record.case for record in records]):
+        folder = one.pictures[0].path.parent
+        for path in [folder / ABOUT, *(picture.path for picture in one.pictures)]:
+            yield f"{PICTURES}/{folder.name}/{path.name}", path.read_bytes()
 
 
 def take_in(bundle: Path, store: Path) -> Exit:
-    """Add a bundle's records to a store; what is there already is left as it is."""
+    """Add a bundle's records and pictures to a store; what is there already is left as it is."""
     into = Store(store)
     into.prepare()
     there = {content(record) for record in into.load()[0]}
-    records = list(read_bundle(bundle))
+    records, pictures = read_bundle(bundle)
     new = [record for record in records if content(record) not in there]
     for record in new:
         into.add(record)
-    print(f"{store}: {len(new)} records added, {len(records) - len(new)} were there already")
+    hung = hang(pictures, store)
+    told = f", pictures of {hung} models" if hung else ""
+    print(f"{store}: {len(new)} records added{told}, {len(records) - len(new)} were there already")
     return Exit.OK
+
+
+def hang(pictures: Mapping[str, Mapping[str, bytes]], store: Path) -> int:
+    """Write albums that the store has not; return how many."""
+    count = 0
+    for name, files in pictures.items():
+        folder = store / PICTURES / name
+        if folder.exists():
+            continue
+        folder.mkdir(parents=True)
+        # What an album says of itself comes last: half an album is none.
+        for file in sorted(files, key=lambda one: one == ABOUT):
+            (folder / file).write_bytes(files[file])
+        count += 1
+    return count
 
 
 def content(record: Record) -> str:
@@ -68,29 +140,46 @@ def content(record: Record) -> str:
     return record_to_json(dataclasses.replace(record, attempt=0))
 
 
-def read_bundle(bundle: Path) -> Iterator[Record]:
-    """Yield a bundle's records; raises DataError before any for one that is damaged."""
+def read_bundle(bundle: Path) -> tuple[list[Record], dict[str, dict[str, bytes]]]:
+    """Return a bundle's records, and its pictures by album and name.
+
+    Raises DataError for one that is damaged; other files in it are passed over.
+    """
+    records: list[Record] = []
+    pictures: dict[str, dict[str, bytes]] = {}
     try:
         with zipfile.ZipFile(bundle) as archive:
-            members = [
-                entry
-                for entry in archive.infolist()
-                if PurePosixPath(entry.filename).parent == PurePosixPath(FOLDER)
-            ]
-            large = [entry.filename for entry in members if entry.file_size > MEMBER_LIMIT]
-            if large or not members:
-                found = f"{large[0]} is too large for a record" if large else "no records in it"
-                msg = f"{bundle}: {found}; expected a file of sfbench export"
-                raise DataError(msg)
-            texts = [(entry.filename, archive.read(entry)) for entry in members]
+            for entry in archive.infolist():
+                parts = PurePosixPath(entry.filename).parts
+                if parts[:1] not in {(FOLDER,), (PICTURES,)}:
+                    continue
+                if entry.file_size > MEMBER_LIMIT:
+                    msg = f"{bundle}: {entry.filename} is too large; expected a file of sfbench export"
+                    raise DataError(msg)
+                match parts:
+                    case (folder, _) if folder == FOLDER:
+                        records.append(record_of(bundle, entry.filename, archive.read(entry)))
+                    case (_, name, file) if allowed(name, file):
+                        pictures.setdefault(name, {})[file] = archive.read(entry)
     except (OSError, zipfile.BadZipFile) as error:
         msg = f"{bundle}: not a readable bundle ({error})"
         raise DataError(msg) from None
-    records = []
-    for name, content in texts:
-        try:
-            records.append(record_from_json(content.decode()))
-        except ValueError as error:
-            msg = f"{bundle}: {name}: {error}"
-            raise DataError(msg) from None
-    yield from records
+    if not records:
+        msg = f"{bundle}: no records in it; expected a file of sfbench export"
+        raise DataError(msg)
+    return records, pictures
+
+
+def allowed(name: str, file: str) -> bool:
+    """Return whether a picture's place is one that an album has."""
+    known = {ABOUT, *(f"{kind}.png" for kind in KINDS)}
+    return file in known and re.fullmatch(r"[A-Za-z0-9._-]+", name) is not None and name != ".."
+
+
+def record_of(bundle: Path, name: str, content: bytes) -> Record:
+    """Return a bundle's record; raises DataError for one that cannot be read."""
+    try:
+        return record_from_json(content.decode())
+    except ValueError as error:
+        msg = f"{bundle}: {name}: {error}"
+        raise DataError(msg) from None

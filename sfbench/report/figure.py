@@ -6,6 +6,7 @@ import dataclasses
 
 import altair as alt
 import pandas as pd
+import vl_convert
 
 WIDTH, HEIGHT = 560, 280
 OKABE_ITO = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
@@ -28,7 +29,11 @@ class Figure:
     title: str
     text: str
     frame: pd.DataFrame
-    chart: alt.Chart | alt.LayerChart | alt.FacetChart | alt.VConcatChart | alt.HConcatChart
+    chart: alt.Chart | alt.LayerChart | alt.FacetChart | alt.VConcatChart
+
+    def svg(self) -> str:
+        """Return the chart as SVG."""
+        return str(vl_convert.vegalite_to_svg(self.chart.to_json()))
 
 
 def labelled(rows: pd.DataFrame) -> pd.Series:
@@ -93,4 +98,5 @@ def measured(rows: pd.DataFrame, columns: dict[str, str]) -> pd.DataFrame:
     chosen = rows[rows[first].notna() & (rows["status"] == "ok")]
     there = {name: new for name, new in columns.items() if name in chosen}
     frame = chosen[["model", "resolution", "batch", *there]].rename(columns=there)
-    return frame.assign(label=labelled(chosen))
+    # Of all rows: a row has one name in every figure.
+    return frame.assign(label=labelled(rows).loc[chosen.index])

@@ -29,7 +29,6 @@ from sfbench.trained import TrainingRun
 
 KINDS = {"memory.weights": "weights", "memory.host_above_loaded": "above what was loaded"}
 ALLOCATED, RESERVED = "memory.device_allocated_peak", "memory.device_reserved_peak"
-GPU_KINDS = ("weights", "activations", "held by the allocator")
 SCALING_TEXT = (
     "Points are measured, lines are the fit a + b r² + c r⁴; below, the part of each term. Full "
     "attention grows with r⁴."
@@ -142,16 +141,15 @@ def memory(rows: pd.DataFrame) -> Figure | None:
 def memory_frame(rows: pd.DataFrame) -> pd.DataFrame:
     """Return a row a case and kind of memory, in bytes."""
     gpu = rows["device"] == "cuda"
-    parts = [measured(rows[~gpu], {name: "MiB"}).assign(kind=kind) for name, kind in KINDS.items()]
+    kinds = {kind: rows[name].where(~gpu) for name, kind in KINDS.items() if name in rows}
     if {ALLOCATED, RESERVED, "memory.weights"} <= set(rows.columns):
-        there = rows[gpu].assign(
-            activations=rows[ALLOCATED] - rows["memory.weights"],
-            held=rows[RESERVED] - rows[ALLOCATED],
-        )
-        names = ("memory.weights", "activations", "held")
-        parts += [
-            measured(there, {name: "MiB"}).assign(kind=kind)
-            for name, kind in zip(names, GPU_KINDS, strict=True)
-        ]
+        weights = rows["memory.weights"]
+        kinds["weights"] = weights
+        kinds["activations"] = (rows[ALLOCATED] - weights).where(gpu)
+        kinds["held by the allocator"] = (rows[RESERVED] - rows[ALLOCATED]).where(gpu)
+    parts = [
+        measured(rows.assign(bytes=values), {"bytes": "MiB"}).assign(kind=kind)
+        for kind, values in kinds.items()
+    ]
     kept = [part for part in parts if not part.empty]
     return pd.concat(kept) if kept else pd.DataFrame()

@@ -71,7 +71,7 @@ def encoded(shown: Shown, subject: str) -> dict[str, Any] | None:
     try:
         with Image.open(shown.path) as opened:
             picture = opened.convert("RGB")
-    except OSError:
+    except (OSError, Image.DecompressionBombError):
         return None
     if picture.width > MOST_WIDE:
         height = round(picture.height * MOST_WIDE / picture.width)

@@ -146,7 +146,7 @@ def text(value: str) -> np.ndarray:
 def load(path: Path) -> Indexed | None:
     """Return the index as it was written, or None for none, a damaged one, or one of other code."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             if bytes(stored["layout"]).decode() != layout():
                 return None
             frames = {

@@ -13,7 +13,6 @@ from typing import Any
 import jinja2
 import markupsafe
 import pandas as pd
-import vl_convert
 
 from sfbench.album import Album
 from sfbench.records import Record, digest
@@ -187,7 +186,7 @@ def shown(figure: Figure) -> dict[str, Any]:
     return {
         "title": figure.title,
         "text": figure.text,
-        "svg": raw(vl_convert.vegalite_to_svg(figure.chart.to_json())),
+        "svg": raw(figure.svg()),
         "headers": list(table.columns),
         "rows": [[plain(value) for value in row] for row in table.itertuples(index=False)],
     }

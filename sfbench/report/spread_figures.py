@@ -29,7 +29,7 @@ def spread(rows: pd.DataFrame, records: Sequence[Record], metric: str) -> pd.Dat
     chosen = rows[rows["identity"].isin(values) & (rows["status"] == "ok")]
     if chosen.empty:
         return pd.DataFrame()
-    frame = chosen[["model", "resolution", "batch"]].assign(label=labelled(chosen))
+    frame = chosen[["model", "resolution", "batch"]].assign(label=labelled(rows).loc[chosen.index])
     frame["row"] = places(frame)
     kept = [np.asarray(values[name]) for name in chosen["identity"]]
     frame["values"] = [len(one) for one in kept]

@@ -11,7 +11,7 @@ from sfbench.catalogue import Catalogue
 from sfbench.job import Job
 from sfbench.plan import Case, Plan
 from sfbench.records import Record, digest
-from sfbench.run.identity import identity, measuring_code
+from sfbench.run.identity import commit, identity, measuring_code
 from sfbench.store import Store
 
 SOFTWARE = frozenset({"versions", "environment"})
@@ -134,4 +134,5 @@ def job_of(
         disabled=tuple(disabled),
         environment=environment,
         features=features,
+        commit=commit(),
     )

@@ -56,20 +56,35 @@ def shipped_suites() -> list[str]:
     return sorted(path.stem for path in SHIPPED.glob("*.toml"))
 
 
-def read_suite(name: str, scale: str = "full") -> Suite:
-    """Return a shipped suite by its name, or one from a file; raises UsageError for a wrong one."""
-    if scale not in SCALES:
-        msg = f"--scale {scale}: expected {', '.join(SCALES)}"
-        raise UsageError(msg)
-    path = SHIPPED / f"{name}.toml" if name in shipped_suites() else Path(name)
+def suite_path(name: str) -> Path:
+    """Return the file of a shipped suite, or the file that is named."""
+    return SHIPPED / f"{name}.toml" if name in shipped_suites() else Path(name)
+
+
+def document_of(name: str) -> dict[str, Any]:
+    """Return a suite's TOML document; raises UsageError for a file that is none."""
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(suite_path(name).read_text(encoding="utf-8"))
     except FileNotFoundError:
         msg = f"--suite {name}: no such file, and not one of {', '.join(shipped_suites())}"
         raise UsageError(msg) from None
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         msg = f"--suite {name}: {error}"
         raise UsageError(msg) from None
+
+
+def scales_of(name: str) -> list[str]:
+    """Return the scales that a suite has."""
+    found = document_of(name).get("scale", {})
+    return ["full", *(scale for scale in SCALES if scale in found)]
+
+
+def read_suite(name: str, scale: str = "full") -> Suite:
+    """Return a shipped suite by its name, or one from a file; raises UsageError for a wrong one."""
+    if scale not in SCALES:
+        msg = f"--scale {scale}: expected {', '.join(SCALES)}"
+        raise UsageError(msg)
+    document = document_of(name)
     stray = sorted(set(document) - {"title", "source", "scale", "run"})
     if stray:
         msg = f"--suite {name}: unknown key {stray[0]}; a suite has title, source, scale and run"
@@ -80,8 +95,8 @@ def read_suite(name: str, scale: str = "full") -> Suite:
         raise UsageError(msg)
     scaled = scale_of(name, document.get("scale", {}), scale)
     return Suite(
-        name=path.stem,
-        title=str(document.get("title", path.stem)),
+        name=suite_path(name).stem,
+        title=str(document.get("title", suite_path(name).stem)),
         source=str(document.get("source", "")),
         scale=scale,
         rows=tuple(row_from(name, table, scaled) for table in runs),

@@ -86,12 +86,14 @@ def export_command(
     bundle: Annotated[Path, typer.Argument(help="FILE.zip to write.")],
     model: Annotated[str | None, typer.Option(help="Only these models.")] = None,
     res: Annotated[str | None, typer.Option(help="Only these resolutions.")] = None,
+    suite: Annotated[str | None, typer.Option(help="Only this suite's, with its file.")] = None,
     store: StoreFolder = defaults.STORE,
 ) -> None:
-    """Put records, their page and their table into one file."""
+    """Put records, their page, table, figures and pictures into one file."""
     from sfbench.cli import sharing
 
-    raise typer.Exit(sharing.export(store, bundle, model, res))
+    wanted = sharing.Wanted(model=model, res=res, suite=suite)
+    raise typer.Exit(sharing.export(store, bundle, wanted))
 
 
 @app.command("import")
@@ -99,7 +101,7 @@ def import_command(
     bundle: Annotated[Path, typer.Argument(help="FILE.zip of sfbench export.")],
     store: StoreFolder = defaults.STORE,
 ) -> None:
-    """Add a bundle's records to the store; nothing there is replaced."""
+    """Add a bundle's records and pictures to the store; nothing there is replaced."""
     from sfbench.cli import sharing
 
     raise typer.Exit(sharing.take_in(bundle, store))

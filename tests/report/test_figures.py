@@ -1,0 +1,175 @@
+"""Every figure is drawn from the frame that is its table."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from sfbench.records import Reading, Record, record_from_json
+from sfbench.report import frame
+from sfbench.report.figure import Figure
+from sfbench.report.figures import figures
+from sfbench.report.measurements import measurements
+from sfbench.report.pairing import paired
+from sfbench.report.pareto_figure import dominated
+from sfbench.report.training_figure import curve, training
+from sfbench.trained import TrainingRun
+
+pytestmark = pytest.mark.fast
+PUBLISHED = Path(__file__).parents[2] / "results" / "published"
+HOW = {
+    "extractor": {"name": "cifar-cnn7"}, "generated": 128, "real": 128,
+    "reference": {"name": "shapes", "sha256": None},
+}  # fmt: skip
+TITLES = (
+    "Quality against speed and memory", "Throughput over resolution", "Scaling", "Memory by kind",
+    "Latency", "Noise", "Training",
+)  # fmt: skip
+
+
+def made(model: str, side: int, speed: float, device: str = "cpu") -> Record:
+    name = f"{model}-{side}-{device}"
+    peaks = {
+        "memory.weights": 1e7, "memory.host_above_loaded": 2e7, "memory.host_peak": 5e8,
+        "memory.device_allocated_peak": 4e7, "memory.device_reserved_peak": 6e7,
+    }  # fmt: skip
+    cpu = [n for n in peaks if ("host" in n) == (device == "cpu") or n == "memory.weights"]
+    return Record(
+        identity=name,
+        case_key=name,
+        case={
+            "model": model,
+            "resolution": side,
+            "batch": 8,
+            "dtype": "fp32",
+            "mode": "eager",
+            "device": device,
+            "seed": 0,
+            "threads": 2,
+            "options": {},
+            "weights": {"kind": "file", "sha256": "ab" * 32},
+        },
+        trial=0,
+        attempt=0,
+        status="ok",
+        machine="m",
+        started="2026-01-01T00:00:00",
+        readings=(
+            Reading(
+                metric="throughput.core",
+                unit="images/s",
+                value=speed,
+                low=0.9 * speed,
+                high=1.1 * speed,
+                samples=tuple(speed * (0.95 + 0.01 * i) for i in range(10)),
+            ),
+            Reading(
+                metric="latency.p50",
+                unit="s",
+                value=8 / speed,
+                low=7 / speed,
+                high=9 / speed,
+                samples=tuple((7 + 0.2 * i) / speed for i in range(12)),
+            ),
+            Reading(
+                metric="fd[cifar-cnn7]", unit="", value=300 / speed, low=1.0, high=400.0, how=HOW
+            ),
+            *(Reading(metric=n, unit="bytes", value=peaks[n]) for n in cpu),
+        ),
+    )
+
+
+RECORDS = [
+    *(made("fast", side, 4e4 / side**2) for side in (32, 64, 128)),
+    *(made("slow", side, 4e7 / side**4) for side in (32, 64, 128)),
+]
+RUN = TrainingRun(
+    name="run",
+    asked={"model": "fast", "resolution": 32},
+    lines=[
+        {"step": 0, "kimg": 0.0, "quality/fd[cifar-cnn7]": 200.0},
+        {"step": 1, "kimg": 1.0, "seconds_per_kimg": 60.0, "loss": 1.0},
+        {"step": 2, "kimg": 2.0, "seconds_per_kimg": 120.0, "quality/fd[cifar-cnn7]": 50.0},
+    ],
+)
+
+
+def of(records: list[Record], runs: list[TrainingRun] | None = None) -> list[Figure]:
+    return figures(paired(frame.summary(measurements(records))), records, runs or [])
+
+
+def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [
+        {name: None if value is None or value != value else value for name, value in row.items()}  # noqa: PLR0124  # NaN
+        for row in table.to_dict(orient="records")
+    ]
+
+
+def drawn(figure: Figure) -> list[list[dict[str, Any]]]:
+    return list(figure.chart.to_dict()["datasets"].values())
+
+
+@pytest.mark.parametrize("figure", of(RECORDS, [RUN]), ids=lambda one: one.title)
+def test_what_is_drawn_is_what_the_table_holds(figure: Figure) -> None:
+    wanted = rows_of(figure.frame)
+    names = set(figure.frame.columns)
+    same = [
+        [{name: row[name] for name in row if name in names} for row in data]
+        for data in drawn(figure)
+    ]
+    assert wanted in same
+    assert "<svg" in figure.svg()
+
+
+def test_all_figures_are_there() -> None:
+    found = [figure.title for figure in of(RECORDS, [RUN])]
+    assert [title for title in TITLES if any(one.startswith(title) for one in found)] == list(
+        TITLES
+    )
+
+
+def test_the_published_records_make_their_figures() -> None:
+    records = [record_from_json(path.read_text()) for path in sorted(PUBLISHED.glob("*.json"))]
+    found = of(records)
+    scaling = [figure for figure in found if figure.title.startswith("Scaling")]
+    assert len(scaling) == 2
+    assert all("cost the same at" in figure.text for figure in scaling)
+    assert sum(len(figure.frame) for figure in scaling) == len(records)
+
+
+def test_no_line_and_no_point_joins_two_machines_or_devices() -> None:
+    gpu = [made("fast", side, 1e6 / side, "cuda") for side in (32, 64, 128)]
+    found = {figure.title: figure for figure in of([*RECORDS, *gpu])}
+    pareto = found["Quality against speed and memory"]
+    assert len(pareto.frame) == len(RECORDS)
+    assert sum(title.startswith("Scaling") for title in found) == 2
+    kinds = found["Memory by kind"].frame.groupby("label")["kind"].agg(set)
+    assert kinds["fast cuda"] == {"weights", "activations", "held by the allocator"}
+    assert kinds["fast cpu"] == {"weights", "above what was loaded"}
+
+
+def test_dominated_is_what_another_equals_or_beats_in_everything() -> None:
+    aims = [pd.Series([1.0, 2.0, 1.0, 3.0]), pd.Series([5.0, 5.0, 5.0, 1.0])]
+    assert dominated(aims) == [False, True, False, False]
+
+
+def test_a_curve_counts_the_minutes_of_training_alone() -> None:
+    found = curve(RUN)
+    assert found["value"].tolist() == [200.0, 50.0]
+    assert found["minutes"].tolist() == [0.0, 3.0]
+    assert training([]) is None
+    assert training([TrainingRun(name="x", asked={}, lines=[{"step": 0, "loss": 1.0}])]) is None
+
+
+def test_noise_is_the_spread_within_a_trial() -> None:
+    found = next(figure for figure in of(RECORDS) if figure.title == "Noise")
+    samples = [0.95 + 0.01 * i for i in range(10)]
+    middle = (samples[4] + samples[5]) / 2
+    deviations = [one / middle - 1 for one in samples]
+    mean = sum(deviations) / 10
+    expected = 100 * math.sqrt(sum((d - mean) ** 2 for d in deviations) / 10)
+    assert found.frame["noise"].tolist() == pytest.approx([expected] * len(RECORDS))
