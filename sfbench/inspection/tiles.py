@@ -57,7 +57,7 @@ def table(
     left = max((math.ceil(font.getlength(name)) + MARGIN for name in names), default=0)
     top = FONT_SIZE + MARGIN if columns else 0
     # A last name wider than its column must not be cut.
-    right = max(0, math.ceil(font.getlength(columns[-1])) - side) if columns else 0
+    right = max(0, math.ceil(font.getlength(columns[-1])) + GAP - side) if columns else 0
     whole = Image.new("RGB", (left + body.width + right, top + body.height), "white")
     whole.paste(body, (left, top))
     pen = ImageDraw.Draw(whole)

@@ -10,6 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
+
+from sfbench import album
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 PUBLISHED = Path(__file__).parents[2] / "results" / "published"
@@ -42,6 +45,46 @@ def test_a_bundle_brings_the_records_and_replaces_nothing(
     assert "0 records added, 24 were there already" in again.stdout
     part = sfbench("export", "part.zip", "--store", "store", "--model", "stylegan2", "--res", "32")
     assert "2 records" in part.stdout
+
+
+@pytest.mark.fast
+@pytest.mark.usefixtures("store")
+def test_a_bundle_holds_what_a_reader_wants_to_see(sfbench: Command, tmp_path: Path) -> None:
+    done = sfbench("export", "speed.zip", "--store", "store", "--suite", "styleformer-speed")
+    assert done.returncode == 0, done.stderr
+    # Eight at full scale, two at smoke; StyleGAN2 was measured before it had an option more.
+    assert "10 records" in done.stdout
+    with zipfile.ZipFile(tmp_path / "speed.zip") as bundle:
+        names = bundle.namelist()
+        assert "styleformer-linformer" in bundle.read("suite.toml").decode()
+        about = json.loads(bundle.read("environment.json"))
+        assert about["machines"][0]["name"] == "83a9f05ec556"
+        figures = [name for name in names if name.startswith("figures/")]
+        assert {Path(name).suffix for name in figures} == {".svg", ".csv", ".json"}
+    none = sfbench("export", "none.zip", "--store", "store", "--suite", "styleformer-paper")
+    assert none.returncode == 5
+
+
+@pytest.mark.fast
+def test_pictures_come_along_and_go_nowhere_else(
+    store: Path, sfbench: Command, tmp_path: Path
+) -> None:
+    records = [json.loads(path.read_text()) for path in (store / "runs").glob("*.json")]
+    case = next(record["case"] for record in records if record["case"]["resolution"] == 32)
+    folder = album.place(store, case)
+    folder.mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(folder / "samples.png")
+    album.enter(folder, case, "samples", "eight black pixels", {})
+    assert sfbench("export", "all.zip", "--store", "store").returncode == 0
+    with zipfile.ZipFile(tmp_path / "all.zip", "a") as bundle:
+        for name in ("pictures/../samples.png", "pictures/a/../../b.png", "pictures/a/run.py"):
+            bundle.writestr(name, "hostile")
+    done = sfbench("import", "all.zip", "--store", "other")
+    assert "pictures of 1 models" in done.stdout
+    (found,) = (path for path in (tmp_path / "other" / "pictures").rglob("*") if path.is_dir())
+    assert {path.name for path in found.iterdir()} == {"samples.png", "about.json"}
+    assert not (tmp_path / "other" / "samples.png").exists()
+    assert album.open_album(tmp_path / "other", case) is not None
 
 
 @pytest.mark.fast
