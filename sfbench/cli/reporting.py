@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 TIDY_FORMATS = ("csv", "json")
 FORMATS = ("table", *TIDY_FORMATS, "md", "tex")
 NARROW = 80
-MOST_IN_TERMINAL, MOST_ON_PAGE = 500, 400
+MOST_IN_TERMINAL, MOST_ON_PAGE = 500, 300
 """Rows of a terminal's table, records of a page: more than anyone reads."""
 
 

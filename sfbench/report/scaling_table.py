@@ -63,7 +63,8 @@ def curve(model: str, records: Sequence[Record]) -> Curve:
             elif reading.metric == MEMORY[record.case.get("device") != "cuda"]:
                 memory[side] = reading.value
     trials = min(map(len, seconds.values()), default=0)
-    values = blocks if trials == 1 else seconds
+    # Blocks stand for trials where there is one; a record may have been stored without them.
+    values = {s: blocks[s] or seconds[s] for s in seconds} if trials == 1 else seconds
     enough = len(values) >= 3  # noqa: PLR2004  # unknowns of the fit
     return Curve(
         model=model,

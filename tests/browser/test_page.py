@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 import time
@@ -10,10 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from sfbench.album import Album, Shown
+from sfbench.cli.reporting import MOST_ON_PAGE
 from sfbench.records import Reading, Record
 from sfbench.report.page import Beside, page
+from sfbench.report.site import site
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium: nox -s browser has it")
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -64,10 +68,13 @@ RECORDS = [
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    folder = tmp_path_factory.mktemp("page")
+    folder = tmp_path_factory.mktemp("pages")
     (folder / "report.html").write_text(
         page(RECORDS, Beside(options={}), "A report"), encoding="utf-8"
     )
+    for name, text in site(RECORDS, Beside(options={}), {}, "A board"):
+        (folder / "site" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "site" / name).write_text(text, encoding="utf-8")
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
     for switch in (*SWITCHES, f"--user-data-dir={folder / 'profile'}"):
@@ -76,10 +83,23 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     service = webdriver.ChromeService(DRIVER)
     opened = webdriver.Chrome(options=options, service=service)
-    opened.get((folder / "report.html").as_uri())
     opened.folder = folder
     yield opened
     opened.quit()
+
+
+@pytest.fixture(autouse=True)
+def report(browser: Any) -> None:
+    """Open the report afresh."""
+    browser.get((browser.folder / "report.html").as_uri())
+
+
+def sideways(browser: Any) -> int:
+    return int(
+        browser.execute_script(
+            "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        )
+    )
 
 
 def visible(browser: Any) -> list[tuple[str, str, str]]:
@@ -140,25 +160,61 @@ def test_the_data_can_be_taken_away(browser: Any) -> None:
 @pytest.mark.parametrize("width", [390, 1280])
 def test_the_page_never_scrolls_sideways(width: int, browser: Any) -> None:
     browser.set_window_size(width, 900)
-    wide = browser.execute_script(
-        "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    assert sideways(browser) <= 0
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_site_leads_from_page_to_page_and_never_scrolls_sideways(
+    width: int, browser: Any
+) -> None:
+    browser.set_window_size(width, 900)
+    browser.get((browser.folder / "site" / "index.html").as_uri())
+    assert browser.find_element("css selector", "h1").text == "A board"
+    assert sideways(browser) <= 0
+    browser.find_element("link text", "other").click()
+    assert browser.find_element("css selector", "h1").text == "other"
+    assert sideways(browser) <= 0
+    browser.find_element("link text", "All models").click()
+    browser.find_element("link text", "The whole report").click()
+    assert len(visible(browser)) == 8
+    assert browser.get_log("browser") == []
+
+
+def test_what_is_seen_is_also_told(browser: Any) -> None:
+    """Pictures and figures have words, headers belong to columns or rows, scrolled parts to the keyboard."""
+    find = browser.find_elements
+    assert all(one.get_attribute("alt") for one in find("css selector", "img"))
+    drawings = find("css selector", "figure[role=img]")
+    assert drawings
+    assert all(one.get_attribute("aria-label") for one in drawings)
+    assert all(one.get_attribute("scope") for one in find("css selector", "th"))
+    assert all(one.get_attribute("tabindex") == "0" for one in find("css selector", ".scroll"))
+    for one in find("css selector", "[aria-labelledby]"):
+        assert find("id", one.get_attribute("aria-labelledby"))
+
+
+def test_a_large_page_is_small_and_painted_soon(browser: Any) -> None:
+    """As many records as a page takes, and pictures to the limit: under 3 MB, under 2 s."""
+    noise = np.random.default_rng(0)
+    records = [
+        record(f"model{number % 20}", 8 + number // 20, "fp32", 5.0 + number)
+        for number in range(MOST_ON_PAGE)
+    ]
+    shown = []
+    for number in range(20):
+        folder = browser.folder / "pictures" / str(number)
+        folder.mkdir(parents=True)
+        pixels = noise.integers(0, 255, (300, 400, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / "samples.png")
+        one = Shown(kind="samples", path=folder / "samples.png", caption="noise", how={})
+        subject = {"model": f"model{number}", "resolution": 32, "options": {}, "seed": 0}
+        shown.append(Album(subject=subject, pictures=(one,)))
+    path = browser.folder / "large.html"
+    path.write_text(page(records, Beside(options={}, albums=shown), "Large"), encoding="utf-8")
+    assert path.stat().st_size < 3_000_000
+    browser.get(path.as_uri())
+    painted = browser.execute_script(
+        "return performance.getEntriesByName('first-contentful-paint')[0].startTime"
     )
-    assert wide <= 0
-
-
-def test_every_figure_has_its_table_and_every_table_its_numbers() -> None:
-    from sfbench.report import frame
-    from sfbench.report.figures import figures
-    from sfbench.report.measurements import measurements
-    from sfbench.report.pairing import paired
-
-    found = figures(paired(frame.summary(measurements(RECORDS))), RECORDS)
-    assert [figure.title for figure in found] == [
-        "Throughput over resolution", "Memory by kind", "Latency",
-    ]  # fmt: skip
-    for figure in found:
-        drawn = figure.chart.to_dict()["datasets"]
-        (rows,) = drawn.values()
-        assert len(rows) == len(figure.frame)
-        assert set(rows[0]) == set(figure.frame.columns)
-    assert dataclasses.is_dataclass(found[0])
+    assert painted < 2000
+    assert len(visible(browser)) == MOST_ON_PAGE
