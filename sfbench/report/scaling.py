@@ -65,11 +65,12 @@ def fitted(values: Values) -> Scaling:
         raise ValueError(msg)
     centre = np.array([np.median(values[side]) for side in sides])
     source = np.random.default_rng(0)
-    drawn = np.array(
+    drawn = np.stack(
         [
-            [np.median(source.choice(values[side], len(values[side]))) for side in sides]
-            for _ in range(BOOTSTRAPS)
-        ]
+            np.median(source.choice(values[side], (BOOTSTRAPS, len(values[side]))), axis=1)
+            for side in sides
+        ],
+        axis=1,
     )
     best = least_squares(sides, centre[None])[0]
     draws = least_squares(sides, drawn)
@@ -152,35 +153,29 @@ def crossover(a: Scaling, b: Scaling) -> Interval | None:
     high = min(a.resolutions[-1], b.resolutions[-1])
     if low >= high:
         return None
-    found = crossing(
-        [c.value for c in a.coefficients], [c.value for c in b.coefficients], low, high
-    )
-    if found is None:
+    first, second = (np.array([[c.value for c in one.coefficients]]) for one in (a, b))
+    found = float(crossings(first, second, low, high)[0])
+    if math.isnan(found):
         return None
-    pairs = zip(a.draws, b.draws, strict=True)
-    drawn = [x for x in (crossing(p, q, low, high) for p, q in pairs) if x is not None]
-    return interval(found, np.array(drawn or [found]))
+    drawn = crossings(a.draws, b.draws, low, high)
+    met = drawn[~np.isnan(drawn)]
+    return interval(found, met if len(met) else np.array([found]))
 
 
-def crossing(
-    a: Sequence[float] | NDArray[np.float64],
-    b: Sequence[float] | NDArray[np.float64],
-    low: float,
-    high: float,
-) -> float | None:
-    """Return the least r in the range at which one fit overtakes the other.
+def crossings(
+    a: NDArray[np.float64], b: NDArray[np.float64], low: float, high: float
+) -> NDArray[np.float64]:
+    """Return, a row of coefficients, the least r in the range at which one fit overtakes the other.
 
-    Their difference is a quadratic in r^2.
+    Their difference is a quadratic in r^2; NaN where it has no simple root in the range.
     """
-    constant, linear, square = (float(p - q) for p, q in zip(a, b, strict=True))
-    if square == 0:
-        roots = [] if linear == 0 else [-constant / linear]
-    else:
-        inside = linear**2 - 4 * square * constant
-        if inside <= 0:
-            return None
-        # The sum of equal signs first: the other root would lose its digits.
-        sum_ = -(linear + math.copysign(math.sqrt(inside), linear)) / 2
-        roots = [sum_ / square, *([constant / sum_] if sum_ else [])]
-    met = sorted(math.sqrt(root) for root in roots if root > 0)
-    return next((r for r in met if low <= r <= high), None)
+    constant, linear, square = (a - b).T
+    inside = linear**2 - 4 * square * constant
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # The sum of equal signs first: the other root would lose its digits. Where the square term
+        # is gone, so is the first root, and the second is that of the line.
+        half = -(linear + np.copysign(np.sqrt(inside), linear)) / 2
+        roots = np.sqrt(np.stack([half / square, constant / half]))
+    simple = (inside > 0) & np.isfinite(roots) & (roots >= low) & (roots <= high)
+    least: NDArray[np.float64] = np.where(simple, roots, np.inf).min(axis=0)
+    return np.where(np.isinf(least), np.nan, least)
