@@ -86,6 +86,13 @@ def bench_quality(session: nox.Session) -> None:
 
 
 @nox.session(python="3.11")
+def bench_report(session: nox.Session) -> None:
+    """Time reports over 100,000 records: five minutes, a gigabyte of disk."""
+    installed(session, *PINNED, "-e", ".", "--group", "test")
+    session.run("python", "scripts/bench_report.py", *session.posargs)
+
+
+@nox.session(python="3.11")
 def power(session: nox.Session) -> None:
     """How often `compare --live` errs, on synthetic generators: twenty minutes."""
     installed(session, *PINNED, "-e", ".", "--group", "test")

@@ -136,7 +136,8 @@ def reproduced(flags: Request, suite: str, scale: str, settings: Settings) -> Ex
         console().print(reproduction.table(frame, f"{found.title} (scale {found.scale})"))
         for row, lacks in rows:
             if lacks and row.note:
-                print(f"{row.title}: {row.note}")
+                note = f"{row.title}: {row.note}"
+                print("\n".join(textwrap.wrap(note, WIDTH, subsequent_indent="  ")))
         if found.source:
             print(f"published values: {found.source}")
     if not records:

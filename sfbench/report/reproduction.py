@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import pandas as pd
 from rich import box
+from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from sfbench.records import Reading, Record, is_distance
 from sfbench.report.table import number
 
 Verdict = Literal["agrees", "higher", "lower", "no verdict", "not run", "measured"]
+WIDTH = 79
 ALL_IMAGES = 50_000
 """What published distances are made with."""
 SPEED = "throughput.core"
@@ -105,26 +109,54 @@ def line(
     }
 
 
-def table(found: pd.DataFrame, title: str) -> Table:
-    """Return the frame for a terminal of 80 columns."""
-    shown = Table(title=title, box=box.SIMPLE, title_justify="left")
-    for name in ("row", "metric"):
-        shown.add_column(name, overflow="fold")
-    for name in ("published", "measured"):
+def table(found: pd.DataFrame, title: str) -> RenderableType:
+    """Return the frame for a terminal of 80 columns, and below it a reason for every open row."""
+    shown = Table(
+        title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False, padding=(0, 1, 0, 0)
+    )
+    compared = found["published"].notna().any()
+    shown.add_column("row", overflow="fold")
+    shown.add_column("metric", no_wrap=True)
+    names = ("published", "measured", "difference") if compared else ("measured",)
+    for name in names:
         shown.add_column(name, justify="right", no_wrap=True)
-    shown.add_column("verdict", overflow="fold")
-    before = None
+    shown.add_column("verdict", no_wrap=True)
+    before = ("", "")
     for row in found.to_dict("records"):
         interval = ""
         if row["low"] is not None and pd.notna(row["low"]):
-            interval = f" [{number(row['low'])}, {number(row['high'])}]"
-        told = f"{row['verdict']}: {row['reason']}" if row["reason"] else row["verdict"]
+            interval = f"\n[{number(row['low'])}, {number(row['high'])}]"
+        title = "" if row["row"] == before[0] else row["row"]
+        if row["case"] and (row["row"], row["case"]) != before:
+            title += f"{chr(10) if title else ''}  {row['case']}"
+        # Text: the brackets of a metric's name are no markup.
         shown.add_row(
-            "" if row["row"] == before else row["row"],
-            row["metric"],
-            number(row["published"]),
-            f"{number(row['measured'])}{interval}",
-            told,
+            Text(title),
+            Text(row["metric"]),
+            *([number(row["published"])] if compared else []),
+            Text(f"{number(row['measured'])}{interval}"),
+            *([signed(row["difference"])] if compared else []),
+            row["verdict"],
         )
-        before = row["row"]
-    return shown
+        before = row["row"], row["case"]
+    return Group(shown, *(Text(line) for line in reasons(found)))
+
+
+def signed(value: Any) -> str:
+    """Return a difference with its sign, or a dash."""
+    text = number(value)
+    return f"+{text}" if value is not None and pd.notna(value) and value > 0 else text
+
+
+def reasons(found: pd.DataFrame) -> Iterator[str]:
+    """Yield why rows are open, each reason once, in lines of at most 79 columns."""
+    open_ = found[found["reason"].astype(bool)]
+    for (row, reason), part in open_.groupby(["row", "reason"], sort=False):
+        metrics = ", ".join(filter(None, dict.fromkeys(part["metric"])))
+        yield f"{row}{f' ({metrics})' if metrics else ''}: {part['verdict'].iloc[0]}"
+        for piece in str(reason).split("; "):
+            # A flag and its value stay whole: they are to be copied.
+            yield from textwrap.wrap(
+                piece, WIDTH, initial_indent="  ", subsequent_indent="    ",
+                break_long_words=False, break_on_hyphens=False,
+            )  # fmt: skip

@@ -12,6 +12,8 @@ import typer.main
 
 from sfbench.api.hooks import Hooks
 from sfbench.cli.commands import app
+from sfbench.report.frame import ABOUT
+from sfbench.report.measurements import CASE
 from sfbench.run.suites import read_suite
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -49,6 +51,18 @@ def test_every_hook_is_documented_and_every_command_listed() -> None:
     assert all(f"`{name}(" in text for name in hooks)
     cli = (ROOT / "docs" / "cli.md").read_text()
     assert all(f"sfbench {name}" in cli for name in typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+
+
+@pytest.mark.fast
+def test_the_columns_of_a_report_are_documented_in_their_order() -> None:
+    text = (ROOT / "docs" / "cli.md").read_text()
+    table = text[text.index("| columns | what |") : text.index("| then by name:")]
+    named = [
+        name
+        for line in table.splitlines()[2:]
+        for name in re.findall(r"`(\w+)`", line.split("|")[1])
+    ]
+    assert named == [*CASE, *ABOUT]
 
 
 def test_the_plugin_of_the_docs_has_under_30_lines_and_holds_to_the_contract(
