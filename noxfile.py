@@ -53,6 +53,13 @@ def browser(session: nox.Session) -> None:
 
 
 @nox.session(python="3.11")
+def mlflow(session: nox.Session) -> None:
+    """Records sent to MLflow; the package is no dependency."""
+    installed(session, *PINNED, "-e", ".", "--group", "test", "mlflow-skinny>=3")
+    session.run("pytest", "-q", "tests/mlflow", *session.posargs)
+
+
+@nox.session(python="3.11")
 def bench(session: nox.Session) -> None:
     """Time the models against a checkout of the official code: `-- PATH [--only s,m]`; minutes."""
     installed(session, *PINNED, "-e", ".", "--group", "test")

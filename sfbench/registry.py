@@ -61,6 +61,7 @@ class Plugin:
     extractors: tuple[ExtractorSpec, ...] = ()
     module: str = ""
     convert: Callable[..., str | None] | None = None
+    export: Callable[..., str | None] | None = None
 
 
 def plugin_sources(given: Sequence[str], disabled: Iterable[str]) -> list[PluginSource]:
@@ -105,7 +106,9 @@ def load_plugin(source: PluginSource) -> Plugin:
         raise
     except BaseException as error:  # noqa: BLE001  # a stranger's code may raise anything, SystemExit too
         return Plugin(source=source, problem=one_line(error))
-    if not generators and not checkpoints and not extractors:
+    doing = (manager.hook.sfbench_convert, manager.hook.sfbench_export)
+    acts = any(hook.get_hookimpls() for hook in doing)
+    if not generators and not checkpoints and not extractors and not acts:
         hooks = ", ".join(name for name in vars(Hooks) if name.startswith("sfbench_"))
         return Plugin(source=source, problem=f"it implements no hook; there are {hooks}")
     return Plugin(
@@ -115,6 +118,7 @@ def load_plugin(source: PluginSource) -> Plugin:
         extractors=extractors,
         module=module.__name__,
         convert=manager.hook.sfbench_convert,
+        export=manager.hook.sfbench_export,
     )
 
 

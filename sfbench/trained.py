@@ -76,9 +76,7 @@ def read_events(folder: Path) -> list[dict[str, Any]]:
     Raises DataError where the package tensorboard, which reads them, is not installed.
     """
     try:
-        from tensorboard.backend.event_processing.event_accumulator import (  # type: ignore[import-untyped,unused-ignore]  # optional, without types
-            EventAccumulator,
-        )
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     except ImportError:
         msg = f"{folder}: TensorBoard event files are read by the package tensorboard; install it"
         raise DataError(msg) from None

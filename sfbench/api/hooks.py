@@ -6,8 +6,9 @@ functions marked `@hookimpl`. It must not import torch at import time: import it
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pluggy
 
@@ -19,7 +20,7 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
 class Hooks:
-    """Every hook; all are optional and are called once, when plugins are listed."""
+    """Every hook; all are optional. Those without arguments are called when plugins are listed."""
 
     @hookspec
     def sfbench_generators(self) -> Iterable[GeneratorSpec]:  # type: ignore[empty-body]  # a hook
@@ -38,4 +39,11 @@ class Hooks:
         """Write the weights in `source` as safetensors to `target` and say what they are.
 
         None for a file of another plugin's models; raises WeightsError for an unusable one.
+        """
+
+    @hookspec(firstresult=True)
+    def sfbench_export(self, records: Sequence[Mapping[str, Any]], target: str) -> str | None:
+        """Send records, as JSON documents, to where `target` (SCHEME:REST) says; say what was sent.
+
+        None for another plugin's scheme; raises DataError where they cannot be sent.
         """

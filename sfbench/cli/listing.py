@@ -15,6 +15,7 @@ DATA = (
     {"name": "FILE.zip", "summary": "StyleGAN-format or plain zip of images"},
     {"name": "FOLDER", "summary": "images in a folder and its sub-folders"},
 )
+NO_MODELS = "weights, conversion or export only"
 
 
 def listed(catalogue: Catalogue, what: str, *, as_json: bool) -> str:
@@ -127,7 +128,7 @@ def plugins(catalogue: Catalogue, *, as_json: bool) -> str:
     rows = [
         dataclasses.asdict(entry)
         | {
-            "offers": ", ".join((*entry.models, *entry.extractors)) or "checkpoints only",
+            "offers": ", ".join((*entry.models, *entry.extractors)) or NO_MODELS,
             "state": "ok" if entry.problem is None else f"broken: {entry.problem}",
         }
         for entry in catalogue.plugins

@@ -1,4 +1,4 @@
-"""Behind `sfbench export` and `sfbench import`: records in one file that others can look at."""
+"""Behind `sfbench export` and `sfbench import`: records in one file, or sent where others look."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from sfbench.album import ABOUT, KINDS, albums
-from sfbench.api.errors import DataError
+from sfbench.api.errors import DataError, UsageError
 from sfbench.cli import defaults
 from sfbench.cli.exits import Exit
 from sfbench.cli.measuring import on_device
 from sfbench.cli.reporting import chosen, page_text
 from sfbench.plan import parse_resolutions
 from sfbench.records import Record, record_from_json, record_to_json
+from sfbench.registry import load_plugin, plugin_sources
 from sfbench.report import frame
 from sfbench.report.measurements import measurements
 from sfbench.report.pairing import paired
@@ -25,21 +26,23 @@ from sfbench.store import Store
 
 FOLDER, PAGE, TABLE, SUITE = "records", "report.html", "report.csv", "suite.toml"
 ENVIRONMENT, FIGURES, PICTURES = "environment.json", "figures", "pictures"
+SCHEME = r"[a-z][a-z0-9+-]+:"
+"""How a target begins that is no file; one letter is a drive."""
 MEMBER_LIMIT = 1 << 24
 """Bytes of one record (they have thousands) or picture."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What of a store goes into a bundle; None: all of it. `suite`: a suite's records, and its file."""
+    """What of a store is exported; None: all of it. `suite`: a suite's records, and its file."""
 
     model: str | None
     res: str | None
     suite: str | None
 
 
-def export(store: Path, target: Path, wanted: Wanted) -> Exit:
-    """Write a bundle: records, page, table, figures, pictures; 5 when there is nothing to put in."""
+def export(store: Path, target: str, wanted: Wanted, given: Sequence[str]) -> Exit:
+    """Write a bundle, or send records where a plugin can (SCHEME:...); 5 when there are none."""
     records, unreadable = Store(store).load()
     if unreadable:
         msg = f"{unreadable[0].path}: {unreadable[0].reason}; mend or remove it, then export"
@@ -52,10 +55,30 @@ def export(store: Path, target: Path, wanted: Wanted) -> Exit:
     if not kept:
         print(f"nothing to export from {store}")
         return Exit.NOTHING_MEASURED
+    if re.match(SCHEME, target):
+        print(sent(kept, target, given))
+    else:
+        write_bundle(store, kept, Path(target), wanted.suite)
+    return Exit.OK
+
+
+def sent(records: Sequence[Record], target: str, given: Sequence[str]) -> str:
+    """Return what a plugin says of sending the records; raises UsageError where none can."""
+    documents = [json.loads(record_to_json(record)) for record in records]
+    for plugin in map(load_plugin, plugin_sources(given, [])):
+        told = plugin.export(records=documents, target=target) if plugin.export else None
+        if told:
+            return f"{target}: {told}"
+    msg = f"{target}: no plugin exports to {target.partition(':')[0]}:; a bundle is FILE.zip"
+    raise UsageError(msg)
+
+
+def write_bundle(store: Path, kept: Sequence[Record], target: Path, suite: str | None) -> None:
+    """Write a bundle: records, page, table, figures, pictures."""
     part = target.with_name(target.name + ".part")
     try:
         with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as bundle:
-            for name, what in members(store, kept, wanted.suite):
+            for name, what in members(store, kept, suite):
                 bundle.writestr(name, what)
             count = len(bundle.namelist())
         part.replace(target)
@@ -64,7 +87,6 @@ def export(store: Path, target: Path, wanted: Wanted) -> Exit:
         msg = f"{target}: cannot be written ({error.strerror})"
         raise DataError(msg) from None
     print(f"{target}: {len(kept)} records, {PAGE}, {TABLE}; {count} files in all")
-    return Exit.OK
 
 
 def of_suite(name: str, records: Sequence[Record]) -> list[Record]:

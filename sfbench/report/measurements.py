@@ -60,7 +60,7 @@ def measurements(records: Iterable[Record]) -> Measurements:
     body = pd.DataFrame(readings, columns=list(BODY))
     return Measurements(
         pd.DataFrame(heads, columns=list(HEAD)),
-        body.astype(dict.fromkeys(NUMBERS, float)),
+        body.astype({"record": int} | dict.fromkeys(NUMBERS, float)),
     )
 
 

@@ -83,17 +83,18 @@ def site_command(
 
 @app.command("export")
 def export_command(
-    bundle: Annotated[Path, typer.Argument(help="FILE.zip to write.")],
+    target: Annotated[str, typer.Argument(help="FILE.zip to write, or mlflow:URI[#EXPERIMENT].")],
     model: Annotated[str | None, typer.Option(help="Only these models.")] = None,
     res: Annotated[str | None, typer.Option(help="Only these resolutions.")] = None,
     suite: Annotated[str | None, typer.Option(help="Only this suite's, with its file.")] = None,
     store: StoreFolder = defaults.STORE,
+    plugin: Plugins = None,
 ) -> None:
-    """Put records, their page, table, figures and pictures into one file."""
+    """Put records, their page, table, figures and pictures into one file, or send them to MLflow."""
     from sfbench.cli import sharing
 
     wanted = sharing.Wanted(model=model, res=res, suite=suite)
-    raise typer.Exit(sharing.export(store, bundle, wanted))
+    raise typer.Exit(sharing.export(store, target, wanted, defaults.located(plugin)))
 
 
 @app.command("import")
