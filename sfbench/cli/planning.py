@@ -19,6 +19,7 @@ from sfbench.run.grid import Request, make_plan
 from sfbench.run.schedule import Pending, pending_trials
 from sfbench.run.suites import Row, requests_of
 from sfbench.store import Store
+from sfbench.trained import TrainingRun, runs_of_store
 
 WIDTH = 79
 FREE = frozenset({"weights", "files"})
@@ -31,7 +32,10 @@ def planned(flags: Request, suite: str, scale: str, settings: Settings) -> Exit:
     catalogue = defaults.catalogue(settings.plugins, settings.disabled)
     store = Store(settings.store)
     stored, _ = store.load()
-    listed = [line for row, lacks in rows for line in lines(row, lacks, catalogue, store, stored)]
+    runs = runs_of_store(settings.store)
+    listed = [
+        line for row, lacks in rows for line in lines(row, lacks, catalogue, store, stored, runs)
+    ]
     if settings.as_json:
         print(json.dumps({"suite": found.name, "scale": found.scale, "rows": listed}, indent=1))
         return Exit.OK
@@ -64,8 +68,13 @@ def text(listed: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             yield f"  {line['case']:<44} {line['weights']:<8} {line['state']:<14} {seconds}"
 
 
-def lines(
-    row: Row, lacks: Sequence[str], catalogue: Catalogue, store: Store, stored: Sequence[Record]
+def lines(  # a row, and all that is known
+    row: Row,
+    lacks: Sequence[str],
+    catalogue: Catalogue,
+    store: Store,
+    stored: Sequence[Record],
+    runs: Sequence[TrainingRun],
 ) -> Iterator[dict[str, Any]]:
     """Yield a line a case of a row, or one that says what the row needs."""
     base = {"row": row.title, "needs": list(lacks), "note": row.note}
@@ -87,22 +96,38 @@ def lines(
             "case": case.title(),
             "weights": case.weights.kind,
             "state": state,
-            "seconds": expected_seconds(trial, stored),
+            "seconds": expected_seconds(trial, stored, runs),
         }
 
 
-def expected_seconds(trial: Pending, stored: Sequence[Record]) -> float | None:
-    """Return how long the trial took, or the median of its model's at that size; None: unknown."""
+def expected_seconds(
+    trial: Pending, stored: Sequence[Record], runs: Sequence[TrainingRun]
+) -> float | None:
+    """Return how long the trial took, or what its model's took at that size; None: unknown.
+
+    Training counts by the pace of finished and begun runs of the store.
+    """
     if trial.stored is not None:
         return trial.stored.seconds
     case = trial.case
+    size = (case.model, case.resolution)
     alike = [
         record.seconds
         for record in stored
-        if record.status == "ok"
-        and (record.case["model"], record.case["resolution"]) == (case.model, case.resolution)
+        if record.status == "ok" and (record.case["model"], record.case["resolution"]) == size
     ]
-    return statistics.median(alike) if alike and case.train_kimg is None else None
+    if case.train_kimg is None:
+        return statistics.median(alike) if alike else None
+    paces = [
+        float(line["seconds_per_kimg"])
+        for run in runs
+        if (run.asked.get("model"), run.asked.get("resolution")) == size
+        for line in run.lines
+        if line.get("seconds_per_kimg") is not None
+    ]
+    if not paces or not alike:
+        return None
+    return case.train_kimg * statistics.median(paces) + statistics.median(alike)
 
 
 def reproduced(flags: Request, suite: str, scale: str, settings: Settings) -> Exit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -150,3 +151,32 @@ def test_a_suite_is_planned_measured_and_shown_beside_what_was_published(
     run = sfbench("run", "--suite", suite, "--scale", "smoke")
     assert "not run: with images: needs images" in run.stderr
     assert "at scale smoke" in run.stderr
+
+
+@pytest.mark.fast
+def test_the_time_of_training_is_told_by_the_pace_of_earlier_runs(
+    sfbench: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "suite.toml").write_text(
+        '[[run]]\nmodel = "stylegan2"\nres = 32\noption = { preset = "nano" }\n'
+        'weights = "random"\nmeasure = "quality"\ntrain_kimg = 2.0\n'
+    )
+    ask = ("plan", "--suite", "suite.toml", "--json")
+    assert json.loads(sfbench(*ask).stdout)["rows"][0]["seconds"] is None
+    run = tmp_path / "results" / "training" / "earlier"
+    run.mkdir(parents=True)
+    asked = {"identity": "x", "asked": {"model": "stylegan2", "resolution": 32}}
+    (run / "run.json").write_text(json.dumps(asked))
+    (run / "log.jsonl").write_text('{"step": 1, "kimg": 1.0, "seconds_per_kimg": 100.0}\n')
+    published = Path(__file__).parents[2] / "results" / "published"
+    record = next(
+        path for path in published.glob("*.json")
+        if (case := json.loads(path.read_text())["case"])["model"] == "stylegan2"
+        and case["resolution"] == 32
+    )  # fmt: skip
+    (tmp_path / "results" / "runs").mkdir()
+    shutil.copy(record, tmp_path / "results" / "runs")
+    seconds = json.loads(record.read_text())["seconds"]
+    told = json.loads(sfbench(*ask).stdout)["rows"][0]
+    assert told["seconds"] == pytest.approx(200 + seconds)
+    assert told["state"] == "train 2 kimg"
