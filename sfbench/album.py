@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,12 @@ def subject_of(case: Mapping[str, Any]) -> dict[str, Any]:
 def place(store: Path, case: Mapping[str, Any]) -> Path:
     """Return the folder of a case's pictures in a store."""
     subject = subject_of(case)
-    return store / "pictures" / f"{subject['model']}-{digest(subject)[:16]}"
+    return store / "pictures" / f"{plain(subject['model'])}-{digest(subject)[:16]}"
+
+
+def plain(name: str) -> str:
+    """Return a name as part of a file's: whatever a plugin calls its model, it stays in its folder."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", name).strip(".") or "model"
 
 
 def enter(
@@ -76,7 +82,8 @@ def read(path: Path) -> dict[str, Any] | None:
     """Return what an album says of itself, or None where there is none that can be read."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        sound = all({"caption", "how"} <= set(one) for one in document["pictures"].values())
+        entries = document["pictures"].values()
+        sound = all(isinstance(e, dict) and {"caption", "how"} <= set(e) for e in entries)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return document if sound and "subject" in document else None

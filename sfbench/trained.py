@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
@@ -46,31 +47,41 @@ def read_lines(folder: Path) -> list[dict[str, Any]]:
     """Return the lines of a run's log; one that was cut off is left out."""
     path = folder / LINES
     found = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         try:
-            found.append(json.loads(line))
+            line = json.loads(text)
         except ValueError:
             continue
+        if isinstance(line, dict) and "step" in line:
+            found.append(line)
     return found
 
 
-def training_run(folder: Path) -> TrainingRun:
+def training_runs(folder: Path) -> list[TrainingRun]:
     """Return the run of a folder of `sfbench train`, or of TensorBoard event files of any program.
 
-    Raises DataError for a folder that holds neither.
+    Every sub-folder of event files is a run. Raises DataError for a folder that holds neither.
     """
-    document = read_asked(folder)
-    lines: Sequence[Mapping[str, Any]] = read_lines(folder)
-    if not lines and any(folder.rglob(EVENTS)):
-        lines = read_events(folder)
-    if not lines:
+    document, lines = read_asked(folder), read_lines(folder)
+    name = folder.resolve().name
+    if lines:
+        asked = {} if document is None else document["asked"]
+        return [TrainingRun(name=name, asked=asked, lines=lines)]
+    places = sorted({path.parent for path in folder.rglob(EVENTS)})
+    if not places:
         msg = f"{folder}: holds no training log; expected {LINES}, or TensorBoard event files"
         raise DataError(msg)
-    asked = {} if document is None else document["asked"]
-    return TrainingRun(name=folder.resolve().name, asked=asked, lines=lines)
+    return [
+        TrainingRun(
+            name=name if place == folder else f"{name}/{place.relative_to(folder).as_posix()}",
+            asked={},
+            lines=read_events(place),
+        )
+        for place in places
+    ]
 
 
-def read_events(folder: Path) -> list[dict[str, Any]]:
+def read_events(place: Path) -> list[dict[str, Any]]:
     """Return the scalars of a folder's event files, a line a step.
 
     Raises DataError where the package tensorboard, which reads them, is not installed.
@@ -78,20 +89,22 @@ def read_events(folder: Path) -> list[dict[str, Any]]:
     try:
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     except ImportError:
-        msg = f"{folder}: TensorBoard event files are read by the package tensorboard; install it"
+        msg = f"{place}: TensorBoard event files are read by the package tensorboard; install it"
         raise DataError(msg) from None
     steps: dict[int, dict[str, Any]] = {}
-    for place in sorted({path.parent for path in folder.rglob(EVENTS)}):
-        events = EventAccumulator(str(place), size_guidance={"scalars": 0})
-        events.Reload()
-        for name in events.Tags()["scalars"]:
-            for event in events.Scalars(name):
-                line = steps.setdefault(event.step, {"step": event.step})
-                line[name] = event.value
+    events = EventAccumulator(str(place), size_guidance={"scalars": 0})
+    events.Reload()
+    for name in events.Tags()["scalars"]:
+        for event in events.Scalars(name):
+            steps.setdefault(event.step, {"step": event.step})[name] = event.value
     return [steps[step] for step in sorted(steps)]
 
 
 def runs_of_store(store: Path) -> list[TrainingRun]:
-    """Return the runs that `sfbench run --train-kimg` left in a store, by name; unreadable ones not."""
-    folders = sorted((store / "training").glob("*/"))
-    return [training_run(folder) for folder in folders if read_lines(folder)]
+    """Return the runs that `sfbench run --train-kimg` left in a store, by name; damaged ones not."""
+    found: list[TrainingRun] = []
+    for folder in sorted((store / "training").glob("*/")):
+        if read_lines(folder):
+            with contextlib.suppress(DataError):
+                found += training_runs(folder)
+    return found

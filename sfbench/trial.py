@@ -381,9 +381,8 @@ class Trial:
             with inference():
                 picture = samples(generator, SAMPLE_SEEDS, self.case.batch)
             keep(picture, "samples", album.place(Path(self.job.pictures), case), case, how)
-        except OSError as error:
-            # A full disk must not cost what was measured.
-            self.provenance["samples"] = f"not kept: {error}"
+        except Exception as error:  # noqa: BLE001  # a picture must not cost what was measured
+            self.provenance["samples"] = f"not kept: {type(error).__name__}: {error}"
 
     def extractor_plugins(self) -> list[Plugin]:
         """Return the plugins that may offer the case's extractor; none for a built-in one."""

@@ -56,14 +56,19 @@ def is_there(client: Any, place: str, key: str) -> bool:
 
 
 def send(client: Any, place: str, record: Mapping[str, Any]) -> None:
-    """Make the run: the case as parameters, numbers as metrics, how they were made as a file."""
+    """Make the run: the case as parameters, numbers as metrics.
+
+    It is tagged as this trial's at the very end: one that was interrupted is sent again.
+    """
     from mlflow.entities import Metric, Param
 
     case = record["case"]
     started = int(dt.datetime.fromisoformat(record["started"]).timestamp() * 1000)
     ended = started + int(record["seconds"] * 1000)
-    tags = {KEY: key_of(record), "status": record["status"], "machine": record["machine"]}
+    tags = {"status": record["status"], "machine": record["machine"]}
     tags |= {"flags": " ".join(record["flags"]), "weights": case["weights"]["kind"]}
+    sources = {name: case.get(name) or {} for name in ("weights", "data", "extractor")}
+    tags |= {f"{k}.sha256": one["sha256"] for k, one in sources.items() if one.get("sha256")}
     tags |= {"reason": str(record["reason"])[:MOST_TEXT]} if record["reason"] else {}
     title = f"{case['model']} {case['resolution']}px"
     run = client.create_run(place, start_time=started, tags=tags, run_name=title)
@@ -77,6 +82,7 @@ def send(client: Any, place: str, record: Mapping[str, Any]) -> None:
     )
     status = "FINISHED" if record["status"] == "ok" else "FAILED"
     client.set_terminated(run.info.run_id, status, ended)
+    client.set_tag(run.info.run_id, KEY, key_of(record))
 
 
 def metric_name(metric: str) -> str:

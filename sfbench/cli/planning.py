@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import statistics
 import textwrap
@@ -10,7 +11,7 @@ from typing import Any
 
 from sfbench import device
 from sfbench.catalogue import Catalogue
-from sfbench.cli import defaults, measuring
+from sfbench.cli import defaults, measuring, train_first
 from sfbench.cli.exits import Exit
 from sfbench.cli.measuring import Settings
 from sfbench.cli.progress import clock
@@ -24,6 +25,8 @@ from sfbench.trained import TrainingRun, runs_of_store
 WIDTH = 79
 FREE = frozenset({"weights", "files"})
 """What of a case its suite does not fix."""
+ELSEWHERE = frozenset({"data", "extractor", "samples", "device", "threads"})
+"""What of a case comes from the machine it was measured on."""
 
 
 def planned(flags: Request, suite: str, scale: str, settings: Settings) -> Exit:
@@ -87,6 +90,8 @@ def lines(  # a row, and all that is known
     plan = make_plan(
         [row.request], catalogue, torch_home=defaults.torch_home(), trials=1, timeout_seconds=1
     )
+    cases = tuple(train_first.if_trained(case, catalogue, store.root) for case in plan.cases)
+    plan = dataclasses.replace(plan, cases=cases)
     for trial in pending_trials(plan, catalogue, store, machine):
         case = trial.case
         state = "measured" if trial.stored is not None else "missing"
@@ -171,20 +176,22 @@ def reproduced(flags: Request, suite: str, scale: str, settings: Settings) -> Ex
 
 
 def records_of(
-    row: Row, records: Sequence[Record], catalogue: Catalogue, *, any_data: bool = False
+    row: Row, records: Sequence[Record], catalogue: Catalogue, *, anywhere: bool = False
 ) -> list[Record]:
     """Return the records of a row's cases, whatever weights were trained for them.
 
-    `any_data`: whatever real images they were held against, too.
+    `anywhere`: on whatever machine they were made, against whatever real images.
     """
     plan = make_plan(
         [row.request], catalogue, torch_home=defaults.torch_home(), trials=1, timeout_seconds=1
     )
-    free = FREE | {"data"} if any_data else FREE
+    free = FREE | ELSEWHERE if anywhere else FREE
     keys = {without(case.inputs(), free) for case in plan.cases}
     return [record for record in records if without(record.case, free) in keys]
 
 
 def without(inputs: Mapping[str, Any], names: frozenset[str]) -> str:
-    """Return the digest of a case's inputs but for these."""
+    """Return the digest of a case's inputs but for these; a batch that is searched is not fixed."""
+    if inputs.get("batch_rule", "fixed") != "fixed":
+        names = names | {"batch"}
     return digest({name: inputs[name] for name in inputs if name not in names})

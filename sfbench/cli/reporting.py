@@ -24,7 +24,7 @@ from sfbench.report.index import indexed
 from sfbench.report.measurements import Measurements, measurements
 from sfbench.report.pairing import paired
 from sfbench.store import Store
-from sfbench.trained import runs_of_store, training_run
+from sfbench.trained import runs_of_store, training_runs
 
 if TYPE_CHECKING:
     from sfbench.catalogue import Catalogue
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 TIDY_FORMATS = ("csv", "json")
 FORMATS = ("table", *TIDY_FORMATS, "md", "tex")
 NARROW = 80
-MOST_IN_TERMINAL, MOST_ON_PAGE = 500, 300
-"""Rows of a terminal's table, records of a page: more than anyone reads."""
+MOST_IN_TERMINAL = 500
+"""Rows of a terminal's table: more than anyone reads."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +53,9 @@ def show(store: Path, wanted: Wanted) -> Exit:
     """Print the stored records in the wanted format, or write a page; 5 when there is nothing."""
     if wanted.form not in FORMATS:
         msg = f"--format {wanted.form}: expected {', '.join(FORMATS)}"
+        raise UsageError(msg)
+    if wanted.training and wanted.html is None:
+        msg = "--training is shown on the page: give --html FILE, too"
         raise UsageError(msg)
     if wanted.html is not None and not wanted.html.absolute().parent.is_dir():
         msg = f"--html {wanted.html}: folder {wanted.html.parent} does not exist"
@@ -76,23 +79,16 @@ def show(store: Path, wanted: Wanted) -> Exit:
         print(f"nothing to show in {store / 'runs'}: {hint}", file=sys.stderr)
         return Exit.NOTHING_MEASURED
     if wanted.html is not None:
-        left_out = max(len(places) - MOST_ON_PAGE, 0)
-        text = page_text(
-            stored.records(places[left_out:]),
-            store,
-            wanted.training,
-            [more_line(left_out, "records", "--model and --res choose")] if left_out else [],
-        )
-        write_page(text, wanted.html)
+        from sfbench.report.page import MOST_RECORDS, left_out  # jinja2 and a renderer come with it
+
+        # Whole records are opened only for what the page has room for.
+        recent = places[frame.most_recent(heads.iloc[places], MOST_RECORDS)]
+        notes = left_out(len(places) - len(recent))
+        write_page(page_text(stored.records(recent), store, wanted.training, notes), wanted.html)
         return Exit.OK
     notes = [f"{older} older or repeated records are not shown"] if older else []
     show_as(wanted, stored.found.of(places), notes)
     return Exit.OK
-
-
-def more_line(count: int, what: str, how: str) -> str:
-    """Return what is said of rows for which there is no room."""
-    return f"{count:,} older {what} are not shown: {how}"
 
 
 def matching(heads: pd.DataFrame, models: Sequence[str], res: str | None) -> np.ndarray:
@@ -132,7 +128,7 @@ def print_rows(rows: pd.DataFrame, notes: Sequence[str]) -> None:
         newest = rows["started"].sort_values(kind="stable").index[left_out:]
         rows = rows.loc[sorted(newest)]
         how = "--model and --res choose, --format csv gives all"
-        notes = [*notes, more_line(left_out, "rows", how)]
+        notes = [*notes, f"{left_out:,} older rows are not shown: {how}"]
     console().print(table.terminal(rows, notes))
 
 
@@ -190,7 +186,10 @@ def beside(
             for model in catalogue.models
         },
         albums=albums(store, [record.case for record in records]),
-        runs=[*runs_of_store(store), *(training_run(folder) for folder in training)],
+        runs=[
+            *runs_of_store(store),
+            *(run for folder in training for run in training_runs(folder)),
+        ],
         notes=notes,
     )
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -28,8 +30,11 @@ FOLDER, PAGE, TABLE, SUITE = "records", "report.html", "report.csv", "suite.toml
 ENVIRONMENT, FIGURES, PICTURES = "environment.json", "figures", "pictures"
 SCHEME = r"[a-z][a-z0-9+-]+:"
 """How a target begins that is no file; one letter is a drive."""
-MEMBER_LIMIT = 1 << 24
-"""Bytes of one record (they have thousands) or picture."""
+MEMBER_LIMIT = 1 << 26
+"""Bytes of one record (they have thousands) or picture; a larger picture is left out."""
+IDENTITY = re.compile(r"[0-9a-f]{64}")
+DAMAGE = (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError)
+"""What reading a damaged, encrypted or strangely packed zip raises."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +101,7 @@ def of_suite(name: str, records: Sequence[Record]) -> list[Record]:
     catalogue = defaults.catalogue([], [])
     rows = [row for scale in scales_of(name) for row in read_suite(name, scale).rows]
     placed = (dataclasses.replace(row, request=on_device(row.request)) for row in rows)
-    found = [one for row in placed for one in records_of(row, records, catalogue, any_data=True)]
+    found = [one for row in placed for one in records_of(row, records, catalogue, anywhere=True)]
     return list({content(record): record for record in found}.values())
 
 
@@ -124,7 +129,8 @@ def members(
     for one in albums(store, [record.case for record in records]):
         folder = one.pictures[0].path.parent
         for path in [folder / ABOUT, *(picture.path for picture in one.pictures)]:
-            yield f"{PICTURES}/{folder.name}/{path.name}", path.read_bytes()
+            if path.stat().st_size <= MEMBER_LIMIT:
+                yield f"{PICTURES}/{folder.name}/{path.name}", path.read_bytes()
 
 
 def take_in(bundle: Path, store: Path) -> Exit:
@@ -149,10 +155,13 @@ def hang(pictures: Mapping[str, Mapping[str, bytes]], store: Path) -> int:
         folder = store / PICTURES / name
         if folder.exists():
             continue
-        folder.mkdir(parents=True)
-        # What an album says of itself comes last: half an album is none.
-        for file in sorted(files, key=lambda one: one == ABOUT):
-            (folder / file).write_bytes(files[file])
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # Made aside and moved: an interrupted import leaves no half an album.
+        part = Path(tempfile.mkdtemp(dir=folder.parent))
+        for file, content_ in files.items():
+            (part / file).write_bytes(content_)
+        part.chmod(folder.parent.stat().st_mode)
+        part.rename(folder)
         count += 1
     return count
 
@@ -183,7 +192,7 @@ def read_bundle(bundle: Path) -> tuple[list[Record], dict[str, dict[str, bytes]]
                         records.append(record_of(bundle, entry.filename, archive.read(entry)))
                     case (_, name, file) if allowed(name, file):
                         pictures.setdefault(name, {})[file] = archive.read(entry)
-    except (OSError, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         msg = f"{bundle}: not a readable bundle ({error})"
         raise DataError(msg) from None
     if not records:
@@ -199,9 +208,21 @@ def allowed(name: str, file: str) -> bool:
 
 
 def record_of(bundle: Path, name: str, content: bytes) -> Record:
-    """Return a bundle's record; raises DataError for one that cannot be read."""
+    """Return a bundle's record; raises DataError for one that no table could show.
+
+    Identity, trial and attempt become a file's name: they are held to what they are.
+    """
     try:
-        return record_from_json(content.decode())
-    except ValueError as error:
-        msg = f"{bundle}: {name}: {error}"
+        record = record_from_json(content.decode())
+        measurements([record])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        msg = f"{bundle}: {name}: not a record ({error})"
         raise DataError(msg) from None
+    counts = (record.trial, record.attempt)
+    sound = IDENTITY.fullmatch(str(record.identity)) and all(
+        type(n) is int and n >= 0 for n in counts
+    )
+    if not sound:
+        msg = f"{bundle}: {name}: not a record (its identity or number is none)"
+        raise DataError(msg)
+    return record

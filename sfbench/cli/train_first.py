@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from sfbench.plan import Case, Plan, Source, flag_text
 from sfbench.quality.weights import file_sha256
 from sfbench.records import digest
 from sfbench.run.grid import weights_of_run
+from sfbench.trained import read_lines
 
 TRAINED_BY = ("model", "resolution", "device", "seed")
 """What of a case decides its training, beside options, data and length."""
@@ -60,6 +62,21 @@ def training_key(case: Case, code: str) -> str:
     decides = {name: inputs[name] for name in (*TRAINED_BY, "options", "data")}
     decides |= {"kimg": case.train_kimg, "code": code}
     return f"{case.model}-{case.resolution}-{digest(decides)[:12]}"
+
+
+def if_trained(case: Case, catalogue: Catalogue, store: Path) -> Case:
+    """Return the case with the weights that its finished training left in the store, if it did."""
+    if case.train_kimg is None:
+        return case
+    folder = store / "training" / training_key(case, catalogue.model(case.model).code_sha256)
+    seen = max((line.get("kimg", 0.0) for line in read_lines(folder)), default=0.0)
+    if seen < case.train_kimg:
+        return case
+    with contextlib.suppress(SfbenchError):
+        path = weights_of_run(folder)
+        source = Source(kind="file", path=str(path.resolve()), sha256=file_sha256(path))
+        return dataclasses.replace(case, weights=source, train_kimg=None)
+    return case
 
 
 def trained(

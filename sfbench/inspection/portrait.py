@@ -24,13 +24,18 @@ Picture = tuple[Image.Image, str]
 
 
 def samples(generator: ImageGenerator, seeds: Sequence[int], batch: int) -> Picture:
-    """Return the images of these seeds in one row, made `batch` at a time."""
+    """Return the images of these seeds in one row, made in whole batches of `batch`.
+
+    Other sizes would be compiled or captured anew for a picture; what fills the last is not shown.
+    """
+    filled = [*seeds, *([seeds[-1]] * (-len(seeds) % batch))]
     parts = []
-    for start in range(0, len(seeds), batch):
-        images = generator.synthesize(generator.draw_latents(seeds[start : start + batch]))
-        check_finite(images)
-        parts.append(pixels_of(images))
-    picture = Image.fromarray(grid(torch.cat(parts), across=len(seeds)))
+    for start in range(0, len(filled), batch):
+        images = generator.synthesize(generator.draw_latents(filled[start : start + batch]))
+        parts.append(images)
+    shown = torch.cat(parts)[: len(seeds)]
+    check_finite(shown)
+    picture = Image.fromarray(grid(pixels_of(shown), across=len(seeds)))
     return picture, f"Images of seeds {', '.join(map(str, seeds))}, none left out."
 
 
@@ -38,7 +43,7 @@ def pictures(
     generator: ImageGenerator, seeds: Sequence[int], batch: int
 ) -> Iterator[tuple[str, Callable[[], Picture | None] | str]]:
     """Yield each kind of picture with what draws it, or why this generator has none."""
-    yield "samples", lambda: samples(generator, seeds, batch)
+    yield "samples", lambda: samples(generator, SAMPLE_SEEDS, batch)
     if isinstance(generator, StyleBased):
         yield "truncation", lambda: truncation(generator, generator, seeds[FEW])
         yield "interpolation", lambda: interpolation(generator, generator, seeds[PAIRS])

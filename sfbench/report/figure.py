@@ -44,7 +44,21 @@ def labelled(rows: pd.DataFrame) -> pd.Series:
     for name, form in APART:
         if len(set(rows[name])) > 1:
             label = label + rows[name].map(form.format)
-    return label
+    label = label + of_weights(rows)
+    # Of two rows that differ in nothing a label tells, the older ones are numbered.
+    order = rows["started"].sort_values(ascending=False, kind="stable").index
+    number = label[order].groupby([label[order], rows["resolution"][order]]).cumcount()
+    return label + number.reindex(label.index).map(lambda n: f" #{n + 1}" if n else "")
+
+
+def of_weights(rows: pd.DataFrame) -> pd.Series:
+    """Return which weights a row is of, where its model has several at one resolution."""
+    told = rows["weights"] + rows["weights_sha256"].map(
+        lambda s: f" {s[:8]}" if isinstance(s, str) else ""
+    )
+    several = told.groupby([rows["model"], rows["resolution"]]).transform("nunique") > 1
+    mixed = several.groupby(rows["model"]).transform("any")
+    return told.map(" {}".format).where(mixed, "")
 
 
 def palette(frame: pd.DataFrame) -> alt.Scale:

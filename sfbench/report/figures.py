@@ -16,6 +16,7 @@ from sfbench.report.figure import (
     Figure,
     colour,
     measured,
+    of_weights,
     place_axis,
     places,
     resolution_axis,
@@ -81,14 +82,20 @@ def scalings(rows: pd.DataFrame, records: Sequence[Record]) -> Iterator[Figure]:
 
     One figure a batch size, precision, mode and machine.
     """
-    good = rows[rows["status"] == "ok"]
+    if "throughput.core" not in rows:
+        return
+    good = rows[(rows["status"] == "ok") & rows["throughput.core"].notna()]
     for key, part in good.groupby(ONE_CURVE, sort=False):
         curves = []
         for name, one in part.assign(curve=curve_names(part)).groupby("curve", sort=False):
-            kept = set(one["identity"])
+            # What was measured twice (with quality, say, and without) counts as its newest.
+            sides = one.sort_values("started", kind="stable").drop_duplicates(
+                "resolution", keep="last"
+            )
+            kept = set(sides["identity"])
             same = [record for record in records if record.identity in kept]
             found = scaling_table.curve(str(name), same)
-            if found.scaling is not None and one["resolution"].is_unique:
+            if found.scaling is not None:
                 curves.append(found)
         if curves:
             batch, dtype, mode, device, machine = key
@@ -100,9 +107,9 @@ def scalings(rows: pd.DataFrame, records: Sequence[Record]) -> Iterator[Figure]:
 
 
 def curve_names(part: pd.DataFrame) -> pd.Series:
-    """Return the model and its options, which are one curve over resolutions."""
+    """Return the model, its options and weights, which are one curve over resolutions."""
     variant = part["variant"].map(lambda text: f" ({text})" if text else "")
-    return part["model"] + variant
+    return part["model"] + variant + of_weights(part)
 
 
 def memory(rows: pd.DataFrame) -> Figure | None:

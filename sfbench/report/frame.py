@@ -38,6 +38,18 @@ def newest(heads: pd.DataFrame) -> np.ndarray:
     return np.sort(kept.index.to_numpy())
 
 
+def most_recent(heads: pd.DataFrame, most: int) -> np.ndarray:
+    """Return the positions of the newest cases, whole, of at most so many records; at least one.
+
+    A case without some of its trials would have another mean than its own.
+    """
+    cases = heads.groupby("identity", sort=False)["started"].agg(["max", "size"])
+    order = cases.sort_values("max", ascending=False, kind="stable")
+    fits = order["size"].cumsum() <= most
+    fits.iloc[:1] = True
+    return np.flatnonzero(heads["identity"].isin(fits.index[fits]))
+
+
 def current(records: Sequence[Record]) -> tuple[list[Record], int]:
     """Return the newest records of each case and machine, and how many older ones are left out."""
     places = newest(measurements(records).heads)

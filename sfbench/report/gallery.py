@@ -11,6 +11,8 @@ from PIL import Image
 
 from sfbench.album import Album, Shown
 
+Options = Mapping[str, Mapping[str, Any]]
+"""The default options of each model."""
 BUDGET = 1_400_000
 """Bytes of all pictures of a page, as text; what comes after is named and left out."""
 MOST_WIDE = 1100
@@ -18,27 +20,28 @@ LEAST_TALL = 64
 QUALITY = 82
 
 
-def gallery(albums: Sequence[Album]) -> dict[str, Any]:
+def gallery(albums: Sequence[Album], options: Options) -> dict[str, Any]:
     """Return samples of every album first, then the other pictures album by album.
 
     Pictures become WebP without loss where that is small, else with; what the budget has no room
     for is left out by name.
     """
+    names = [named(album.subject, options) for album in albums]
     left = BUDGET
     found: dict[tuple[int, str], dict[str, Any]] = {}
     missing = []
     for index, one in ordered(albums):
-        picture = encoded(one, named(albums[index].subject))
+        picture = encoded(one, names[index])
         if picture is None or len(picture["source"]) > left:
             why = "cannot be read" if picture is None else "no room on one page"
-            missing.append(f"{named(albums[index].subject)}: {one.kind} is left out ({why})")
+            missing.append(f"{names[index]}: {one.kind} is left out ({why})")
             continue
         left -= len(picture["source"])
         found[index, one.kind] = picture
     samples = [picture for (_, kind), picture in found.items() if kind == "samples"]
     looks = [
         {
-            "subject": named(album.subject),
+            "subject": names[index],
             "pictures": [p for (i, k), p in found.items() if i == index and k != "samples"],
         }
         for index, album in enumerate(albums)
@@ -57,13 +60,16 @@ def ordered(albums: Sequence[Album]) -> Iterator[tuple[int, Shown]]:
     yield from (pair for pair in pairs if pair[1].kind != "samples")
 
 
-def named(subject: Mapping[str, Any]) -> str:
-    """Return what is in the pictures: model, size, options that are set, weights."""
+def named(subject: Mapping[str, Any], options: Options) -> str:
+    """Return what is in the pictures: model, size, weights, and options that are not the default."""
     weights = subject.get("weights")
     told = f"weights {weights[:8]}" if weights else f"random weights of seed {subject.get('seed')}"
-    preset = subject["options"].get("preset")
-    size = f" {preset}" if preset not in {None, "by-resolution"} else ""
-    return f"{subject['model']}{size}, {subject['resolution']} px, {told}"
+    plain = options.get(subject["model"], {})
+    own = {k: v for k, v in subject["options"].items() if v is not None and v != plain.get(k)}
+    preset = own.pop("preset", None)
+    size = f" {preset}" if preset else ""
+    more = "".join(f", {name}={str(value)[:24]}" for name, value in sorted(own.items()))
+    return f"{subject['model']}{size}, {subject['resolution']} px, {told}{more}"
 
 
 def encoded(shown: Shown, subject: str) -> dict[str, Any] | None:

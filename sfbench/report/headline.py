@@ -58,7 +58,8 @@ def speed(rows: pd.DataFrame) -> str:
 
 def quality(rows: pd.DataFrame) -> str:
     """Return which model has surely the least distance among those that may be compared."""
-    name = next(filter(is_distance, rows.columns), None)
+    counts = {name: int(rows[name].notna().sum()) for name in rows.columns if is_distance(name)}
+    name = max(counts, key=counts.__getitem__, default=None)
     if name is None:
         return ""
     basis = rows.loc[rows[name].notna(), "quality"]

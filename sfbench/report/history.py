@@ -13,6 +13,8 @@ import pandas as pd
 
 from sfbench.records import Record, is_distance
 from sfbench.report.figure import OKABE_ITO, WIDTH, Figure
+from sfbench.report.frame import variants
+from sfbench.report.measurements import measurements
 from sfbench.report.steps import FEWEST, Step, steps
 from sfbench.report.table import MEBI, number
 
@@ -39,6 +41,9 @@ class Series:
 
 def histories(records: Sequence[Record]) -> Iterator[Series]:
     """Yield the series of everything that was measured more than once."""
+    heads = measurements(records).heads
+    names = pd.Index(heads["identity"].unique())
+    differ = dict(zip(names, variants(heads, names), strict=True))
     cases: dict[tuple[str, str], list[Record]] = {}
     for record in sorted(records, key=lambda one: one.started):
         if record.status == "ok":
@@ -52,7 +57,7 @@ def histories(records: Sequence[Record]) -> Iterator[Series]:
             positive = bool((frame["value"] > 0).all())
             margin = {"margin": EXACT_MARGIN} if exact else {}
             yield Series(
-                title=title_of(found[-1]),
+                title=title_of(found[-1], differ[found[-1].identity]),
                 metric=metric,
                 unit=WATCHED.get(metric, (metric, 1.0))[0],
                 frame=frame,
@@ -93,12 +98,15 @@ def code_of(record: Record) -> str:
     return str(commit) if commit else f"id {record.identity[:8]}"
 
 
-def title_of(record: Record) -> str:
-    """Return a case in a few words."""
+def title_of(record: Record, variant: str) -> str:
+    """Return a case in a few words; `variant`: in what it differs from others of its model."""
     case = record.case
+    digest = case["weights"]["sha256"]
+    weights = f"{case['weights']['kind']} weights{f' {digest[:8]}' if digest else ''}"
     return (
         f"{case['resolution']} px, batch {case['batch']}, {case['dtype']} {case['mode']}, "
-        f"{case['device']} of {record.machine}, {case['weights']['kind']} weights"
+        f"{case['device']} of {record.machine}, {weights}"
+        f"{f', {variant}' if variant else ''}"
     )
 
 

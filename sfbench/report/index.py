@@ -6,11 +6,11 @@ costs time and nothing else. It holds numbers and text only, and is read as such
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import os
-import tempfile
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -35,15 +35,19 @@ Progress = Callable[[str, int, int], None]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Indexed:
-    """What a store holds: the measurements, the file of each record, and what could not be read."""
+    """What a store holds: the measurements, the file of each record, and what could not be read.
 
+    Files are named from the store's `root`.
+    """
+
+    root: Path
     found: Measurements
     files: pd.DataFrame
     unreadable: list[Unreadable]
 
     def records(self, places: Sequence[int]) -> list[Record]:
         """Return whole records by position, samples and provenance included."""
-        paths = [Path(self.files["file"].iloc[place]) for place in places]
+        paths = [self.root / self.files["file"].iloc[place] for place in places]
         return [record for path in paths if isinstance(record := read(path), Record)]
 
 
@@ -58,7 +62,7 @@ def indexed(store: Store, progress: Progress) -> Indexed:
         old, fresh = np.flatnonzero(before.isin(now)), np.flatnonzero(~now.isin(before))
     records, places, unreadable = [], [], []
     for count, place in enumerate(fresh.tolist(), 1):
-        loaded = read(Path(there["file"].iloc[place]))
+        loaded = read(store.root / there["file"].iloc[place])
         if isinstance(loaded, Record):
             records.append(loaded)
             places.append(place)
@@ -75,7 +79,9 @@ def indexed(store: Store, progress: Progress) -> Indexed:
     if len(there) >= INDEXED_FROM and changed:
         keep(store.root / NAME, whole, files)
     order = whole.heads["started"].argsort(kind="stable").to_numpy()
-    return Indexed(whole.of(order), files.iloc[order].reset_index(drop=True), unreadable)
+    return Indexed(
+        store.root, whole.of(order), files.iloc[order].reset_index(drop=True), unreadable
+    )
 
 
 def files_of(store: Store) -> pd.DataFrame:
@@ -87,7 +93,7 @@ def files_of(store: Store) -> pd.DataFrame:
         entries = (entry for entry in os.scandir(folder) if entry.name.endswith(".json"))
         for entry in sorted(entries, key=lambda entry: entry.name):
             status = entry.stat()
-            rows.append((entry.path, status.st_mtime_ns, status.st_size))
+            rows.append((f"{folder.name}/{entry.name}", status.st_mtime_ns, status.st_size))
     return pd.DataFrame(rows, columns=list(FILES)).astype({"file": object})
 
 
@@ -119,15 +125,15 @@ def keep(path: Path, found: Measurements, files: pd.DataFrame) -> None:
         for name in frame.columns:
             for suffix, array in column_arrays(frame[name]).items():
                 columns[f"{prefix}.{name}.{suffix}"] = array
-    part = None
+    # Not a temporary file, which only its owner could read: a store may be shared.
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        handle, part = tempfile.mkstemp(dir=path.parent, suffix=".part")
-        with os.fdopen(handle, "wb") as file:
+        with part.open("wb") as file:
             np.savez(file, allow_pickle=False, **columns)
-        Path(part).replace(path)
+        part.replace(path)
     except OSError:
-        if part is not None:
-            Path(part).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def column_arrays(column: pd.Series) -> dict[str, np.ndarray]:
@@ -155,7 +161,7 @@ def load(path: Path) -> Indexed | None:
             }
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
-    return Indexed(Measurements(frames["head"], frames["body"]), frames["file"], [])
+    return Indexed(path.parent, Measurements(frames["head"], frames["body"]), frames["file"], [])
 
 
 def column(stored: Mapping[str, Any], name: str) -> np.ndarray:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import markupsafe
 import pandas as pd
 
 from sfbench.album import Album
+from sfbench.album import plain as plain_name
 from sfbench.records import Record, digest
 from sfbench.report import frame
 from sfbench.report.commands import command
@@ -43,6 +43,8 @@ TIDY = (
 )  # fmt: skip
 WARNED = frozenset({"random"})
 DIGITS = 4
+MOST_RECORDS = 300
+"""Of a page: what keeps it under 3 MB, pictures included."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +66,9 @@ def page(records: Sequence[Record], beside: Beside, title: str) -> str:
     Every figure is drawn from the frame that stands below it as a table, and every table from the
     summary of `records`.
     """
-    options = beside.options
+    options, there = beside.options, len(records)
+    recent = frame.most_recent(measurements(records).heads, MOST_RECORDS)
+    records = [records[place] for place in recent]
     found = measurements(records)
     rows = paired(frame.summary(found))
     newest = {record.identity: record for record in records}
@@ -79,11 +83,18 @@ def page(records: Sequence[Record], beside: Beside, title: str) -> str:
         count=len(rows),
         results=[part_of(part, newest, options, machine=several) for part in same_basis(rows)],
         figures=[shown(figure) for figure in figures(rows, records, beside.runs)],
-        gallery=gallery(beside.albums),
-        notes=beside.notes,
+        gallery=gallery(beside.albums, options),
+        notes=[*beside.notes, *left_out(there - len(records))],
         machines=machines(records),
         differences=differences(records),
         data=raw(embedded(frame.tidy(found))),
+    )
+
+
+def left_out(count: int) -> list[str]:
+    """Return what is said of records for which a page has no room."""
+    return (
+        [f"{count:,} older records have no room here: --model and --res choose."] if count else []
     )
 
 
@@ -151,8 +162,8 @@ def part_of(
 
 def page_name(model: str) -> str:
     """Return the file name of a model's own page: safe whatever a plugin calls its model."""
-    plain = re.sub(r"[^A-Za-z0-9._-]", "-", model).strip(".") or "model"
-    return f"{plain}.html" if plain == model else f"{plain}-{digest(model)[:8]}.html"
+    name = plain_name(model)
+    return f"{name}.html" if name == model else f"{name}-{digest(model)[:8]}.html"
 
 
 def cell(column: Column, row: Any, best: bool) -> dict[str, Any]:  # noqa: FBT001  # one of three facts

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+MORE = ("memory.host_peak", "memory.device_allocated_peak", "energy", "memory.minimum")
 SAME = (
     "model",
     "options",
@@ -55,4 +56,7 @@ def paired(frame: pd.DataFrame) -> pd.DataFrame:
     for index, donor in zip(taking, given, strict=True):
         flags = f"{frame.loc[index].get('flags', '')} {frame.loc[donor].get('flags', '')}".split()
         result.loc[index, "flags"] = " ".join(dict.fromkeys(flags))
-    return result.drop(index=sorted(set(given))).reset_index(drop=True)
+    # A row that holds more than quality keeps it, and stays.
+    more = [name for name in MORE if name in frame.columns]
+    spent = [index for index in sorted(set(given)) if frame.loc[index, more].isna().all()]
+    return result.drop(index=spent).reset_index(drop=True)

@@ -14,6 +14,8 @@ from sfbench.report.table import MEBI
 
 ALIKE = ["quality", "machine", "device"]
 PEAKS = ("memory.device_allocated_peak", "memory.host_peak")
+FEWEST = 2
+"""Points; one alone beats nothing."""
 GREY = "#9a9a9a"
 LOGARITHMIC = alt.Scale(type="log", nice=False, padding=30)
 
@@ -23,7 +25,7 @@ def pareto(rows: pd.DataFrame) -> Figure | None:
 
     Only rows of one basis of quality on one machine: those of which there are most.
     """
-    name = next(filter(is_distance, rows.columns), None)
+    name = most_measured(rows)
     if name is None:
         return None
     bounds = {f"{name}.low": "low", f"{name}.high": "high"}
@@ -35,6 +37,8 @@ def pareto(rows: pd.DataFrame) -> Figure | None:
         return None
     alike = rows.loc[frame.index, ALIKE].agg("\0".join, axis=1)
     frame = frame[alike == alike.mode().iloc[0]]
+    if len(frame) < FEWEST:
+        return None
     peaks = [rows.loc[frame.index, peak] for peak in PEAKS if peak in rows]
     whole = next((peak for peak in peaks if peak.notna().all()), None)
     aims = [frame["distance"], -frame["images/s"]]
@@ -42,6 +46,9 @@ def pareto(rows: pd.DataFrame) -> Figure | None:
         frame = frame.assign(**{"peak MiB": whole / MEBI})
         aims.append(frame["peak MiB"])
     frame = frame.assign(dominated=dominated(aims))
+    if "low" in frame:
+        # A logarithmic axis has no place for a bound at nothing.
+        frame[["low", "high"]] = frame[["low", "high"]].where(frame["low"] > 0)
     grey = alt.when(alt.datum.dominated).then(alt.value(GREY)).otherwise(colour(frame))
     base = alt.Chart(frame, width=WIDTH, height=HEIGHT)
     x = alt.X("images/s:Q", scale=LOGARITHMIC)
@@ -60,6 +67,16 @@ def pareto(rows: pd.DataFrame) -> Figure | None:
         "precision and mode are the same."
     )
     return Figure("Quality against speed and memory", text, frame, alt.layer(*layers))
+
+
+def most_measured(rows: pd.DataFrame) -> str | None:
+    """Return the distance that most rows with a speed have; None where none has."""
+    if "throughput.core" not in rows:
+        return None
+    timed = rows[rows["throughput.core"].notna()]
+    counts = {name: int(timed[name].notna().sum()) for name in rows.columns if is_distance(name)}
+    name = max(counts, key=counts.__getitem__, default=None)
+    return name if name is not None and counts[name] else None
 
 
 def size(known: bool) -> dict[str, alt.Size]:  # noqa: FBT001  # one fact

@@ -14,12 +14,18 @@ from rich.table import Table
 from rich.text import Text
 
 from sfbench.records import Reading, Record, is_distance
+from sfbench.report.pairing import is_quality
 from sfbench.report.table import number
 
 Verdict = Literal["agrees", "higher", "lower", "no verdict", "not run", "measured"]
 WIDTH = 79
+COLUMNS = (
+    "row", "case", "metric", "published", "measured", "low", "high", "difference", "verdict", "reason",
+)  # fmt: skip
 ALL_IMAGES = 50_000
 """What published distances are made with."""
+INCEPTION_ONLY = frozenset({"fid", "kid", "is"})
+NEITHER = "neither speed nor a distance; sfbench report shows what was measured"
 SPEED = "throughput.core"
 """Shown, beside the distance, of a row for which nothing was published."""
 
@@ -36,7 +42,7 @@ class Wanted:
 
 def frame(rows: Sequence[Wanted]) -> pd.DataFrame:
     """Return columns row, case, metric, published, measured, low, high, difference, verdict, reason."""
-    return pd.DataFrame([line for row in rows for line in lines(row)])
+    return pd.DataFrame([one for row in rows for one in lines(row)], columns=list(COLUMNS))
 
 
 def lines(row: Wanted) -> Iterator[dict[str, Any]]:
@@ -54,10 +60,14 @@ def lines(row: Wanted) -> Iterator[dict[str, Any]]:
         for metric, published in row.published.items():
             yield judged(row.title, case, metric, published, record)
         if not row.published:
+            shown_any = False
             for reading in record.readings:
                 shown = reading.metric == SPEED or is_distance(reading.metric)
                 if shown and reading.value is not None:
+                    shown_any = True
                     yield line(row.title, case, reading.metric, None, reading, "measured", "")
+            if not shown_any:
+                yield line(row.title, case, "", None, None, "measured", NEITHER)
 
 
 def judged(title: str, case: str, metric: str, published: float, record: Record) -> dict[str, Any]:
@@ -65,14 +75,16 @@ def judged(title: str, case: str, metric: str, published: float, record: Record)
     found = next((r for r in record.readings if r.metric == metric), None)
     if found is None or found.value is None:
         other = next((r for r in record.readings if is_distance(r.metric)), None)
-        reason = f"no {metric}: it needs Inception-v3 with the published weights"
+        reason = f"no {metric} was measured"
+        if metric in INCEPTION_ONLY:
+            reason = f"no {metric}: it needs Inception-v3 with the published weights"
         if found is not None:
             reason = f"no {metric}: {found.reason}"
         if other is not None and other.value is not None and metric == "fid":
             reason += f"; {other.metric} is {number(other.value)}, another measure"
         return line(title, case, metric, published, None, "not run", reason)
     samples = int(record.case["samples"] or 0)
-    if samples < ALL_IMAGES:
+    if is_quality(metric) and samples < ALL_IMAGES:
         reason = f"{samples:,} images, published with {ALL_IMAGES:,}"
         return line(title, case, metric, published, found, "no verdict", reason)
     if found.low is None or found.high is None:

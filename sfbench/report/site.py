@@ -48,7 +48,8 @@ def site(
         series = sorted(history.histories(mine), key=lambda one: not one.steps)
         part = rows[rows["model"] == name].reset_index(drop=True)
         known = about.get(name, About())
-        text = model_page(name, part, mine, series, known, beside)
+        kept = [record for record in newest if record.case["model"] == name]
+        text = model_page(name, part, kept, series, known, beside)
         yield f"models/{page_name(name)}", text
         models.append(
             {
@@ -95,9 +96,8 @@ def model_page(
     about: About,
     beside: Beside,
 ) -> str:
-    """Return a model's page; `rows` are its newest cases, `records` all of its own."""
+    """Return a model's page; `rows` are its newest cases, `records` those they sum up."""
     newest = {record.identity: record for record in records}
-    kept = [record for record in records if record.identity in set(rows["identity"])]
     left_out = len(series) - MOST_HISTORIES
     values: dict[str, Any] = {
         "model": name,
@@ -108,8 +108,8 @@ def model_page(
             part_of(part, newest, beside.options, machine=len(set(rows["machine"])) > 1)
             for part in same_basis(rows)
         ],
-        "gallery": gallery(of_model(beside.albums, name)),
-        "figures": [shown(figure) for figure in figures(rows, kept)],
+        "gallery": gallery(of_model(beside.albums, name), beside.options),
+        "figures": [shown(figure) for figure in figures(rows, records)],
         "history": [shown(history.drawn(one)) for one in series[:MOST_HISTORIES]],
         "left_out": f"{left_out} more histories, none with a step, have no room here."
         if left_out > 0

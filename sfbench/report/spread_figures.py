@@ -91,7 +91,7 @@ def noise(rows: pd.DataFrame, records: Sequence[Record]) -> Figure | None:
     ]
     text = (
         "Blocks of throughput against the median of their case: the line spans the middle 90 %, the "
-        "bar the middle half. `noise` is the standard deviation within a trial, in percent: "
-        "differences between models that are not far above it need `sfbench compare --live`."
+        "bar the middle half. In the table, noise is the standard deviation within a trial, in "
+        "percent: differences between models not far above it need sfbench compare --live."
     )
     return Figure("Noise", text, frame, alt.layer(*layers))

@@ -13,24 +13,29 @@ from sfbench.report.figure import HEIGHT, WIDTH, Figure, colour, shape
 from sfbench.trained import TrainingRun
 
 PREFIX = "quality/"
+LOSS = "G/loss"
+"""Drawn where no run logged a distance: it tells that a run is alive, not how good it is."""
+COLUMNS = ("step", "kimg", "minutes", "metric", "value")
 
 
 def curve(run: TrainingRun) -> pd.DataFrame:
-    """Return a row a line of the log that has a distance: kimg, minutes of training so far, value."""
-    rows, seconds, before = [], 0.0, 0.0
+    """Return a row a line of the log that has a distance or a loss: where it was, and the value.
+
+    `kimg` is empty where a log counts steps alone; `minutes` are those of training so far.
+    """
+    rows: list[tuple[Any, ...]] = []
+    seconds, before = 0.0, 0.0
     for line in run.lines:
-        kimg = float(line.get("kimg", line["step"]))
-        if line.get("seconds_per_kimg") is not None:
+        kimg = line.get("kimg")
+        if kimg is not None and line.get("seconds_per_kimg") is not None:
             seconds += line["seconds_per_kimg"] * (kimg - before)
             before = kimg
         for name, value in line.items():
             metric = name.removeprefix(PREFIX)
-            if is_distance(metric) and isinstance(value, int | float):
-                rows.append(
-                    {"kimg": kimg, "minutes": seconds / 60, "metric": metric, "value": value}
-                )
-    frame = pd.DataFrame(rows, columns=["kimg", "minutes", "metric", "value"])
-    return frame.assign(run=run.name, label=named(run))
+            if (metric == LOSS or is_distance(metric)) and isinstance(value, int | float):
+                rows.append((line["step"], kimg, seconds / 60, metric, float(value)))
+    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    return frame.assign(kimg=frame["kimg"].astype(float), run=run.name)
 
 
 def named(run: TrainingRun) -> str:
@@ -41,29 +46,55 @@ def named(run: TrainingRun) -> str:
     return f"{asked.get('model')} {asked.get('resolution')} px ({run.name})"
 
 
+def numbered(names: Sequence[str]) -> list[str]:
+    """Return the names, the second of equal ones and those after it with their number."""
+    return [
+        name if names.index(name) == place else f"{name} #{names[: place + 1].count(name)}"
+        for place, name in enumerate(names)
+    ]
+
+
 def training(runs: Sequence[TrainingRun]) -> Figure | None:
-    """Return the curves of the distance that most runs logged; None where none did."""
-    curves = [curve(run) for run in runs]
-    whole = pd.concat(curves) if curves else pd.DataFrame()
-    if whole.empty:
+    """Return the curves of the distance that most runs logged, else of the loss; None without any."""
+    labels = numbered([named(run) for run in runs])
+    curves = [curve(run).assign(label=label) for run, label in zip(runs, labels, strict=True)]
+    kept = [one for one in curves if not one.empty]
+    if not kept:
         return None
-    metric = whole.groupby("metric")["run"].nunique().sort_values().index[-1]
+    whole = pd.concat(kept)
+    counts = whole.groupby("metric")["label"].nunique().sort_values(kind="stable")
+    distances = [name for name in counts.index if is_distance(name)]
+    metric = distances[-1] if distances else LOSS
     frame = whole[whole["metric"] == metric].reset_index(drop=True)
+    by_images = bool(frame["kimg"].notna().all())
+    x = alt.X("kimg:Q", title="images seen (thousand)") if by_images else alt.X("step:Q")
+    scale = alt.Scale(type="log", zero=False) if metric != LOSS else alt.Scale(zero=False)
     chart = (
         alt.Chart(frame, width=WIDTH, height=HEIGHT)
         .mark_line(point={"size": 40}, strokeWidth=1.5)
         .encode(
-            x=alt.X("kimg:Q", title="images seen (thousand)"),
-            y=alt.Y("value:Q", title=str(metric), scale=alt.Scale(type="log", zero=False)),
+            x=x,
+            y=alt.Y("value:Q", title=str(metric), scale=scale),
             color=colour(frame),
             shape=shape(frame),
         )
     )
-    left = sorted(set(whole["metric"]) - {metric})
+    return Figure(
+        "Training", told(metric, sorted(set(whole["metric"]) - {metric, LOSS})), frame, chart
+    )
+
+
+def told(metric: str, left: Sequence[str]) -> str:
+    """Return what is drawn, and what is not."""
+    if metric == LOSS:
+        return (
+            "The generator's loss: no run logged a distance (sfbench train --metrics does). A loss of "
+            "a GAN does not fall with quality."
+        )
     text = (
-        f"{metric} of snapshots during training; `minutes` are those of training alone, without "
-        "pictures and quality."
+        f"{metric} of snapshots during training; the table's minutes are those of training alone, "
+        "without pictures and quality."
     )
     if left:
         text += f" Not drawn, because fewer runs logged them: {', '.join(left)}."
-    return Figure("Training", text, frame, chart)
+    return text

@@ -14,9 +14,8 @@ import pytest
 from PIL import Image
 
 from sfbench.album import Album, Shown
-from sfbench.cli.reporting import MOST_ON_PAGE
 from sfbench.records import Reading, Record
-from sfbench.report.page import Beside, page
+from sfbench.report.page import MOST_RECORDS, Beside, page
 from sfbench.report.site import site
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium: nox -s browser has it")
@@ -198,7 +197,7 @@ def test_a_large_page_is_small_and_painted_soon(browser: Any) -> None:
     noise = np.random.default_rng(0)
     records = [
         record(f"model{number % 20}", 8 + number // 20, "fp32", 5.0 + number)
-        for number in range(MOST_ON_PAGE)
+        for number in range(MOST_RECORDS)
     ]
     shown = []
     for number in range(20):
@@ -217,4 +216,4 @@ def test_a_large_page_is_small_and_painted_soon(browser: Any) -> None:
         "return performance.getEntriesByName('first-contentful-paint')[0].startTime"
     )
     assert painted < 2000
-    assert len(visible(browser)) == MOST_ON_PAGE
+    assert len(visible(browser)) == MOST_RECORDS

@@ -50,6 +50,15 @@ def test_quality_and_speed_of_the_same_thing_share_a_row() -> None:
 
 
 @pytest.mark.fast
+def test_a_row_that_holds_memory_gives_its_quality_and_stays() -> None:
+    giver = QUALITY | {"memory.host_peak": 5.0}
+    found = paired(pd.DataFrame([SPEED, giver]))
+    assert len(found) == 2
+    assert found["fd[x]"].tolist() == [5.0, 5.0]
+    assert found["memory.host_peak"].notna().sum() == 1
+
+
+@pytest.mark.fast
 @pytest.mark.parametrize(
     "change",
     [{"weights_sha256": "bb"}, {"dtype": "bf16"}, {"mode": "compile"}, {"resolution": 64}],

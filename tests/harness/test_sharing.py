@@ -18,6 +18,12 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 PUBLISHED = Path(__file__).parents[2] / "results" / "published"
 
 
+def changed(**fields: object) -> str:
+    """Return a published record with other fields."""
+    record = json.loads(next(iter(sorted(PUBLISHED.glob("*.json")))).read_text())
+    return json.dumps(record | fields)
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
     (tmp_path / "store").mkdir()
@@ -92,7 +98,11 @@ def test_pictures_come_along_and_go_nowhere_else(
     ("members", "words"),
     [
         ({"readme.txt": "x"}, "no records in it"),
-        ({"records/a.json": "{}"}, "records/a.json: record schema None"),
+        ({"records/a.json": "{}"}, "records/a.json: not a record (record schema None"),
+        ({"records/a.json": changed(identity="../../evil")}, "its identity or number is none"),
+        ({"records/a.json": changed(trial="../0")}, "its identity or number is none"),
+        ({"records/a.json": changed(attempt=-1)}, "its identity or number is none"),
+        ({"records/a.json": changed(case={"model": "x"})}, "records/a.json: not a record"),
         ({"records/../../a.json": "{}"}, "no records in it"),
     ],
 )
@@ -106,6 +116,20 @@ def test_a_damaged_bundle_adds_nothing(
     assert done.returncode == 2
     assert words in done.stderr
     assert list((tmp_path / "store" / "runs").iterdir()) == []
+    assert list(tmp_path.rglob("*evil*")) == []
+
+
+@pytest.mark.fast
+def test_a_flipped_bit_is_an_error_of_one_line(sfbench: Command, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "bad.zip", "w", zipfile.ZIP_DEFLATED) as bundle:
+        bundle.writestr("records/a.json", changed())
+    content = bytearray((tmp_path / "bad.zip").read_bytes())
+    content[60:200] = bytes(140)
+    (tmp_path / "bad.zip").write_bytes(content)
+    done = sfbench("import", "bad.zip", "--store", "store")
+    assert done.returncode == 2
+    assert "not a readable bundle" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.fast

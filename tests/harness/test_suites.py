@@ -180,3 +180,22 @@ def test_the_time_of_training_is_told_by_the_pace_of_earlier_runs(
     told = json.loads(sfbench(*ask).stdout)["rows"][0]
     assert told["seconds"] == pytest.approx(200 + seconds)
     assert told["state"] == "train 2 kimg"
+
+
+@pytest.mark.fast
+def test_a_row_that_measured_neither_speed_nor_distance_is_shown_as_measured() -> None:
+    memory = record("memory.host_peak", 1.0, 0)
+    found = frame([Wanted(title="x", published={}, lacks=[], records=[memory])])
+    assert found["verdict"].tolist() == ["measured"]
+    assert "neither speed nor a distance" in found["reason"].iloc[0]
+    assert frame([]).empty
+    assert "published" in frame([]).columns
+
+
+@pytest.mark.fast
+def test_only_quality_is_judged_by_how_many_images_there_were() -> None:
+    speed = record("throughput.core", 10.0, 0, low=9.0, high=11.0)
+    published = {"throughput.core": 10.5, "parameters": 3.0}
+    found = frame([Wanted(title="x", published=published, lacks=[], records=[speed])])
+    assert found["verdict"].tolist() == ["agrees", "not run"]
+    assert found["reason"].iloc[1] == "no parameters was measured"

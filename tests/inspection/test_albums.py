@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from PIL import Image
 from sfbench import album
 from sfbench.inspection.attention import coverage, heat, marked
 from sfbench.inspection.tiles import GAP, grid, table
-from sfbench.report.gallery import gallery
+from sfbench.report.gallery import gallery, named
 
 pytestmark = pytest.mark.fast
 CASE: dict[str, Any] = {
@@ -60,7 +61,33 @@ def test_pictures_come_in_one_order_and_are_replaced_by_newer_ones(tmp_path: Pat
     assert [one.kind for one in found.pictures] == ["samples"]
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"pictures": 1}', '{"pictures": {"samples": {}}}'])
+@pytest.mark.parametrize("model", ["org/net", "../../x", "a b+c", "ü", ""])
+def test_a_model_cannot_choose_where_its_album_lies(model: str, tmp_path: Path) -> None:
+    folder = album.place(tmp_path, CASE | {"model": model})
+    assert folder.parent == tmp_path / "pictures"
+    assert re.fullmatch(r"[A-Za-z0-9._-]+-[0-9a-f]{16}", folder.name)
+
+
+def test_pictures_are_named_by_what_is_not_the_default() -> None:
+    subject = {
+        "model": "m",
+        "resolution": 32,
+        "seed": 3,
+        "options": {"a": 1, "b": 2, "preset": "nano"},
+    }
+    assert named(subject, {"m": {"a": 1, "b": 1}}) == "m nano, 32 px, random weights of seed 3, b=2"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        '{"pictures": 1}',
+        '{"pictures": {"samples": {}}}',
+        '{"subject": 1, "pictures": {"samples": ["caption", "how"]}}',
+    ],
+)
 def test_a_damaged_album_is_none(text: str, tmp_path: Path) -> None:
     folder = hang(tmp_path, CASE, "samples", plain())
     (folder / album.ABOUT).write_text(text)
@@ -73,7 +100,7 @@ def test_a_page_has_room_for_samples_first_and_names_what_is_left_out(tmp_path: 
     for case in cases:
         hang(tmp_path, case, "mixing", Image.fromarray(noise))
         hang(tmp_path, case, "samples", plain())
-    found = gallery(album.albums(tmp_path, cases))
+    found = gallery(album.albums(tmp_path, cases), {})
     assert len(found["samples"]) == 4
     assert found["left_out"]
     assert all("mixing is left out (no room on one page)" in line for line in found["left_out"])
@@ -85,7 +112,7 @@ def test_a_page_has_room_for_samples_first_and_names_what_is_left_out(tmp_path: 
 def test_a_file_that_is_no_picture_is_named(tmp_path: Path) -> None:
     folder = hang(tmp_path, CASE, "samples", plain())
     (folder / "samples.png").write_bytes(b"no picture")
-    found = gallery(album.albums(tmp_path, [CASE]))
+    found = gallery(album.albums(tmp_path, [CASE]), {})
     assert found["samples"] == []
     assert "cannot be read" in found["left_out"][0]
 
@@ -97,7 +124,7 @@ def test_the_page_shows_the_pixels_of_a_small_picture_exactly(tmp_path: Path) ->
     pixels = np.random.default_rng(1).integers(0, 255, (4, 4, 3), dtype=np.uint8)
     pixels = pixels.repeat(4, axis=0).repeat(4, axis=1)
     hang(tmp_path, CASE, "samples", Image.fromarray(pixels))
-    (shown,) = gallery(album.albums(tmp_path, [CASE]))["samples"]
+    (shown,) = gallery(album.albums(tmp_path, [CASE]), {})["samples"]
     data = base64.b64decode(shown["source"].partition(",")[2])
     with Image.open(io.BytesIO(data)) as opened:
         assert np.array_equal(np.asarray(opened.convert("RGB")), pixels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,62 @@ def test_no_line_and_no_point_joins_two_machines_or_devices() -> None:
     kinds = found["Memory by kind"].frame.groupby("label")["kind"].agg(set)
     assert kinds["fast cuda"] == {"weights", "activations", "held by the allocator"}
     assert kinds["fast cpu"] == {"weights", "above what was loaded"}
+
+
+def test_what_was_measured_twice_is_one_point_of_its_curve() -> None:
+    again = dataclasses.replace(
+        made("fast", 64, 5.0), identity="again", case_key="again", started="2026-01-02T00:00:00"
+    )
+    scaling = next(f for f in of([*RECORDS, again]) if f.title.startswith("Scaling"))
+    points = scaling.frame.set_index(["model", "resolution"])["seconds"]
+    assert len(points) == len(RECORDS)
+    assert points["fast", 64] == pytest.approx(1 / (5.0 * 0.995), rel=1e-3)
+
+
+def test_rows_that_differ_in_nothing_told_have_names_of_their_own() -> None:
+    """Else their bars would be added up, and one line would join them."""
+    random = dict(RECORDS[0].case) | {"weights": {"kind": "random", "sha256": None}}
+    other = dataclasses.replace(RECORDS[0], identity="r", case_key="r", case=random)
+    again = dataclasses.replace(
+        RECORDS[0], identity="q", case_key="q", started="2026-01-02T00:00:00"
+    )
+    for records in ([*RECORDS, other], [*RECORDS, again]):
+        memory = next(f for f in of(records) if f.title.startswith("Memory"))
+        assert not memory.frame.duplicated(["row", "kind"]).any()
+    names = set(next(f for f in of([*RECORDS, other]) if f.title == "Latency").frame["label"])
+    assert names == {"fast file abababab", "fast random", "slow"}
+    names = set(next(f for f in of([*RECORDS, again]) if f.title == "Latency").frame["label"])
+    assert names == {"fast", "fast #2", "slow"}
+
+
+def test_quality_of_other_weights_takes_no_point_from_a_curve() -> None:
+    random = dict(RECORDS[0].case) | {"weights": {"kind": "random", "sha256": None}}
+    quality = tuple(one for one in RECORDS[0].readings if one.metric == "fd[cifar-cnn7]")
+    other = dataclasses.replace(
+        RECORDS[0], identity="r", case_key="r", case=random, readings=quality
+    )
+    scaling = next(f for f in of([*RECORDS, other]) if f.title.startswith("Scaling"))
+    assert len(scaling.frame) == len(RECORDS)
+
+
+def test_the_distance_of_most_rows_is_drawn_and_bounds_at_nothing_are_not() -> None:
+    fid = Reading(metric="aaa", unit="", value=1.0)
+    rare = Reading(metric="fid", unit="", value=3.0, low=-1.0, high=7.0, how=HOW)
+    records = [
+        dataclasses.replace(RECORDS[0], readings=(*RECORDS[0].readings, fid, rare)),
+        *RECORDS[1:],
+    ]
+    figure = next(f for f in of(records) if f.title.startswith("Quality"))
+    assert len(figure.frame) == len(RECORDS)
+    below = tuple(
+        dataclasses.replace(one, low=-1.0) if one.metric == "fd[cifar-cnn7]" else one
+        for one in RECORDS[0].readings
+    )
+    figure = next(
+        f for f in of([dataclasses.replace(RECORDS[0], readings=below), *RECORDS[1:]])
+        if f.title.startswith("Quality")
+    )  # fmt: skip
+    assert figure.frame["low"].isna().sum() == figure.frame["high"].isna().sum() == 1
 
 
 def test_dominated_is_what_another_equals_or_beats_in_everything() -> None:

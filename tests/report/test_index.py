@@ -122,6 +122,36 @@ def test_an_index_of_other_code_is_not_used(store: Store, monkeypatch: pytest.Mo
     assert index.load(store.root / NAME) is None
 
 
+def test_a_store_may_be_named_in_another_way(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    indexed(store, quiet)
+    written = (store.root / NAME).stat().st_mtime_ns
+    monkeypatch.chdir(store.root.parent)
+    other = Store(Path(store.root.name))
+    found = indexed(other, quiet)
+    assert (store.root / NAME).stat().st_mtime_ns == written
+    assert len(found.records([0, 1])) == 2
+    assert (store.root / NAME).stat().st_mode & 0o777 == 0o666 & ~umask()
+
+
+def umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def test_the_newest_cases_are_taken_whole() -> None:
+    trials = [
+        dataclasses.replace(
+            record(number // 3), trial=number % 3, started=f"2026-01-01T00:00:{number:02d}"
+        )
+        for number in range(12)
+    ]
+    heads = measurements(trials).heads
+    assert frame.most_recent(heads, 7).tolist() == list(range(6, 12))
+    assert frame.most_recent(heads, 1).tolist() == [9, 10, 11]
+    assert frame.most_recent(heads, 99).tolist() == list(range(12))
+
+
 def test_unreadable_files_are_named_each_time(store: Store) -> None:
     (store.runs / "bad.json").write_text("{}")
     for _ in range(2):
