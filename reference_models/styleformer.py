@@ -23,12 +23,12 @@ from reference_models.attention import LINFORMER_TOKENS, attend, project_tokens
 from reference_models.equalized import EqualizedLinear, activated
 from reference_models.modulation import demodulation, scaled_linear
 from reference_models.noise import Noise, layer_noise
-from reference_models.precision import full_precision
 from reference_models.resampling import upsample2d
 from reference_models.slicing import by_slices, image_slices, token_slices
 from reference_models.style_generator import StyleGenerator
 from reference_models.styleformer_config import StyleformerConfig
 from reference_models.tokens import sinusoidal_position_encoding, upsample_tokens
+from reference_models.tokens_to_rgb import TokensToRGB
 
 FIRST_LINFORMER_RESOLUTION = 32
 NORM_EPSILON = 1e-5
@@ -188,35 +188,6 @@ class StyleFeedForward(nn.Module):
         h = F.layer_norm(x, (x.shape[2],), eps=NORM_EPSILON) * style.unsqueeze(1)
         h = h @ self.up_weight.T * demodulation(self.up_weight, style).unsqueeze(1)
         return x + F.linear(leaky_relu(h + self.up_bias), self.down_weight, self.down_bias)
-
-
-class TokensToRGB(nn.Module):
-    """Colour layer: [batch, tokens, C] -> [batch, image channels, side, side], demodulated."""
-
-    def __init__(self, w_dim: int, channels: int, image_channels: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(image_channels, channels))
-        self.bias = nn.Parameter(torch.empty(image_channels))
-        self.affine = EqualizedLinear(w_dim, channels, bias_init=1.0)
-
-    def reset_parameters(self, generator: torch.Generator) -> None:
-        """Draw the initial weights: uniform within 1/sqrt(channels), bias 0."""
-        bound = 1 / math.sqrt(self.weight.shape[1])
-        self.weight.data.uniform_(-bound, bound, generator=generator)
-        self.bias.data.zero_()
-
-    def forward(
-        self, x: Float[Tensor, "batch tokens channels"], w: Float[Tensor, "batch w_dim"]
-    ) -> Float[Tensor, "batch image_channels side side"]:
-        """Return the image of this resolution (never clamped), in the precision of the weights."""
-        with full_precision(x):
-            x, w = x.to(self.weight.dtype), w.to(self.weight.dtype)
-            style = self.affine(w)
-            scale = style.unsqueeze(1) * demodulation(self.weight, style).unsqueeze(2)
-            weights = self.weight * scale  # [batch, image channels, channels]
-            image = torch.baddbmm(self.bias.unsqueeze(1), weights, x.transpose(1, 2))
-        side = math.isqrt(x.shape[1])
-        return image.view(*image.shape[:2], side, side)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

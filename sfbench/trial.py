@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from sfbench.api.protocols import ImageGenerator
 from sfbench.api.spec import GeneratorSpec
 from sfbench.building import build
 from sfbench.job import Job
+from sfbench.provenance import provenance, training_of
 from sfbench.quality.published import EMBEDDED, INCEPTION
 from sfbench.records import Reading
 from sfbench.registry import Plugin, find_generator, load_plugin, plugin_sources
@@ -105,9 +105,7 @@ class Trial:
 
     def read_only(self, spec: GeneratorSpec) -> None:
         """Measure the quality of images that exist; nothing else can be measured of them."""
-        reason = f"{spec.name} reads images that exist: there is nothing to time"
-        for metric, unit in SKIPPED:
-            self.readings.append(Reading(metric=metric, unit=unit, reason=reason))
+        self.skipped(f"{spec.name} reads images that exist: there is nothing to time")
         if "quality" not in self.case.measure:
             msg = f"{spec.name} reads images that exist: only quality can be measured"
             raise SkippedError(msg)
@@ -402,18 +400,6 @@ SKIPPED = (
 )
 
 
-def training_of(weights: str | None) -> dict[str, Any] | None:
-    """Return how weights were trained, where a card lies beside them: identity, kimg, quality."""
-    card = None if weights is None else Path(weights).with_suffix(".json")
-    if card is None or not card.is_file():
-        return None
-    with contextlib.suppress(ValueError, OSError):
-        found = json.loads(card.read_text(encoding="utf-8"))
-        if isinstance(found, dict) and "identity" in found:
-            return found
-    return None
-
-
 @contextlib.contextmanager
 def inference() -> Iterator[None]:
     """Run without gradients."""
@@ -421,17 +407,3 @@ def inference() -> Iterator[None]:
 
     with torch.inference_mode():
         yield
-
-
-def provenance(job: Job) -> dict[str, Any]:
-    """Return how the trial was made: machine, versions, policy, environment."""
-    return {
-        "machine": device.machine_class(),
-        "gpu": device.current_gpu() if job.case.device == "cuda" else None,
-        "gpus": device.gpus() if job.case.device == "cuda" else [],
-        "cpu_quota": device.cpu_quota(),
-        "cpu_pressure_percent": device.pressure(),
-        "flags": device.global_flags(),
-        "environment": dict(job.environment),
-        "commit": job.commit,
-    }

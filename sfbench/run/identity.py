@@ -21,6 +21,7 @@ MEASURING_CODE = (
     "sfbench.device",
     "sfbench.execution",
     "sfbench.pixels",
+    "sfbench.provenance",
     "sfbench.quality",
     "sfbench.speed",
     "sfbench.trial",
