@@ -179,6 +179,27 @@ def test_the_site_leads_from_page_to_page_and_never_scrolls_sideways(
     assert browser.get_log("browser") == []
 
 
+def test_nothing_is_cut_off_in_print(browser: Any) -> None:
+    browser.set_window_size(1047, 720)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        ends = browser.execute_script(
+            "return [...document.querySelectorAll('#results table, figure svg')]"
+            ".map((one) => one.getBoundingClientRect().right)"
+        )
+        assert ends
+        assert max(ends) <= 1047
+        heights = browser.execute_script(
+            "return [...document.querySelectorAll('td code')]"
+            ".map((one) => one.checkVisibility() ? one.getBoundingClientRect().height : 0)"
+        )
+        assert heights
+        assert min(heights) > 0
+        assert not browser.find_element("css selector", ".filters").is_displayed()
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
 def test_what_is_seen_is_also_told(browser: Any) -> None:
     """Pictures and figures have words, headers belong to columns or rows, scrolled parts to the keyboard."""
     find = browser.find_elements
