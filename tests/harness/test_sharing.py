@@ -36,7 +36,6 @@ def records(folder: Path) -> list[str]:
     return sorted(json.dumps(json.loads(text), sort_keys=True) for text in texts)
 
 
-@pytest.mark.fast
 def test_a_bundle_brings_the_records_and_replaces_nothing(
     store: Path, sfbench: Command, tmp_path: Path
 ) -> None:
@@ -53,7 +52,6 @@ def test_a_bundle_brings_the_records_and_replaces_nothing(
     assert "2 records" in part.stdout
 
 
-@pytest.mark.fast
 @pytest.mark.usefixtures("store")
 def test_a_bundle_holds_what_a_reader_wants_to_see(sfbench: Command, tmp_path: Path) -> None:
     done = sfbench("export", "speed.zip", "--store", "store", "--suite", "styleformer-speed")
@@ -71,7 +69,6 @@ def test_a_bundle_holds_what_a_reader_wants_to_see(sfbench: Command, tmp_path: P
     assert none.returncode == 5
 
 
-@pytest.mark.fast
 def test_pictures_come_along_and_go_nowhere_else(
     store: Path, sfbench: Command, tmp_path: Path
 ) -> None:
@@ -93,7 +90,6 @@ def test_pictures_come_along_and_go_nowhere_else(
     assert album.open_album(tmp_path / "other", case) is not None
 
 
-@pytest.mark.fast
 @pytest.mark.parametrize(
     ("members", "words"),
     [
@@ -119,7 +115,6 @@ def test_a_damaged_bundle_adds_nothing(
     assert list(tmp_path.rglob("*evil*")) == []
 
 
-@pytest.mark.fast
 def test_a_flipped_bit_is_an_error_of_one_line(sfbench: Command, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "bad.zip", "w", zipfile.ZIP_DEFLATED) as bundle:
         bundle.writestr("records/a.json", changed())

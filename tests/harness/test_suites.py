@@ -153,7 +153,6 @@ def test_a_suite_is_planned_measured_and_shown_beside_what_was_published(
     assert "at scale smoke" in run.stderr
 
 
-@pytest.mark.fast
 def test_the_time_of_training_is_told_by_the_pace_of_earlier_runs(
     sfbench: Command, tmp_path: Path
 ) -> None:

@@ -34,7 +34,6 @@ def test_every_trial_is_sent_once(
     assert all("latency.p99" not in run.data.metrics for run in runs)
 
 
-@pytest.mark.fast
 def test_without_the_package_it_says_what_to_install(sfbench: Command, tmp_path: Path) -> None:
     blocked = tmp_path / "blocked" / "mlflow"
     blocked.mkdir(parents=True)
@@ -45,7 +44,6 @@ def test_without_the_package_it_says_what_to_install(sfbench: Command, tmp_path:
     assert "needs the package mlflow-skinny" in done.stderr
 
 
-@pytest.mark.fast
 def test_a_target_that_nobody_knows_is_an_error_of_one_line(sfbench: Command) -> None:
     done = sfbench("export", "nowhere:x", "--store", str(PUBLISHED))
     assert done.returncode == 2
