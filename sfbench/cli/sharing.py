@@ -33,7 +33,7 @@ SCHEME = r"[a-z][a-z0-9+-]+:"
 MEMBER_LIMIT = 1 << 26
 """Bytes of one record (they have thousands) or picture; a larger picture is left out."""
 IDENTITY = re.compile(r"[0-9a-f]{64}")
-DAMAGE = (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError)
+DAMAGE = (OSError, zipfile.BadZipFile, zlib.error, RuntimeError)
 """What reading a damaged, encrypted or strangely packed zip raises."""
 
 
