@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,34 +19,23 @@ import altair as alt
 import pandas as pd
 from PIL import Image
 
+from sfbench.report.training_figure import curve
+from sfbench.trained import TrainingRun, training_runs
+
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7"]
 FOLD = 5
 SHOWN_ROWS = 3
 """Rows of the sample grid that the picture shows of each snapshot."""
 
 
-def read(run: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return what a run was asked, and the lines of its log."""
-    asked = json.loads((run / "run.json").read_text(encoding="utf-8"))["asked"]
-    lines = (run / "log.jsonl").read_text(encoding="utf-8").splitlines()
-    return asked, [json.loads(line) for line in lines]
-
-
-def curve(asked: dict[str, Any], lines: list[dict[str, Any]]) -> pd.DataFrame:
+def curve_of(run: TrainingRun) -> pd.DataFrame:
     """Return a row a snapshot: kimg, minutes of training so far, distance."""
-    rows, seconds, before = [], 0.0, 0.0
-    for line in lines:
-        if "seconds_per_kimg" in line:
-            seconds += line["seconds_per_kimg"] * (line["kimg"] - before)
-            before = line["kimg"]
-        name = next((n for n in line if n.startswith("quality/fd[")), None)
-        if name is not None:
-            row = {"kimg": line["kimg"], "minutes": seconds / 60, "distance": line[name]}
-            rows.append(row | {"model": asked["model"], "metric": name.partition("/")[2]})
-    return pd.DataFrame(rows)
+    found = curve(run)
+    found = found[found["metric"].str.startswith("fd[")]
+    return found.rename(columns={"value": "distance"}).assign(model=run.asked["model"])
 
 
-def estimate_error(lines: list[dict[str, Any]]) -> float:
+def estimate_error(lines: Sequence[Mapping[str, Any]]) -> float:
     """Return how far the time left, as told at the second tick, was off, relative to what it was."""
     ticks = [line for line in lines if "seconds_left" in line]
     spent = [
@@ -56,7 +45,7 @@ def estimate_error(lines: list[dict[str, Any]]) -> float:
     return float(ticks[1]["seconds_left"] / sum(spent[1:]) - 1)
 
 
-def row(asked: dict[str, Any], lines: list[dict[str, Any]], found: pd.DataFrame) -> str:
+def row(run: TrainingRun, found: pd.DataFrame) -> str:
     """Return a line of the table."""
     start, best = found["distance"].iloc[0], found["distance"].min()
     reached = found[found["distance"] <= start / FOLD]
@@ -64,9 +53,9 @@ def row(asked: dict[str, Any], lines: list[dict[str, Any]], found: pd.DataFrame)
     when = f"{first['kimg']:.0f} kimg, {first['minutes']:.1f} min" if first is not None else "not"
     end = found.iloc[-1]
     return (
-        f"| {asked['model']} | {asked['resolution']} | {start:.0f} | {end['distance']:.1f} | "
+        f"| {run.asked['model']} | {run.asked['resolution']} | {start:.0f} | {end['distance']:.1f} | "
         f"{best:.1f} | {start / best:.1f} | {when} | {end['kimg']:.0f} | {end['minutes']:.1f} | "
-        f"{estimate_error(lines):+.0%} |"
+        f"{estimate_error(run.lines):+.0%} |"
     )
 
 
@@ -120,10 +109,10 @@ def main() -> int:
     )
     curves = []
     for run in given.runs:
-        asked, lines = read(run)
-        found = curve(asked, lines)
+        (log,) = training_runs(run)
+        found = curve_of(log)
         curves.append(found)
-        print(row(asked, lines, found))
+        print(row(log, found))
     chart(pd.concat(curves)).save(str(given.figure))
     pictures(given.runs, given.pictures)
     return 0

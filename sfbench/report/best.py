@@ -1,10 +1,12 @@
-"""The best value of a column: marked only where its interval overlaps no other's."""
+"""The best value of a column, where its interval overlaps no other's; which distance counts."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 import pandas as pd
+
+from sfbench.records import is_distance
 
 Better = Literal["lower", "higher"]
 
@@ -31,3 +33,10 @@ def best(part: pd.DataFrame, metric: str, better: Better) -> set[object]:
         if clear:
             found.add(order.index[0])
     return found
+
+
+def common_distance(rows: pd.DataFrame) -> str | None:
+    """Return the distance that most rows have: the one to speak of; None where none has any."""
+    counts = {name: int(rows[name].notna().sum()) for name in rows.columns if is_distance(name)}
+    name = max(counts, key=counts.__getitem__, default=None)
+    return name if name is not None and counts[name] else None

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from sfbench.records import is_distance
-from sfbench.report.best import best
+from sfbench.report.best import best, common_distance
 from sfbench.report.table import number
 
 
@@ -58,8 +57,7 @@ def speed(rows: pd.DataFrame) -> str:
 
 def quality(rows: pd.DataFrame) -> str:
     """Return which model has surely the least distance among those that may be compared."""
-    counts = {name: int(rows[name].notna().sum()) for name in rows.columns if is_distance(name)}
-    name = max(counts, key=counts.__getitem__, default=None)
+    name = common_distance(rows)
     if name is None:
         return ""
     basis = rows.loc[rows[name].notna(), "quality"]

@@ -67,9 +67,9 @@ def page(records: Sequence[Record], beside: Beside, title: str) -> str:
     summary of `records`.
     """
     options, there = beside.options, len(records)
-    recent = frame.most_recent(measurements(records).heads, MOST_RECORDS)
-    records = [records[place] for place in recent]
-    found = measurements(records)
+    whole = measurements(records)
+    recent = frame.most_recent(whole.heads, MOST_RECORDS)
+    records, found = [records[place] for place in recent], whole.of(recent)
     rows = paired(frame.summary(found))
     newest = {record.identity: record for record in records}
     several = len(set(rows["machine"])) > 1

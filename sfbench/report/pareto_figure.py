@@ -8,7 +8,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from sfbench.records import is_distance
+from sfbench.report.best import common_distance
 from sfbench.report.figure import HEIGHT, WIDTH, Figure, colour, measured, shape
 from sfbench.report.table import MEBI
 
@@ -25,7 +25,9 @@ def pareto(rows: pd.DataFrame) -> Figure | None:
 
     Only rows of one basis of quality on one machine: those of which there are most.
     """
-    name = most_measured(rows)
+    if "throughput.core" not in rows:
+        return None
+    name = common_distance(rows[rows["throughput.core"].notna()])
     if name is None:
         return None
     bounds = {f"{name}.low": "low", f"{name}.high": "high"}
@@ -67,16 +69,6 @@ def pareto(rows: pd.DataFrame) -> Figure | None:
         "precision and mode are the same."
     )
     return Figure("Quality against speed and memory", text, frame, alt.layer(*layers))
-
-
-def most_measured(rows: pd.DataFrame) -> str | None:
-    """Return the distance that most rows with a speed have; None where none has."""
-    if "throughput.core" not in rows:
-        return None
-    timed = rows[rows["throughput.core"].notna()]
-    counts = {name: int(timed[name].notna().sum()) for name in rows.columns if is_distance(name)}
-    name = max(counts, key=counts.__getitem__, default=None)
-    return name if name is not None and counts[name] else None
 
 
 def size(known: bool) -> dict[str, alt.Size]:  # noqa: FBT001  # one fact
