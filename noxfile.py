@@ -60,6 +60,14 @@ def mlflow(session: nox.Session) -> None:
 
 
 @nox.session(python="3.11")
+def fuzz(session: nox.Session) -> None:
+    """Hand 100,000 damaged files to every reader: five minutes. `-- COUNT --seed N`."""
+    installed(session, *PINNED, "-e", ".", "--group", "test")
+    count = session.posargs or ("100000",)
+    session.run("python", "-W", "ignore", "scripts/fuzz_readers.py", *count)
+
+
+@nox.session(python="3.11")
 def bench(session: nox.Session) -> None:
     """Time the models against a checkout of the official code: `-- PATH [--only s,m]`; minutes."""
     installed(session, *PINNED, "-e", ".", "--group", "test")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import pickle
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from reference_models.styleformer import Styleformer
 from reference_models.styleformer_c import StyleformerC, StyleformerCConfig
 from reference_models.styleformer_config import StyleformerConfig
 from reference_models.stylegan2 import StyleGAN2, StyleGAN2Config
+from sfbench.api.torch_files import is_torch_file, read_torch_file
 
 Config = StyleformerConfig | StyleformerCConfig | StyleGAN2Config
 KINDS: Mapping[str, tuple[type[Any], type[Any]]] = {
@@ -30,8 +29,6 @@ KINDS: Mapping[str, tuple[type[Any], type[Any]]] = {
     "styleformer-c": (StyleformerCConfig, StyleformerC),
     "stylegan2": (StyleGAN2Config, StyleGAN2),
 }
-LEGACY_STATE_DICT = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"
-"""How files of torch.save began before they were zip files: a pickled number."""
 METADATA_KEY = "sfbench.architecture"
 
 
@@ -47,13 +44,13 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """Return the generator weights of a .safetensors, torch state dict or official .pkl file.
 
     The kind is read off the content, not the name. Nothing in the file is executed.
-    Raises ValueError (UnsafeSnapshotError for a pickle that asks for more) saying what is wrong.
+    Raises ValueError (PickleError for a pickle that asks for more) saying what is wrong.
     """
     with path.open("rb") as file:
         head = file.read(16)
     if head[8:9] == b"{":
         return read_safetensors(path)
-    if zipfile.is_zipfile(path) or head.startswith(LEGACY_STATE_DICT):
+    if is_torch_file(path):
         return read_state_dict(path)
     if head[:1] == b"\x80":
         snapshot = read_snapshot(path)
@@ -77,13 +74,8 @@ def read_safetensors(path: Path) -> Checkpoint:
 
 
 def read_state_dict(path: Path) -> Checkpoint:
-    """Return the tensors of a torch state dict, read with weights_only."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        reason = str(error).strip().splitlines()[0]
-        msg = f"it is not a torch state dict that weights_only can read ({reason})"
-        raise ValueError(msg) from None
+    """Return the tensors of a torch state dict; its pickle is parsed as data."""
+    content = read_torch_file(path)
     if not isinstance(content, dict) or not all(isinstance(t, Tensor) for t in content.values()):
         msg = "it is a torch file, but not a state dict (names to tensors)"
         raise ValueError(msg)

@@ -1,189 +1,37 @@
 """Reads the network snapshots (.pkl) of the official programs without executing anything in them.
 
-The official loader runs source text that is stored in the file. This reader knows the few globals
-that such files need, maps each to an inert stand-in, and refuses every other one by name.
+The official loader runs source text that is stored in the file. Here the file is parsed as data;
+it may use the few names in `ALLOWED`, which stay names, and any other is refused.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import io
-import math
-import pickle
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
+from sfbench.api import pickled_numbers, torch_files
+from sfbench.api.pickles import Global, Object, PickleError, parse_pickle
+
 FILE_LIMIT = 4 << 30
-STORAGE_LIMIT = 2 << 30
-NETWORKS = ("G_ema", "G", "D")
-SCALAR_KINDS = frozenset("biuf")
-
-
-class UnsafeSnapshotError(ValueError):
-    """The file needs something that a snapshot has no need of; nothing of it was executed."""
-
-
-class Sealed(type):
-    """The type of stand-in classes: a file cannot set attributes on them."""
-
-    def __setattr__(cls, name: str, value: object) -> None:
-        """Refuse."""
-        msg = f"it changes the class {cls.__name__}: refused"
-        raise UnsafeSnapshotError(msg)
-
-
-class OptionDict(dict[str, Any], metaclass=Sealed):
-    """Stands for the attribute dictionary of the official programs."""
-
-    __slots__ = ()
-
-
-class Module(metaclass=Sealed):
-    """Stands for a stored network module: its class name and plain state; its source is dropped."""
-
-    __slots__ = ("class_name", "state")
-
-    class_name: str
-    state: Mapping[str, Any]
-
-    def __init__(self, class_name: str, state: Mapping[str, Any]) -> None:
-        object.__setattr__(self, "class_name", class_name)
-        object.__setattr__(self, "state", state)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        """Refuse."""
-        msg = f"it changes {name} of a module after making it: refused"
-        raise UnsafeSnapshotError(msg)
-
-    def __setstate__(self, state: object) -> None:
-        """Refuse: official modules are made whole by their call."""
-        msg = "it changes a module after making it: refused"
-        raise UnsafeSnapshotError(msg)
-
-
-class NumpyType(metaclass=Sealed):
-    """Stands for numpy.dtype: keeps the type code, for scalars of numbers only."""
-
-    def __init__(self, code: str, _align: object = None, _copy: object = None) -> None:
-        self.code = str(code)
-        self.order = "<"
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        """Take the byte order from the stored state."""
-        self.order = str(state[1])
-
-
-class Call(metaclass=Sealed):
-    """A function that a file may call and nothing else: attributes of it cannot be set."""
-
-    __slots__ = ("function",)
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        object.__setattr__(self, "function", function)
-
-    def __call__(self, *arguments: Any) -> Any:
-        """Return what the function returns."""
-        return self.function(*arguments)  # type: ignore[attr-defined]  # a slot
-
-    def __setattr__(self, name: str, value: object) -> None:
-        """Refuse."""
-        msg = f"it changes {name} of a function: refused"
-        raise UnsafeSnapshotError(msg)
-
-    def __setstate__(self, state: object) -> None:
-        """Refuse."""
-        msg = "it changes a function: refused"
-        raise UnsafeSnapshotError(msg)
-
-
-def numpy_scalar(kind: NumpyType, content: bytes) -> float:
-    """Return a stored numpy number as a Python number."""
-    if kind.code[:1] not in SCALAR_KINDS or not isinstance(content, bytes):
-        msg = f"a numpy scalar of type {kind.code!r}: expected a number"
-        raise UnsafeSnapshotError(msg)
-    order = kind.order if kind.order in "<>" else "="
-    value: float = np.frombuffer(content, dtype=np.dtype(order + kind.code), count=1)[0].item()
-    return value
-
-
-def stored_module(meta: Mapping[str, Any]) -> Module:
-    """Return the stand-in of a stored module; the source text in `meta` is not looked at."""
-    state = meta["state"]
-    parts = [state.get(kind, {}) for kind in ("_parameters", "_buffers", "_modules")]
-    if not all(isinstance(part, Mapping) for part in parts):
-        msg = f"its module {meta['class_name']!r} does not have the structure of one"
-        raise UnsafeSnapshotError(msg)
-    return Module(str(meta["class_name"]), state)
-
-
-def storage_tensor(content: bytes) -> Tensor:
-    """Return the flat tensor of a nested storage, read with weights_only."""
-    if len(content) > STORAGE_LIMIT:
-        msg = f"a tensor of {len(content)} bytes: expected at most {STORAGE_LIMIT}"
-        raise UnsafeSnapshotError(msg)
-    storage = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    return torch.tensor([], dtype=storage.dtype).set_(storage)
-
-
-def strided_tensor(  # the stored call's own arguments
-    flat: Tensor,
-    offset: int,
-    size: tuple[int, ...],
-    stride: tuple[int, ...],
-    _requires_grad: object = None,
-    _hooks: object = None,
-) -> Tensor:
-    """Return a view of a stored tensor after checking that it lies within its storage."""
-    numbers = [offset, *size, *stride]
-    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-    beyond = last >= flat.numel() or math.prod(size) > flat.numel()
-    if min(numbers, default=0) < 0 or (0 not in size and beyond):
-        msg = f"a tensor of size {tuple(size)} reaches beyond its {flat.numel()} stored values"
-        raise UnsafeSnapshotError(msg)
-    return flat.as_strided(size, stride, offset).clone()
-
-
-def parameter(tensor: Tensor, _requires_grad: object = None, _hooks: object = None) -> Tensor:
-    """Return a stored parameter's tensor, keeping the identity of shared ones."""
-    return tensor
-
-
-ALLOWED: Mapping[tuple[str, str], Any] = {
-    ("torch_utils.persistence", "_reconstruct_persistent_obj"): Call(stored_module),
-    ("dnnlib.util", "EasyDict"): OptionDict,
-    ("collections", "OrderedDict"): OrderedDict,
-    ("torch._utils", "_rebuild_parameter"): Call(parameter),
-    ("torch._utils", "_rebuild_tensor_v2"): Call(strided_tensor),
-    ("torch.storage", "_load_from_bytes"): Call(storage_tensor),
-    ("numpy.core.multiarray", "scalar"): Call(numpy_scalar),
-    ("numpy._core.multiarray", "scalar"): Call(numpy_scalar),
-    ("numpy", "dtype"): NumpyType,
-    ("builtins", "set"): set,
-    ("__builtin__", "set"): set,
-}
-
-
-class SnapshotUnpickler(pickle.Unpickler):
-    """An unpickler that resolves the globals in `ALLOWED` and nothing else."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Return the stand-in of a global; raises UnsafeSnapshotError for any other."""
-        try:
-            return ALLOWED[module, name]
-        except KeyError:
-            msg = f"it needs {module}.{name}, which no generator snapshot needs: refused"
-            raise UnsafeSnapshotError(msg) from None
-
-    def persistent_load(self, pid: Any) -> Any:
-        """Refuse references to objects outside the file."""
-        msg = f"it refers to an object outside the file ({str(pid)[:60]!r}): refused"
-        raise UnsafeSnapshotError(msg)
+DEEPEST = 64
+MOST_NAMES = 1_000_000
+PURPOSE = "generator snapshot"
+MODULE = Global("torch_utils.persistence", "_reconstruct_persistent_obj")
+OPTIONS = Global("dnnlib.util", "EasyDict")
+STORAGE = Global("torch.storage", "_load_from_bytes")
+DICTIONARIES = torch_files.ORDERED | {OPTIONS}
+ALLOWED = (
+    DICTIONARIES
+    | torch_files.TENSORS
+    | torch_files.PARAMETERS
+    | torch_files.SETS
+    | pickled_numbers.NAMES
+    | {MODULE, STORAGE}
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,43 +45,98 @@ class Snapshot:
 def read_snapshot(path: Path, network: str = "G_ema") -> Snapshot:
     """Return a network of a snapshot file ("G_ema", "G" or "D").
 
-    Raises UnsafeSnapshotError for a file that needs more than the known globals, and ValueError
-    for one that is no snapshot.
+    Raises PickleError (a ValueError) for a file that is no snapshot or needs more than the known
+    names.
     """
     if path.stat().st_size > FILE_LIMIT:
         msg = f"{path.stat().st_size} bytes: expected at most {FILE_LIMIT}"
-        raise UnsafeSnapshotError(msg)
+        raise PickleError(msg)
     with path.open("rb") as file:
-        try:
-            content = SnapshotUnpickler(file).load()
-        except UnsafeSnapshotError:
-            raise
-        except Exception as error:  # noqa: BLE001  # a damaged pickle can raise almost anything
-            msg = f"it is not a readable pickle ({type(error).__name__}: {error})"
-            raise ValueError(msg) from None
-    module = content.get(network) if isinstance(content, dict) else None
-    if not isinstance(module, Module):
-        found = (
-            ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
-        )
-        msg = f"it holds {found or 'nothing'}: expected a dictionary with a network {network}"
-        raise ValueError(msg)  # noqa: TRY004  # the file is wrong, not the caller
-    arguments = module.state.get("_init_kwargs")
-    if not isinstance(arguments, Mapping):
+        content = parse_pickle(file, ALLOWED.__contains__, purpose=PURPOSE)
+    module = mapping_of(content).get(network)
+    if not isinstance(module, Object) or module.made_by != MODULE:
+        found = ", ".join(map(str, mapping_of(content))) or pickled_numbers.kind_of(content)
+        msg = f"it holds {found[:200]}: expected a dictionary with a network {network}"
+        raise PickleError(msg)
+    state = state_of(module)
+    if state.get("_init_kwargs") is None:
         msg = f"its network {network} does not say what it was made with (_init_kwargs)"
-        raise ValueError(msg)  # noqa: TRY004  # the file is wrong, not the caller
-    return Snapshot(arguments=arguments, tensors=dict(stored_tensors(module)))
+        raise PickleError(msg)
+    tensors = Tensors()
+    arguments = torch_files.resolved(state["_init_kwargs"], tensors.storage, DICTIONARIES)
+    if not isinstance(arguments, dict):
+        msg = f"its network {network} was made with a {pickled_numbers.kind_of(arguments)}: refused"
+        raise PickleError(msg)
+    return Snapshot(arguments=arguments, tensors=dict(tensors.of_module(module)))
 
 
-def stored_tensors(module: Module, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Yield a module's parameters, then buffers, then those of its parts, in stored order.
+def mapping_of(value: Any) -> dict[Any, Any]:
+    """Return the items of a dictionary in any of its forms; none for anything else."""
+    if isinstance(value, Object) and value.made_by in DICTIONARIES:
+        return value.items or {}
+    return value if isinstance(value, dict) else {}
 
-    Tensors are never taken from `_init_kwargs`, where old snapshots keep a stale first copy.
-    """
-    for kind in ("_parameters", "_buffers"):
-        for name, tensor in module.state.get(kind, {}).items():
-            if isinstance(tensor, Tensor):
-                yield prefix + name, tensor
-    for name, part in module.state.get("_modules", {}).items():
-        if isinstance(part, Module):
-            yield from stored_tensors(part, f"{prefix}{name}.")
+
+def state_of(module: Object) -> dict[Any, Any]:
+    """Return the state of a stored module; the source text beside it is not looked at."""
+    if module.has_state:
+        msg = "it changes a module after making it: refused"
+        raise PickleError(msg)
+    meta = mapping_of(module.arguments[0]) if module.arguments else {}
+    state = mapping_of(meta.get("state"))
+    parts = [state.get(kind, {}) for kind in ("_parameters", "_buffers", "_modules")]
+    if not state or not all(
+        isinstance(part, dict) or pickled_numbers.is_made_by(part, DICTIONARIES) for part in parts
+    ):
+        msg = f"its module {str(meta.get('class_name'))[:60]!r} does not have the structure of one"
+        raise PickleError(msg)
+    return state
+
+
+class Tensors:
+    """Makes each stored tensor once, so that shared ones stay shared."""
+
+    def __init__(self) -> None:
+        self.made: dict[int, Tensor] = {}
+        self.storages: dict[int, Tensor] = {}
+        self.names = 0
+
+    def of_module(
+        self, module: Object, prefix: str = "", depth: int = 0
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Yield a module's parameters, then buffers, then those of its parts, in stored order.
+
+        Tensors are never taken from `_init_kwargs`, where old snapshots keep a stale first copy.
+        """
+        state = state_of(module)
+        self.names += 1
+        if depth > DEEPEST or self.names > MOST_NAMES:
+            msg = f"its modules are nested over {DEEPEST} deep, or are over {MOST_NAMES:,}"
+            raise PickleError(msg)
+        for kind in ("_parameters", "_buffers"):
+            for name, value in mapping_of(state.get(kind)).items():
+                if isinstance(value, Object):
+                    yield f"{prefix}{name}", self.tensor(value)
+        for name, part in mapping_of(state.get("_modules")).items():
+            if pickled_numbers.is_made_by(part, {MODULE}):
+                yield from self.of_module(part, f"{prefix}{name}.", depth + 1)
+
+    def tensor(self, value: Object) -> Tensor:
+        """Return a stored tensor."""
+        if id(value) not in self.made:
+            self.made[id(value)] = torch_files.tensor_of(value, self.storage)
+        return self.made[id(value)]
+
+    def storage(self, value: Any) -> Tensor:
+        """Return the flat tensor of a storage, which is a file of torch inside the file."""
+        content = value.arguments[0] if pickled_numbers.is_made_by(value, {STORAGE}) else None
+        if not isinstance(content, bytes):
+            msg = f"a tensor made of a {pickled_numbers.kind_of(value)}: refused"
+            raise PickleError(msg)
+        if id(value) not in self.storages:
+            flat = torch_files.read_torch_bytes(content)
+            if not isinstance(flat, Tensor):
+                msg = f"a storage that holds a {type(flat).__name__}: refused"
+                raise PickleError(msg)
+            self.storages[id(value)] = flat
+        return self.storages[id(value)]

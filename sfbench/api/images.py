@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
+from sfbench.api.archives import DAMAGE, MEMBER_LIMIT, ArchiveError, read_member
 from sfbench.api.errors import DataError
+from sfbench.api.image_files import open_image
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 LABELS_FILE = "dataset.json"
 ORIENTATION = 0x0112
-MEMBER_LIMIT = 1 << 28
 RESIZE = "Pillow Lanczos on uint8, after a centre crop to a square"
 
 
@@ -50,7 +50,7 @@ class ImageCollection:
         self.path = path
         try:
             self.archive = None if path.is_dir() else zipfile.ZipFile(path)
-        except zipfile.BadZipFile as error:
+        except (zipfile.BadZipFile, OSError, NotImplementedError, UnicodeDecodeError) as error:
             msg = f"{path}: a damaged zip file ({error})"
             raise DataError(msg) from None
         names = sorted(self._all_names())
@@ -99,13 +99,19 @@ class ImageCollection:
             raise DataError(msg) from None
 
     def read_bytes(self, name: str) -> bytes:
-        """Return one file's content; raises DataError for a zip member over 256 MiB."""
-        if self.archive is None:
-            return (self.path / name).read_bytes()
-        if self.archive.getinfo(name).file_size > MEMBER_LIMIT:
-            msg = f"{self.path}: {name} unpacks to more than {MEMBER_LIMIT >> 20} MiB"
+        """Return one file's content; raises DataError for one over 256 MiB, or that is damaged."""
+        try:
+            if self.archive is not None:
+                return read_member(self.archive, name)
+            size = (self.path / name).stat().st_size
+            content = (self.path / name).read_bytes() if size <= MEMBER_LIMIT else None
+        except (ArchiveError, OSError, *DAMAGE) as error:
+            msg = f"{self.path}: {name} cannot be read ({str(error) or 'cut off'})"
+            raise DataError(msg) from None
+        if content is None:
+            msg = f"{self.path}: {name} has {size:,} bytes; expected at most {MEMBER_LIMIT:,}"
             raise DataError(msg)
-        return self.archive.read(name)
+        return content
 
     def read(self, index: int, resolution: int | None = None) -> ReadImage:
         """Return image `index` as uint8 RGB, and what had to be done to it.
@@ -113,22 +119,21 @@ class ImageCollection:
         With a resolution, an image of another size is cropped to a centred square and resized.
         Raises DataError in one line for a file that is damaged or no image.
         """
-        from PIL import Image, ImageOps, UnidentifiedImageError  # slow to import
+        from PIL import Image, ImageOps  # slow to import
 
         name = self.names[index]
         try:
-            with Image.open(io.BytesIO(self.read_bytes(name))) as opened:
-                upright = ImageOps.exif_transpose(opened)
-                rgb, note = to_rgb(upright)
-                if opened.getexif().get(ORIENTATION, 1) != 1:
-                    note = "turned upright by its EXIF orientation"
-        except UnidentifiedImageError:
-            msg = f"{self.path}: {name} cannot be read as an image (of no known format, or cut off)"
-            raise DataError(msg) from None
-        except Exception as error:  # noqa: BLE001  # decoders of strange files raise anything
+            opened = open_image(self.read_bytes(name))
+            turned = opened.getexif().get(ORIENTATION, 1) != 1
+            rgb, note = to_rgb(ImageOps.exif_transpose(opened))
+        except DataError:
+            raise
+        except Exception as error:  # noqa: BLE001  # strange metadata and members raise anything
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             msg = f"{self.path}: {name} cannot be read as an image ({reason})"
             raise DataError(msg) from None
+        if turned:
+            note = "turned upright by its EXIF orientation"
         if resolution is not None and rgb.size != (resolution, resolution):
             # Cropped first: resizing a box of the image would let the filter see beyond it.
             side = min(rgb.size)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sfbench.api.errors import WeightsError
-from sfbench.api.torchscript import is_torchscript, read_torchscript
+from sfbench.api.torch_files import is_torch_file, read_torch_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,15 +41,11 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 def load(path: Path) -> Mapping[str, Any]:
     """Return what the file holds, by its kind."""
-    import torch  # slow
-
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
+    if path.suffix == ".safetensors" or not is_torch_file(path):
+        from safetensors.torch import load_file  # torch comes with it
 
         return load_file(path)
-    if is_torchscript(path):
-        return read_torchscript(path)
-    document = torch.load(path, map_location="cpu", weights_only=True)
+    document = read_torch_file(path)
     if not isinstance(document, Mapping):
         msg = f"it holds a {type(document).__name__}; expected a state dict"
         raise WeightsError(msg)

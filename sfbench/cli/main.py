@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from sfbench.api.errors import PluginError, SfbenchError
 from sfbench.cli import quick
 from sfbench.cli.exits import Exit
 
 
-def main() -> None:
-    """Run the command line."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line: these arguments, or those of the process."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        text = quick.answer(sys.argv[1:])
+        text = quick.answer(given)
         if text is not None:
             print(text)
             return
         from sfbench.cli.commands import app
 
-        app()
+        app(given, prog_name="sfbench")
     except SfbenchError as error:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)

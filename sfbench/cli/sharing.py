@@ -7,11 +7,11 @@ import json
 import re
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from sfbench.album import ABOUT, KINDS, albums
+from sfbench.api.archives import ArchiveError, open_zip, read_member
 from sfbench.api.errors import DataError, UsageError
 from sfbench.cli import defaults
 from sfbench.cli.exits import Exit
@@ -33,8 +33,8 @@ SCHEME = r"[a-z][a-z0-9+-]+:"
 MEMBER_LIMIT = 1 << 26
 """Bytes of one record (they have thousands) or picture; a larger picture is left out."""
 IDENTITY = re.compile(r"[0-9a-f]{64}")
-DAMAGE = (OSError, zipfile.BadZipFile, zlib.error, RuntimeError)
-"""What reading a damaged, encrypted or strangely packed zip raises."""
+UNPACK_FACTOR, UNPACK_FLOOR = 100, 64 << 20
+"""A bundle unpacks to at most the larger of its size by the factor and the floor, in bytes."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,20 +179,30 @@ def read_bundle(bundle: Path) -> tuple[list[Record], dict[str, dict[str, bytes]]
     records: list[Record] = []
     pictures: dict[str, dict[str, bytes]] = {}
     try:
-        with zipfile.ZipFile(bundle) as archive:
+        with open_zip(bundle) as archive:
+            left = max(UNPACK_FACTOR * bundle.stat().st_size, UNPACK_FLOOR)
             for entry in archive.infolist():
                 parts = PurePosixPath(entry.filename).parts
                 if parts[:1] not in {(FOLDER,), (PICTURES,)}:
                     continue
-                if entry.file_size > MEMBER_LIMIT:
-                    msg = f"{bundle}: {entry.filename} is too large; expected a file of sfbench export"
+                left -= entry.file_size
+                if left < 0:
+                    msg = f"{bundle}: unpacks to over {UNPACK_FACTOR} times its size; refused"
                     raise DataError(msg)
                 match parts:
                     case (folder, _) if folder == FOLDER:
-                        records.append(record_of(bundle, entry.filename, archive.read(entry)))
+                        records.append(
+                            record_of(
+                                bundle,
+                                entry.filename,
+                                read_member(archive, entry.filename, MEMBER_LIMIT),
+                            )
+                        )
                     case (_, name, file) if allowed(name, file):
-                        pictures.setdefault(name, {})[file] = archive.read(entry)
-    except DAMAGE as error:
+                        pictures.setdefault(name, {})[file] = read_member(
+                            archive, entry.filename, MEMBER_LIMIT
+                        )
+    except ArchiveError as error:
         msg = f"{bundle}: not a readable bundle ({error})"
         raise DataError(msg) from None
     if not records:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,8 @@ import torch
 from sfbench.api.errors import DataError
 from sfbench.api.images import RESIZE, ImageCollection
 from sfbench.api.protocols import Picture
+from sfbench.data.array_files import ArrayFileError, array_names, map_array, read_arrays
 
-ARRAY_SUFFIXES = frozenset({".npy", ".npz"})
 ADM_KEY = "arr_0"
 IMAGES_NDIM = 4
 
@@ -57,7 +56,7 @@ class ArrayDataset:
     """
 
     def __init__(self, path: Path, sha256: str) -> None:
-        self.pixels, classes = read_arrays(path)
+        self.pixels, classes = images_and_classes(path)
         if self.pixels.dtype != np.uint8 or self.pixels.ndim != IMAGES_NDIM:
             msg = (
                 f"{path}: an array {self.pixels.dtype} {self.pixels.shape}; expected images "
@@ -95,18 +94,17 @@ class ArrayDataset:
         return None if self.classes is None else [int(self.classes[index]) for index in indices]
 
 
-def read_arrays(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+def images_and_classes(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     """Return images and class numbers of an array file; nothing is unpickled."""
     try:
         if path.suffix.lower() == ".npy":
-            return np.load(path, mmap_mode="r", allow_pickle=False), None
-        # Opened here: numpy leaves a damaged file open.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            if ADM_KEY not in archive.files:
-                there = ", ".join(archive.files) or "nothing"
-                msg = f"{path}: holds {there}; expected images {ADM_KEY}"
-                raise DataError(msg)
-            return archive[ADM_KEY], archive["arr_1"] if "arr_1" in archive.files else None
-    except (ValueError, TypeError, AttributeError, OSError, EOFError, zipfile.BadZipFile) as error:
+            return map_array(path), None
+        arrays = read_arrays(path, ADM_KEY, "arr_1")
+        if ADM_KEY not in arrays:
+            there = ", ".join(array_names(path)) or "nothing"
+            msg = f"{path}: holds {there}; expected images {ADM_KEY}"
+            raise DataError(msg)
+        return arrays[ADM_KEY], arrays.get("arr_1")
+    except (ArrayFileError, OSError) as error:
         msg = f"{path}: cannot be read as an array file ({error})"
         raise DataError(msg) from None

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sfbench.api.errors import DataError
+from sfbench.data.array_files import map_array
 from sfbench.data.decode import Decoding, RejectedImageError
 from sfbench.data.item import Item
 from sfbench.data.prepared import content_sha256
@@ -115,7 +116,7 @@ def written(
     classes = classes_of(labels) if wanted.labels else None
     if classes is not None:
         np.save(folder / LABELS, classes)
-    stored = np.load(folder / IMAGES, mmap_mode="r", allow_pickle=False)
+    stored = map_array(folder / IMAGES)
     meta = {
         "format": FORMAT,
         "images": len(labels),

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from sfbench.api.errors import DataError
 from sfbench.api.protocols import Picture
+from sfbench.data.array_files import map_array
 from sfbench.data.prepared_folder import IMAGES, LABELS, read_meta
 
 NDIM = 4
@@ -29,12 +30,10 @@ class PreparedImages:
         self.folder = folder
         self.meta = read_meta(folder)
         try:
-            self.pixels: NDArray[np.uint8] = np.load(
-                folder / IMAGES, mmap_mode="r", allow_pickle=False
-            )
+            self.pixels: NDArray[np.uint8] = map_array(folder / IMAGES)
             labels = folder / LABELS
             self.labels: NDArray[np.int64] = (
-                np.load(labels, allow_pickle=False) if labels.exists() else np.zeros(0, np.int64)
+                np.array(map_array(labels)) if labels.exists() else np.zeros(0, np.int64)
             )
         except (OSError, ValueError) as error:
             msg = f"{folder}: damaged ({error}); build it again with sfbench data build"

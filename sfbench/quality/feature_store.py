@@ -11,18 +11,19 @@ import json
 import os
 import shutil
 import tempfile
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sfbench.data.array_files import read_arrays
 from sfbench.quality.statistics import FeatureStatistics, Rows
 from sfbench.records import digest
 
 SHARD_IMAGES = 1024
 META = "meta.json"
+PARTS = ("about", "indices", "features", "spatial")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,21 +83,19 @@ class FeatureStore:
         """Return a shard with the parts wanted, or None for a missing or damaged file."""
         path = self.shard_file(key, number)
         try:
-            # Opened here: numpy leaves a damaged file open.
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-                about = json.loads(str(archive["about"]))
-                names = set(archive.files)
-                return Shard(
-                    statistics=FeatureStatistics(
-                        indices=archive["indices"],
-                        features=archive["features"],
-                        logits=archive["logits"] if logits and "logits" in names else None,
-                    ),
-                    spatial=archive["spatial"] if "spatial" in names else None,
-                    bad={int(index): reason for index, reason in about["bad"].items()},
-                    notes=about["notes"],
-                )
-        except (FileNotFoundError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            arrays = read_arrays(path, *PARTS, *(["logits"] if logits else []))
+            about = json.loads(str(arrays["about"]))
+            return Shard(
+                statistics=FeatureStatistics(
+                    indices=arrays["indices"],
+                    features=arrays["features"],
+                    logits=arrays.get("logits"),
+                ),
+                spatial=arrays.get("spatial"),
+                bad={int(index): reason for index, reason in about["bad"].items()},
+                notes=about["notes"],
+            )
+        except (FileNotFoundError, ValueError, KeyError):
             # Left where it is: another process may have replaced it by now.
             return None
 

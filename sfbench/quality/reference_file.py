@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from sfbench.api.errors import DataError
+from sfbench.data.array_files import ArrayFileError, array_names, read_arrays
 from sfbench.quality.feature_store import write_archive
 from sfbench.quality.statistics import Moments
 
@@ -37,15 +38,15 @@ def is_reference_file(path: Path) -> bool:
     """Return whether a file is an .npz with a mean and a covariance; it may hold images, too."""
     if path.suffix.lower() != ".npz" or not zipfile.is_zipfile(path):
         return False
-    with zipfile.ZipFile(path) as archive:
-        names = {name.removesuffix(".npy") for name in archive.namelist()}
-    return {"mu", "sigma"} <= names
+    try:
+        return {"mu", "sigma"} <= set(array_names(path))
+    except ArrayFileError:
+        return False
 
 
 def holds_images(path: Path) -> bool:
     """Return whether a statistics file holds images beside them (guided-diffusion's do)."""
-    with zipfile.ZipFile(path) as archive:
-        return "arr_0.npy" in archive.namelist()
+    return "arr_0" in array_names(path)
 
 
 def read_reference(path: Path) -> ReferenceFile:
@@ -54,11 +55,10 @@ def read_reference(path: Path) -> ReferenceFile:
     Raises DataError for arrays that are no mean and covariance.
     """
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in STATISTICS if name in archive.files}
-            count = int(archive["count"]) if "count" in archive.files else MANY
-            about = json.loads(str(archive["sfbench"])) if "sfbench" in archive.files else {}
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+        arrays = read_arrays(path, *STATISTICS, "count", "sfbench")
+        count = int(arrays["count"]) if "count" in arrays else MANY
+        about = json.loads(str(arrays["sfbench"])) if "sfbench" in arrays else {}
+    except (ValueError, TypeError, OSError, RecursionError) as error:
         msg = f"{path}: cannot be read as statistics ({error}); expected an .npz with mu and sigma"
         raise DataError(msg) from None
     spatial = None

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sfbench.data.array_files import read_arrays
+
 CHUNK_ROWS = 4096
 
 Rows = NDArray[np.float32]
@@ -70,9 +72,10 @@ class FeatureStatistics:
     @classmethod
     def load(cls, path: Path) -> FeatureStatistics:
         """Return the statistics that `save` wrote; nothing is unpickled."""
-        with np.load(path, allow_pickle=False) as archive:
-            logits = archive["logits"] if "logits" in archive.files else None
-            return cls(indices=archive["indices"], features=archive["features"], logits=logits)
+        arrays = read_arrays(path, "indices", "features", "logits")
+        return cls(
+            indices=arrays["indices"], features=arrays["features"], logits=arrays.get("logits")
+        )
 
 
 def moments_of(rows: Rows, ddof: int = 1) -> Moments:

@@ -10,11 +10,14 @@ from typing import Any
 from PIL import Image
 
 from sfbench.album import Album, Shown
+from sfbench.api.image_files import open_image
 
 Options = Mapping[str, Mapping[str, Any]]
 """The default options of each model."""
 BUDGET = 1_400_000
 """Bytes of all pictures of a page, as text; what comes after is named and left out."""
+LARGEST = 32 << 20
+"""Bytes of a picture's file."""
 MOST_WIDE = 1100
 LEAST_TALL = 64
 QUALITY = 82
@@ -75,9 +78,10 @@ def named(subject: Mapping[str, Any], options: Options) -> str:
 def encoded(shown: Shown, subject: str) -> dict[str, Any] | None:
     """Return a picture as an address with its data; None for a file that is no picture."""
     try:
-        with Image.open(shown.path) as opened:
-            picture = opened.convert("RGB")
-    except (OSError, Image.DecompressionBombError):
+        if shown.path.stat().st_size > LARGEST:
+            return None
+        picture = open_image(shown.path.read_bytes()).convert("RGB")
+    except (OSError, ValueError):
         return None
     if picture.width > MOST_WIDE:
         height = round(picture.height * MOST_WIDE / picture.width)

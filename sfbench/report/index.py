@@ -11,7 +11,6 @@ import dataclasses
 import hashlib
 import json
 import os
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sfbench.data.array_files import read_arrays
 from sfbench.records import Record
 from sfbench.report import measurements as extraction
 from sfbench.report.measurements import BODY, HEAD, Measurements, measurements
@@ -152,14 +152,14 @@ def text(value: str) -> np.ndarray:
 def load(path: Path) -> Indexed | None:
     """Return the index as it was written, or None for none, a damaged one, or one of other code."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            if bytes(stored["layout"]).decode() != layout():
-                return None
-            frames = {
-                prefix: pd.DataFrame({name: column(stored, f"{prefix}.{name}") for name in names})
-                for prefix, names in (("head", HEAD), ("body", BODY), ("file", FILES))
-            }
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        if bytes(read_arrays(path, "layout")["layout"]).decode() != layout():
+            return None
+        stored = read_arrays(path)
+        frames = {
+            prefix: pd.DataFrame({name: column(stored, f"{prefix}.{name}") for name in names})
+            for prefix, names in (("head", HEAD), ("body", BODY), ("file", FILES))
+        }
+    except (OSError, ValueError, KeyError, IndexError, TypeError):
         return None
     return Indexed(path.parent, Measurements(frames["head"], frames["body"]), frames["file"], [])
 

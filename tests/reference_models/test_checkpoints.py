@@ -15,6 +15,7 @@ from reference_models.styleformer import Styleformer
 from reference_models.styleformer_c import StyleformerC, StyleformerCConfig
 from reference_models.styleformer_config import StyleformerConfig
 from reference_models.stylegan2 import StyleGAN2, StyleGAN2Config
+from sfbench.api.pickles import PickleError
 
 LOW = StyleformerConfig(widths=(16, 8), layers=(1, 1), z_dim=8, w_dim=8, head_width=4)
 CONFIGS: dict[str, tuple[Any, Any]] = {
@@ -145,13 +146,13 @@ def test_a_snapshot_is_read_without_running_its_source(tmp_path: Path) -> None:
 def test_a_tensor_that_reaches_beyond_its_storage_is_refused(tmp_path: Path) -> None:
     stored = stored_tensor(torch.arange(6.0), (2, 4), (4, 1))
     path = pickled(snapshot_of(stored), tmp_path / "x.pkl")
-    with pytest.raises(snapshots.UnsafeSnapshotError, match="reaches beyond its 6 stored values"):
+    with pytest.raises(PickleError, match="reaches beyond its 6 stored values"):
         snapshots.read_snapshot(path)
 
 
 def test_one_stored_value_cannot_stand_for_many(tmp_path: Path) -> None:
     stored = stored_tensor(torch.arange(6.0), (1 << 40,), (0,))
-    with pytest.raises(snapshots.UnsafeSnapshotError, match="reaches beyond"):
+    with pytest.raises(PickleError, match="reaches beyond"):
         snapshots.read_snapshot(pickled(snapshot_of(stored), tmp_path / "x.pkl"))
 
 
@@ -170,10 +171,8 @@ def test_a_file_cannot_change_what_stands_for_its_globals(
     state = pickle.dumps((None, {"changed": 1}) if slots else {"changed": 1}, protocol=2)[2:-1]
     path = tmp_path / "x.pkl"
     path.write_bytes(b"\x80\x02" + target + state + b"b.")
-    with pytest.raises(ValueError, match=r"^it "):
+    with pytest.raises(PickleError, match=r"^it changes a Global: refused$"):
         snapshots.read_snapshot(path)
-    for stand_in in snapshots.ALLOWED.values():
-        assert not hasattr(stand_in, "changed")
 
 
 @pytest.mark.parametrize(
@@ -192,7 +191,7 @@ def test_any_other_global_is_refused_by_name_and_not_called(
 ) -> None:
     witness = tmp_path / "executed"
     path = pickled({"G_ema": Stranger(module, name, f"touch {witness}")}, tmp_path / "x.pkl")
-    with pytest.raises(snapshots.UnsafeSnapshotError, match=rf"^it needs {module}\.{name}, "):
+    with pytest.raises(PickleError, match=rf"^it needs {module}\.{name}, "):
         snapshots.read_snapshot(path)
     assert not witness.exists()
 
@@ -200,7 +199,7 @@ def test_any_other_global_is_refused_by_name_and_not_called(
 def test_a_reference_outside_the_file_and_a_foreign_structure_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.pkl"
     path.write_bytes(b"\x80\x03X\x02\x00\x00\x00idQ.")
-    with pytest.raises(snapshots.UnsafeSnapshotError, match="outside the file"):
+    with pytest.raises(PickleError, match="outside the file"):
         snapshots.read_snapshot(path)
     with pytest.raises(ValueError, match="expected a dictionary with a network G_ema"):
         snapshots.read_snapshot(pickled((1, 2, 3), tmp_path / "tuple.pkl"))

@@ -72,7 +72,7 @@ def expected(name: str) -> dict[str, Any]:
 @pytest.mark.parametrize("name", SNAPSHOTS)
 def test_a_snapshot_loads_bit_equal_without_running_and_draws_its_image(name: str) -> None:
     path, arrays = ORACLE / "snapshots" / name, expected(name)
-    for network in snapshots.NETWORKS:
+    for network in ("G_ema", "G", "D"):
         wanted = {
             k.removeprefix(f"{network}/"): v
             for k, v in arrays.items()

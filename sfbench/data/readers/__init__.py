@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sfbench.api.errors import DataError
+from sfbench.data import array_files
 from sfbench.data.item import Reader
 from sfbench.data.readers import arrays, cifar, collections, lmdb, parquet, stl10, tar
 
@@ -43,7 +44,7 @@ def of_file(path: Path) -> Reader:
     """Return the reader of a file, by its first bytes."""
     with path.open("rb") as file:
         head = file.read(8)
-    if head.startswith(arrays.MAGIC):
+    if head.startswith(array_files.MAGIC):
         return Reader("array", None, lambda: arrays.items(path))
     if head.startswith(parquet.MAGIC):
         return Reader("parquet", None, lambda: parquet.items([path]))

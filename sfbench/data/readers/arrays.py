@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from sfbench.api.errors import DataError
+from sfbench.data.array_files import MAGIC, ArrayFileError, array_names, map_array, read_arrays
 from sfbench.data.item import Item
 
-MAGIC = b"\x93NUMPY"
 IMAGES, LABELS = ("arr_0", "images", "x"), ("arr_1", "labels", "y")
 CHANNELS = (1, 3, 4)
 NDIM = 4
@@ -38,17 +38,17 @@ def items(path: Path) -> Iterator[Item]:
 def read(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     """Return images and labels of the file."""
     try:
-        found = np.load(path, mmap_mode="r", allow_pickle=False)
-        if isinstance(found, np.ndarray):
-            return found, None
-        with found as archive:
-            images = next((archive[name] for name in IMAGES if name in archive.files), None)
-            labels = next((archive[name] for name in LABELS if name in archive.files), None)
-            there = ", ".join(archive.files)
-    except (OSError, ValueError, EOFError) as error:
+        with path.open("rb") as file:
+            if file.read(len(MAGIC)) == MAGIC:
+                return map_array(path), None
+        there = array_names(path)
+        image = next((name for name in IMAGES if name in there), None)
+        label = next((name for name in LABELS if name in there), None)
+        arrays = read_arrays(path, *filter(None, (image, label))) if image else {}
+    except (OSError, ArrayFileError) as error:
         msg = f"{path}: cannot be read as an array file ({error})"
         raise DataError(msg) from None
-    if images is None:
-        msg = f"{path}: holds {there or 'nothing'}; expected images {IMAGES[0]}"
+    if image is None:
+        msg = f"{path}: holds {', '.join(there) or 'nothing'}; expected images {IMAGES[0]}"
         raise DataError(msg)
-    return images, labels
+    return arrays[image], None if label is None else arrays[label]

@@ -13,6 +13,7 @@ import numpy as np
 
 from sfbench.api.errors import DataError
 from sfbench.data.item import Item
+from sfbench.data.readers.tar import content, members_named
 
 SIDE, CHANNELS = 96, 3
 BYTES = SIDE * SIDE * CHANNELS
@@ -37,9 +38,8 @@ def of_folder(path: Path) -> Iterator[Item]:
 def of_tar(path: Path) -> Iterator[Item]:
     """Yield the images of an archive."""
     with tarfile.open(path) as archive:
-        members = {Path(m.name).name: m for m in archive.getmembers() if m.isfile()}
-        labels = archive.extractfile(members[CLASSES]) if CLASSES in members else None
-        classes = b"" if labels is None else labels.read()
+        members = members_named(archive, (*PARTS, CLASSES))
+        classes = content(archive, members[CLASSES]) if CLASSES in members else b""
         for part in PARTS:
             file = archive.extractfile(members[part]) if part in members else None
             if file is not None:
@@ -49,11 +49,11 @@ def of_tar(path: Path) -> Iterator[Item]:
 def images(part: str, read: object, classes: bytes, path: Path) -> Iterator[Item]:
     """Yield the images of one part, read one after the other; classes are numbered from 1 there."""
     index = 0
-    while content := read(BYTES):  # type: ignore[operator]  # a file's read
-        if len(content) != BYTES:
-            msg = f"{path}: {part} ends within image {index}: {len(content)} of {BYTES} bytes"
+    while values := read(BYTES):  # type: ignore[operator]  # a file's read
+        if len(values) != BYTES:
+            msg = f"{path}: {part} ends within image {index}: {len(values)} of {BYTES} bytes"
             raise DataError(msg)
-        pixels = np.frombuffer(content, np.uint8).reshape(CHANNELS, SIDE, SIDE)
+        pixels = np.frombuffer(values, np.uint8).reshape(CHANNELS, SIDE, SIDE)
         label = classes[index] - 1 if index < len(classes) else None
         yield Item(f"{part}/{index:06d}", pixels.transpose(2, 1, 0), label)
         index += 1

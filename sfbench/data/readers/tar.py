@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
+from sfbench.api.archives import MEMBER_LIMIT
 from sfbench.api.errors import DataError
-from sfbench.api.images import MEMBER_LIMIT, is_image_name
+from sfbench.api.images import is_image_name
 from sfbench.data.item import Item
 
 CLASS_SUFFIX = ".cls"
-NAMES_READ = 64
+NAMES_READ, MOST_MEMBERS = 64, 10_000
 
 
 def member_names(path: Path) -> list[str]:
@@ -59,6 +61,16 @@ def of_archive(archive: tarfile.TarFile) -> Iterator[Item]:
 
 
 def content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    """Return a file's bytes."""
+    """Return a file's bytes; raises DataError for one over 256 MiB."""
+    if member.size > MEMBER_LIMIT:
+        msg = f"{member.name} has {member.size:,} bytes; expected at most {MEMBER_LIMIT:,}"
+        raise DataError(msg)
     file = archive.extractfile(member)
     return b"" if file is None else file.read()
+
+
+def members_named(archive: tarfile.TarFile, names: Sequence[str]) -> dict[str, tarfile.TarInfo]:
+    """Return the files of these names, in whatever folder; only `MOST_MEMBERS` are looked at."""
+    files = (member for member in itertools.islice(archive, MOST_MEMBERS) if member.isfile())
+    named = ((PurePosixPath(member.name).name, member) for member in files)
+    return {name: member for name, member in named if name in names}

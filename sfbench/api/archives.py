@@ -1,0 +1,53 @@
+"""Reading zip files: damaged ones are refused in one line, and bombs before they unpack."""
+
+from __future__ import annotations
+
+import contextlib
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+MEMBER_LIMIT = 1 << 28
+MEMBER_FACTOR = 1100
+"""No deflated file unpacks to more than 1,032 times its size; other methods could."""
+MEMBER_FLOOR = 1 << 16
+
+DAMAGE = (
+    EOFError, KeyError, NotImplementedError, RuntimeError, UnicodeDecodeError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What zipfile raises of damaged archives, of passwords, and of methods it does not know."""
+
+
+class ArchiveError(ValueError):
+    """A zip file that is damaged or unpacks to more than it may."""
+
+
+@contextlib.contextmanager
+def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Open a zip file; what goes wrong inside is raised as ArchiveError in one line."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    except (OSError, *DAMAGE) as error:
+        reason = (str(error).strip().splitlines() or ["cut off"])[0]
+        msg = f"a damaged zip file ({reason[:200]})"
+        raise ArchiveError(msg) from None
+
+
+def check_member(member: zipfile.ZipInfo, limit: int = MEMBER_LIMIT) -> None:
+    """Raise ArchiveError for a member that unpacks to more than `limit` or its size allows."""
+    allowed = min(limit, max(MEMBER_FACTOR * member.compress_size, MEMBER_FLOOR))
+    if member.file_size > allowed:
+        msg = (
+            f"{member.filename} unpacks to {member.file_size:,} bytes; expected at most {allowed:,}"
+        )
+        raise ArchiveError(msg)
+
+
+def read_member(archive: zipfile.ZipFile, name: str, limit: int = MEMBER_LIMIT) -> bytes:
+    """Return a member's content; raises ArchiveError for one that `check_member` refuses."""
+    member = archive.getinfo(name)
+    check_member(member, limit)
+    return archive.read(member)

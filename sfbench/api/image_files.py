@@ -1,0 +1,84 @@
+"""Opening image files: the one place where a file's bytes are handed to a decoder.
+
+Pillow chooses a decoder by content, and some hand the file to another program (PostScript to
+Ghostscript). Here only formats that are decoded in this process are tried. An image is refused
+before it is decoded where its pixels would take more than `PIXEL_FACTOR` times the file's size and
+more than `PIXEL_FLOOR` bytes, or where it has more than `MOST_PIXELS` pixels.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM")
+MOST_PIXELS = 89_000_000
+PIXEL_FLOOR = 64 << 20
+PIXEL_FACTOR = 4096
+CHANNELS = 4
+WEBP_HEADER_BYTES = 30
+WEBP_SIDE = (1 << 14) - 1
+
+
+class ImageFileError(ValueError):
+    """A file that is no image, is damaged, or would take too much memory."""
+
+
+def open_image(content: bytes) -> Image.Image:
+    """Return the image with its pixels decoded, in the mode that the file has.
+
+    Raises ImageFileError in one line for a file that is cut off, damaged, no image of the formats
+    in `FORMATS`, or too large.
+    """
+    from PIL import Image, UnidentifiedImageError  # slow to import
+
+    try:
+        check_size(*webp_size(content), len(content))
+        with warnings.catch_warnings():
+            # What Pillow warns of is checked here; the rest is about metadata, not pixels.
+            warnings.simplefilter("ignore")
+            # Pixels may be read from a file that is cut off without a complaint: checksums first.
+            with Image.open(io.BytesIO(content), formats=FORMATS) as file:
+                check_size(*file.size, len(content))
+                file.verify()
+            with Image.open(io.BytesIO(content), formats=FORMATS) as file:
+                file.load()
+                return file
+    except ImageFileError:
+        raise
+    except UnidentifiedImageError:
+        msg = f"no image of a known format ({', '.join(FORMATS)}), or cut off"
+        raise ImageFileError(msg) from None
+    except Exception as error:  # noqa: BLE001  # decoders of strange files raise anything
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ImageFileError(reason[:200]) from None
+
+
+def check_size(width: int, height: int, file_bytes: int) -> None:
+    """Raise ImageFileError for an image that takes more memory than its file may ask for."""
+    pixels = width * height
+    if pixels > MOST_PIXELS or pixels * CHANNELS > max(PIXEL_FLOOR, PIXEL_FACTOR * file_bytes):
+        msg = f"{width}x{height} pixels in a file of {file_bytes:,} bytes: too large to be decoded"
+        raise ImageFileError(msg)
+
+
+def webp_size(content: bytes) -> tuple[int, int]:
+    """Return width and height of a WebP file, (0, 0) for any other: its decoder allocates at once."""
+    head = content[:WEBP_HEADER_BYTES]
+    if head[:4] != b"RIFF" or head[8:12] != b"WEBP" or len(head) < WEBP_HEADER_BYTES:
+        return 0, 0
+    match head[12:16]:
+        case b"VP8X":
+            width, height = (int.from_bytes(head[i : i + 3], "little") for i in (24, 27))
+            return width + 1, height + 1
+        case b"VP8L":
+            (bits,) = struct.unpack_from("<I", head, 21)
+            return (bits & WEBP_SIDE) + 1, (bits >> 14 & WEBP_SIDE) + 1
+        case _:
+            width, height = struct.unpack_from("<HH", head, 26)
+            return width & WEBP_SIDE, height & WEBP_SIDE
