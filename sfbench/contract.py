@@ -94,7 +94,7 @@ def difference_reading(images: Tensor, expected: Tensor) -> Reading:
         "mean": ((images - expected).abs().mean() / expected.abs().mean()).item(),
         "estimate": "largest absolute difference over largest absolute value",
     }
-    return Reading(metric="difference.eager_fp32", unit="", value=value, how=how)
+    return Reading(metric="difference.eager_fp32", value=value, how=how)
 
 
 def batch_tolerance(dtype: str) -> float:

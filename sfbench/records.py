@@ -9,6 +9,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from sfbench.values.metrics import find_metric
+
 SCHEMA = 1
 PROTOCOL = 1
 
@@ -26,19 +28,18 @@ Status = Literal[
 FINAL = frozenset({"ok", "oom", "nonfinite", "contract_failed", "unsupported", "skipped"})
 """Statuses that running again would not change; `error`, `killed` and `timeout` are tried again."""
 
-Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
-
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """One measured number, or None with the reason why there is none.
 
+    Without a unit it has that of its metric's declaration (see `values.metrics`).
     `low` and `high` bound it (95 % unless `how` says otherwise); `samples` are the values behind
     it (blocks, calls); `how` says how it was made.
     """
 
     metric: str
-    unit: str
+    unit: str = ""
     value: float | None = None
     reason: str | None = None
     low: float | None = None
@@ -54,6 +55,8 @@ class Reading:
         if self.value is not None and not math.isfinite(self.value):
             msg = f"reading {self.metric}: {self.value} is not finite"
             raise ValueError(msg)
+        if not self.unit and (declared := find_metric(self.metric)) is not None:
+            object.__setattr__(self, "unit", declared.unit)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,11 +78,6 @@ class Record:
     seconds: float = 0.0
     schema: int = SCHEMA
     protocol: int = PROTOCOL
-
-
-def is_distance(metric: str) -> bool:
-    """Return whether a metric is the Frechet distance of this project's own protocol."""
-    return metric == "fid" or (metric.startswith("fd[") and metric.endswith("]"))
 
 
 def canonical(value: Any) -> str:

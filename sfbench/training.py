@@ -23,7 +23,7 @@ from sfbench.pixels import to_bytes, to_rgb
 from sfbench.plan import Case
 from sfbench.quality.extractors import open_extractor
 from sfbench.quality.probe import QualityProbe
-from sfbench.records import Reading, is_distance
+from sfbench.records import Reading
 from sfbench.registry import Plugin
 from sfbench.train import run_folder
 from sfbench.train.engine import Engine, Meeting, joined
@@ -31,6 +31,7 @@ from sfbench.train.feed import Feed
 from sfbench.train.log import RunLog
 from sfbench.train.loop import Length, Listener, Tick, Trainer
 from sfbench.train.state import write
+from sfbench.values.metrics import is_distance
 
 __all__ = ["Wanted", "Watcher", "ready_images", "train"]
 

@@ -19,6 +19,7 @@ from sfbench.provenance import provenance, training_of
 from sfbench.quality.published import EMBEDDED, INCEPTION
 from sfbench.records import Reading
 from sfbench.registry import Plugin, find_generator, load_plugin, plugin_sources
+from sfbench.values.metrics import CORE, FLOPS, METRICS, MFU
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 MOST_COMPARED = 8
 """Images compared with eager single precision."""
+TIMED = frozenset({"speed", "memory", "complexity"})
+"""Families of what is measured of a generator, and not of images."""
 BEFORE_BUILD = frozenset({"import", "eager fp32 images"})
 """Phases whose memory is not the case's own."""
 
@@ -114,7 +117,7 @@ class Trial:
     def cold(self, name: str, seconds: float, what: str) -> None:
         """Add a reading of a cost that is paid once."""
         metric = f"cold.{name}"
-        self.readings.append(Reading(metric=metric, unit="s", value=seconds, how={"what": what}))
+        self.readings.append(Reading(metric=metric, value=seconds, how={"what": what}))
 
     def expected(self, spec: GeneratorSpec) -> torch.Tensor | None:
         """Return what eager single precision draws, where the case is neither; else None."""
@@ -167,14 +170,14 @@ class Trial:
             block = time_block(work, calls, case.device)
             e2e_work(generator, case.batch, case.seed)()
         rate = self.case.batch / block.seconds_per_call
-        self.readings.append(Reading(metric="search.rate", unit="images/s", value=rate))
+        self.readings.append(Reading(metric="search.rate", value=rate))
         held = {"data": device.host_memory("VmData"), "peak": device.host_memory("VmHWM")}
         for name, value in held.items():
             if value is not None:
-                self.readings.append(Reading(metric=f"search.{name}", unit="bytes", value=value))
+                self.readings.append(Reading(metric=f"search.{name}", value=value))
         if self.case.device == "cuda":
             reserved = cuda.allocator_peaks().reserved
-            self.readings.append(Reading(metric="search.reserved", unit="bytes", value=reserved))
+            self.readings.append(Reading(metric="search.reserved", value=reserved))
 
     def core(self, generator: ImageGenerator, loaded: int | None) -> None:
         """Measure throughput and memory of the core region, and nothing else."""
@@ -314,18 +317,17 @@ class Trial:
                 raise
             # The matrices of the roof found no room beside the model: its own numbers stand.
             reason = "no memory was left to measure the device's roof"
-            self.readings.append(Reading(metric="mfu", unit="", reason=reason))
+            self.readings.append(Reading(metric=MFU, reason=reason))
             return
         self.readings.extend(
-            roofline_readings(
-                roofline, values["flops"], values.get("throughput.core"), self.case.dtype
-            )
+            roofline_readings(roofline, values[FLOPS], values.get(CORE), self.case.dtype)
         )
 
     def skipped(self, reason: str) -> None:
         """Add what is not measured, with the reason."""
-        for metric, unit in SKIPPED:
-            self.readings.append(Reading(metric=metric, unit=unit, reason=reason))
+        for metric in METRICS:
+            if metric.column is not None and metric.family in TIMED and not metric.needs:
+                self.readings.append(Reading(metric=metric.name, reason=reason))
 
     def quality(self, generator: ImageGenerator, spec: GeneratorSpec) -> None:
         """Compare generated with real images."""
@@ -387,17 +389,6 @@ class Trial:
         if self.case.extractor.kind in {INCEPTION, EMBEDDED}:
             return []
         return [load_plugin(s) for s in plugin_sources(self.job.plugins, self.job.disabled)]
-
-
-SKIPPED = (
-    ("throughput.core", "images/s"),
-    ("throughput.e2e", "images/s"),
-    ("latency.p50", "s"),
-    ("memory.weights", "bytes"),
-    ("memory.host_peak", "bytes"),
-    ("parameters", ""),
-    ("flops", "FLOP/image"),
-)
 
 
 @contextlib.contextmanager

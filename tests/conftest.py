@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,8 +43,33 @@ def inception_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def sfbench(tmp_path: Path) -> Command:
-    """Runs the installed command in an empty folder with a cache of its own."""
+def sfbench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Runs the command line in this process, in an empty folder with a cache of its own."""
+    from sfbench.cli.main import main
+
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        out, err = io.StringIO(), io.StringIO()
+        code: object = 0
+        with monkeypatch.context() as patch, warnings.catch_warnings():
+            # Warnings are errors in tests of the library; users see them as lines.
+            warnings.simplefilter("default")
+            patch.chdir(tmp_path)
+            for name, value in ({"XDG_CACHE_HOME": str(tmp_path / "cache")} | environment).items():
+                patch.setenv(name, value)
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                try:
+                    main([*map(str, arguments)])
+                except SystemExit as stop:
+                    code = stop.code
+        status = code if isinstance(code, int) else int(code is not None)
+        return subprocess.CompletedProcess(list(arguments), status, out.getvalue(), err.getvalue())
+
+    return run
+
+
+@pytest.fixture
+def sfbench_process(tmp_path: Path) -> Command:
+    """Runs the installed command in a process of its own, where the process is the point."""
 
     def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -24,6 +24,7 @@ from sfbench.run.live import LegError, measured_legs, quads_of
 from sfbench.run.local import launch
 from sfbench.run.schedule import machine_digest
 from sfbench.store import Store
+from sfbench.values.metrics import CORE
 
 TRIALS_TIMEOUT = 3600.0
 SIDE_KEYS = frozenset({"res", "batch", "dtype", "mode", "device", "weights"})
@@ -121,9 +122,7 @@ def one_case(a: Job, b: Job, quads: int, known: float | None) -> list[Row]:
     try:
         legs = measured_legs(a, b, quads, launch, timeout_seconds=TRIALS_TIMEOUT, progress=bar)
     except LegError as error:
-        return [
-            Row(title=verdicts.title(a.case, b.case), metric="throughput.core", failure=str(error))
-        ]
+        return [Row(title=verdicts.title(a.case, b.case), metric=CORE, failure=str(error))]
     finally:
         bar.clear()
     rows = []
@@ -131,7 +130,7 @@ def one_case(a: Job, b: Job, quads: int, known: float | None) -> list[Row]:
         found = quads_of(legs, metric)
         if found is None:
             continue
-        one = known if metric == "throughput.core" else None
+        one = known if metric == CORE else None
         rows.append(
             Row(
                 title=verdicts.title(a.case, b.case),

@@ -9,6 +9,7 @@ from typing import Any
 
 from sfbench.api.errors import UsageError
 from sfbench.catalogue import Catalogue
+from sfbench.values.metrics import METRICS
 
 DATA = (
     {"name": "shapes", "summary": "shaded coloured shapes drawn from a seed, 5 classes, any size"},
@@ -36,6 +37,8 @@ def listed(catalogue: Catalogue, what: str, *, as_json: bool) -> str:
             rows = protocols()
         case "suites":
             rows = suites()
+        case "metrics":
+            rows = metrics()
         case _:
             rows = [dict(row) for row in DATA]
     if as_json:
@@ -51,7 +54,24 @@ SHOWN = {
     "extractors": ("name", "plugin", "summary"),
     "protocols": ("name", "extractor", "summary"),
     "suites": ("name", "rows", "summary"),
+    "metrics": ("name", "unit", "better", "family", "summary"),
 }
+
+
+def metrics() -> list[dict[str, Any]]:
+    """Return a row a metric."""
+    return [
+        {
+            "name": f"{metric.name}[...]" if metric.bracketed else metric.name,
+            "unit": metric.unit,
+            "better": metric.better or "",
+            "family": metric.family,
+            "needs": metric.needs,
+            "summary": metric.text,
+        }
+        for metric in METRICS
+        if metric.family != "search"
+    ]
 
 
 def suites() -> list[dict[str, Any]]:

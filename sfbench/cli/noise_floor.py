@@ -13,6 +13,7 @@ from sfbench.report import comparison
 from sfbench.run.grid import Request
 from sfbench.run.live import measured_legs, quads_of
 from sfbench.run.local import launch
+from sfbench.values.metrics import CORE
 
 
 def examined(
@@ -39,7 +40,7 @@ def examined(
         job, job, quads, launch, timeout_seconds=comparing.TRIALS_TIMEOUT, progress=bar
     )
     bar.clear()
-    found = quads_of(legs, "throughput.core")
+    found = quads_of(legs, CORE)
     if found is None:
         msg = f"{model}: a process read no throughput: nothing is known of the noise"
         raise UnsupportedError(msg)

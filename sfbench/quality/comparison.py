@@ -82,7 +82,7 @@ class Comparison:
             refusal = None if self.statistics is None else misfit(self.statistics, view)
             if refusal is not None and self.reference is None:
                 names = MetricNames(protocol.name, view.extractor)
-                found[protocol.name] = [Reading(metric=names.frechet, unit="", reason=refusal)]
+                found[protocol.name] = [Reading(metric=names.frechet, reason=refusal)]
                 continue
             generated = first_of(seen(view), protocol.samples.generated)
             reference = real(theirs.get(protocol.name), protocol.samples.real, refusal is not None)
@@ -205,7 +205,7 @@ class Comparison:
         if mine is None or theirs is None or reference.seen is None:
             where = "generated images" if mine is None else "reference"
             reason = f"the {where} have no class labels (dataset.json)"
-            yield Reading(metric=names.per_class("?"), unit="", reason=reason)
+            yield Reading(metric=names.per_class("?"), reason=reason)
             return
         if protocol.frechet is None:
             return
@@ -217,7 +217,7 @@ class Comparison:
             metric = names.per_class(str(label))
             if min(counts) < 2:  # noqa: PLR2004  # a covariance needs two
                 reason = f"class {label}: {counts[0]} generated, {counts[1]} real; 2 of each needed"
-                yield Reading(metric=metric, unit="", reason=reason)
+                yield Reading(metric=metric, reason=reason)
                 continue
             told = dict(how) | {"generated": counts[0], "real": counts[1], "class": label}
             evaluation = Evaluation(protocol, extractor, part, self.against(others, None), told)
@@ -264,7 +264,7 @@ def missing(protocol: Protocol, extractor: str, reason: str) -> Reading:
     absent: Any = Absent(name=extractor, standard=extractor in {INCEPTION, AUTO})
     names = MetricNames(protocol.name, absent)
     metric = names.cmmd if protocol.more.cmmd else names.frechet
-    return Reading(metric=metric, unit="", reason=reason)
+    return Reading(metric=metric, reason=reason)
 
 
 def misfit(reference: ReferenceFile, view: View) -> str | None:

@@ -118,7 +118,7 @@ class Evaluation:
 
     def null(self, metric: str, reason: str) -> Reading:
         """Return a reading without a value."""
-        return Reading(metric=metric, unit="", reason=reason)
+        return Reading(metric=metric, reason=reason)
 
     def reading(
         self,
@@ -131,7 +131,7 @@ class Evaluation:
     ) -> Reading:
         """Return a reading with how it was made."""
         told = {name: found for name, found in how.items() if found is not None}
-        return Reading(metric=metric, unit="", value=value, low=low, high=high, how=self.how | told)
+        return Reading(metric=metric, value=value, low=low, high=high, how=self.how | told)
 
     def estimated(self, metric: str, estimate: Estimate, **how: Any) -> Reading:
         """Return a reading with its interval and standard error."""

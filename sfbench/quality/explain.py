@@ -18,6 +18,7 @@ from sfbench.quality.kernel import kernel_distance
 from sfbench.quality.protocol import FrechetWay, Protocol
 from sfbench.quality.reference import Reference, protocol_frechet
 from sfbench.quality.statistics import moments_of
+from sfbench.values.metrics import FID, IS, KID
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,10 +66,10 @@ class Explanation:
             msg = f"explain: {counts[0]} and {counts[1]} images; at least {FEW} of each are needed"
             raise UsageError(msg)
         if first.frechet and second.frechet:
-            metric = "fid" if self.extractor.standard else f"fd[{self.extractor.name}]"
+            metric = FID if self.extractor.standard else f"fd[{self.extractor.name}]"
             yield from self.walk(metric, self.frechet, [*common, *self.frechet_factors()])
         if first.kernel and second.kernel:
-            metric = "kid" if self.extractor.standard else f"kd[{self.extractor.name}]"
+            metric = KID if self.extractor.standard else f"kd[{self.extractor.name}]"
             yield from self.walk(metric, self.kernel, [*common, *self.kernel_factors()])
         scored = self.of("gen", first).statistics.logits is not None
         if (
@@ -77,7 +78,7 @@ class Explanation:
             and scored
             and counts[0] >= max(first.score.splits, second.score.splits)
         ):
-            metric = "is" if self.extractor.standard else f"class_score[{self.extractor.name}]"
+            metric = IS if self.extractor.standard else f"class_score[{self.extractor.name}]"
             yield from self.walk(metric, self.score, [*common, *self.score_factors()])
 
     def walk(

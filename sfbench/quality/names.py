@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from sfbench.api.protocols import FeatureExtractor
 from sfbench.quality.protocol import OWN
+from sfbench.values.metrics import FD, FID, IS, KID
 
 CLIP = "clip-vitl14-336"
 MEASURES = ("precision", "recall", "density", "coverage")
@@ -42,7 +43,7 @@ class MetricNames:
     @property
     def frechet(self) -> str:
         """The Frechet distance."""
-        return self.named("fid", "fd")
+        return self.named(FID, FD)
 
     @property
     def infinity(self) -> str:
@@ -57,7 +58,7 @@ class MetricNames:
     @property
     def kernel(self) -> str:
         """The kernel distance over subsets."""
-        return self.named("kid", "kd")
+        return self.named(KID, "kd")
 
     @property
     def whole_kernel(self) -> str:
@@ -72,7 +73,7 @@ class MetricNames:
     @property
     def score(self) -> str:
         """The class score over splits."""
-        return self.named("is", "class_score")
+        return self.named(IS, "class_score")
 
     @property
     def single_score(self) -> str:
@@ -101,4 +102,4 @@ class MetricNames:
 
     def per_class(self, label: str) -> str:
         """The Frechet distance of one class."""
-        return self.named("fid", "fd", f"class {label}")
+        return self.named(FID, FD, f"class {label}")

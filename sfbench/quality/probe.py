@@ -45,7 +45,7 @@ class QualityProbe:
         if shortage is not None:
             names = MetricNames(OWN, self.extractor)
             for metric in (names.frechet, names.kernel, names.score):
-                yield Reading(metric=metric, unit="", reason=shortage)
+                yield Reading(metric=metric, reason=shortage)
             return
         with tempfile.TemporaryDirectory(prefix="sfbench-features-") as folder:
             yield from self.comparison(generator, Path(folder)).readings()

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import pandas as pd
 
-from sfbench.records import is_distance
-
-Better = Literal["lower", "higher"]
+from sfbench.values.metrics import Better, is_distance
 
 
 def best(part: pd.DataFrame, metric: str, better: Better) -> set[object]:

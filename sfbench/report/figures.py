@@ -24,12 +24,19 @@ from sfbench.report.figure import (
 )
 from sfbench.report.pareto_figure import pareto
 from sfbench.report.spread_figures import latency, noise
-from sfbench.report.table import MEBI
 from sfbench.report.training_figure import training
 from sfbench.trained import TrainingRun
+from sfbench.values.metrics import (
+    CORE,
+    DEVICE_ALLOCATED,
+    DEVICE_RESERVED,
+    HOST_ABOVE_LOADED,
+    MEBI,
+    WEIGHTS,
+)
 
-KINDS = {"memory.weights": "weights", "memory.host_above_loaded": "above what was loaded"}
-ALLOCATED, RESERVED = "memory.device_allocated_peak", "memory.device_reserved_peak"
+KINDS = {WEIGHTS: "weights", HOST_ABOVE_LOADED: "above what was loaded"}
+ALLOCATED, RESERVED = DEVICE_ALLOCATED, DEVICE_RESERVED
 SCALING_TEXT = (
     "Points are measured, lines are the fit a + b r² + c r⁴; below, the part of each term. Full "
     "attention grows with r⁴."
@@ -55,9 +62,9 @@ def throughput(rows: pd.DataFrame) -> Figure | None:
     frame = measured(
         rows,
         {
-            "throughput.core": "images/s",
-            "throughput.core.low": "low",
-            "throughput.core.high": "high",
+            CORE: "images/s",
+            f"{CORE}.low": "low",
+            f"{CORE}.high": "high",
         },
     )
     if frame.empty:
@@ -82,9 +89,9 @@ def scalings(rows: pd.DataFrame, records: Sequence[Record]) -> Iterator[Figure]:
 
     One figure a batch size, precision, mode and machine.
     """
-    if "throughput.core" not in rows:
+    if CORE not in rows:
         return
-    good = rows[(rows["status"] == "ok") & rows["throughput.core"].notna()]
+    good = rows[(rows["status"] == "ok") & rows[CORE].notna()]
     for key, part in good.groupby(ONE_CURVE, sort=False):
         curves = []
         for name, one in part.assign(curve=curve_names(part)).groupby("curve", sort=False):
@@ -149,8 +156,8 @@ def memory_frame(rows: pd.DataFrame) -> pd.DataFrame:
     """Return a row a case and kind of memory, in bytes."""
     gpu = rows["device"] == "cuda"
     kinds = {kind: rows[name].where(~gpu) for name, kind in KINDS.items() if name in rows}
-    if {ALLOCATED, RESERVED, "memory.weights"} <= set(rows.columns):
-        weights = rows["memory.weights"]
+    if {ALLOCATED, RESERVED, WEIGHTS} <= set(rows.columns):
+        weights = rows[WEIGHTS]
         kinds["weights"] = weights
         kinds["activations"] = (rows[ALLOCATED] - weights).where(gpu)
         kinds["held by the allocator"] = (rows[RESERVED] - rows[ALLOCATED]).where(gpu)

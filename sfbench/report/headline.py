@@ -6,6 +6,7 @@ import pandas as pd
 
 from sfbench.report.best import best, common_distance
 from sfbench.report.table import number
+from sfbench.values.metrics import CORE
 
 
 def headline(rows: pd.DataFrame) -> str:
@@ -28,30 +29,30 @@ def headline(rows: pd.DataFrame) -> str:
 
 def speed(rows: pd.DataFrame) -> str:
     """Return which model is surely fastest, at the largest resolution that several were run at."""
-    if "throughput.core" not in rows or rows["throughput.core"].isna().all():
+    if CORE not in rows or rows[CORE].isna().all():
         return ""
-    rows = rows[rows["throughput.core"].notna()]
+    rows = rows[rows[CORE].notna()]
     counts = rows.groupby("resolution")["model"].nunique()
     shared = counts[counts > 1]
     if shared.empty:
-        top = rows.sort_values("throughput.core").iloc[-1]
+        top = rows.sort_values(CORE).iloc[-1]
         return (
-            f"{top['model']} makes {number(top['throughput.core'])} images/s at "
+            f"{top['model']} makes {number(top[CORE])} images/s at "
             f"{top['resolution']} px, batch {top['batch']}."
         )
     side = shared.index.max()
     here = rows[rows["resolution"] == side]
-    sure = best(here, "throughput.core", "higher")
+    sure = best(here, CORE, "higher")
     if not sure:
         return f"At {side} px no model is surely fastest: the intervals overlap."
     top = here.loc[[index for index in here.index if index in sure]]
-    top = top.sort_values("throughput.core").iloc[-1]
+    top = top.sort_values(CORE).iloc[-1]
     peers = here[(here["batch"] == top["batch"]) & (here.index != top.name)]
-    second = peers.sort_values("throughput.core").iloc[-1]
-    ratio = top["throughput.core"] / second["throughput.core"]
+    second = peers.sort_values(CORE).iloc[-1]
+    ratio = top[CORE] / second[CORE]
     return (
         f"At {side} px and batch {top['batch']}, {top['model']} is fastest: "
-        f"{number(top['throughput.core'])} images/s, {number(ratio)} times {second['model']}."
+        f"{number(top[CORE])} images/s, {number(ratio)} times {second['model']}."
     )
 
 

@@ -11,17 +11,18 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from sfbench.records import Record, is_distance
+from sfbench.records import Record
 from sfbench.report.figure import OKABE_ITO, WIDTH, Figure
 from sfbench.report.frame import variants
 from sfbench.report.measurements import measurements
 from sfbench.report.steps import FEWEST, Step, steps
-from sfbench.report.table import MEBI, number
+from sfbench.report.table import number
+from sfbench.values.metrics import CORE, DEVICE_ALLOCATED, HOST_ABOVE_LOADED, MEBI, is_distance
 
 WATCHED = {
-    "throughput.core": ("images/s", 1.0),
-    "memory.host_above_loaded": ("MiB above the loaded model", 1 / MEBI),
-    "memory.device_allocated_peak": ("MiB at the GPU's peak", 1 / MEBI),
+    CORE: ("images/s", 1.0),
+    HOST_ABOVE_LOADED: ("MiB above the loaded model", 1 / MEBI),
+    DEVICE_ALLOCATED: ("MiB at the GPU's peak", 1 / MEBI),
 }
 EXACT_MARGIN = 0.005
 """Memory and quality of equal code hardly vary: a smaller change is told."""
@@ -53,7 +54,7 @@ def histories(records: Sequence[Record]) -> Iterator[Series]:
             frame = points(found, metric)
             if len(frame) < 2:  # noqa: PLR2004  # one point is no history
                 continue
-            exact = metric != "throughput.core"
+            exact = metric != CORE
             positive = bool((frame["value"] > 0).all())
             margin = {"margin": EXACT_MARGIN} if exact else {}
             yield Series(

@@ -9,7 +9,16 @@ from __future__ import annotations
 
 import pandas as pd
 
-MORE = ("memory.host_peak", "memory.device_allocated_peak", "energy", "memory.minimum")
+from sfbench.values.metrics import (
+    CORE,
+    DEVICE_ALLOCATED,
+    ENERGY,
+    HOST_PEAK,
+    MINIMUM_MEMORY,
+    of_family,
+)
+
+MORE = (HOST_PEAK, DEVICE_ALLOCATED, ENERGY, MINIMUM_MEMORY)
 SAME = (
     "model",
     "options",
@@ -27,9 +36,7 @@ SAME = (
 def is_quality(name: str) -> bool:
     """Return whether a column of the summary holds quality."""
     stem = name.removesuffix(".low").removesuffix(".high")
-    return stem in {"fid", "kid", "is", "quality", "quality_reason"} or (
-        stem.endswith("]") and ("[" in stem and not stem.startswith("memory."))
-    )
+    return stem in {"quality", "quality_reason"} or of_family(stem, "quality")
 
 
 def paired(frame: pd.DataFrame) -> pd.DataFrame:
@@ -42,7 +49,7 @@ def paired(frame: pd.DataFrame) -> pd.DataFrame:
         return frame
     columns = [name for name in frame.columns if is_quality(name)]
     has_quality = frame["quality"].astype(bool)
-    speed = frame.get("throughput.core", pd.Series(index=frame.index, dtype=float))
+    speed = frame.get(CORE, pd.Series(index=frame.index, dtype=float))
     giving = has_quality & speed.isna() & (frame["status"] == "ok")
     same = [name for name in SAME if name in frame.columns]
     alike = frame[same].astype(object).where(frame[same].notna(), None)

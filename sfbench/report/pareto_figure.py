@@ -10,10 +10,10 @@ import pandas as pd
 
 from sfbench.report.best import common_distance
 from sfbench.report.figure import HEIGHT, WIDTH, Figure, colour, measured, shape
-from sfbench.report.table import MEBI
+from sfbench.values.metrics import CORE, DEVICE_ALLOCATED, HOST_PEAK, MEBI
 
 ALIKE = ["quality", "machine", "device"]
-PEAKS = ("memory.device_allocated_peak", "memory.host_peak")
+PEAKS = (DEVICE_ALLOCATED, HOST_PEAK)
 FEWEST = 2
 """Points; one alone beats nothing."""
 GREY = "#9a9a9a"
@@ -25,13 +25,13 @@ def pareto(rows: pd.DataFrame) -> Figure | None:
 
     Only rows of one basis of quality on one machine: those of which there are most.
     """
-    if "throughput.core" not in rows:
+    if CORE not in rows:
         return None
-    name = common_distance(rows[rows["throughput.core"].notna()])
+    name = common_distance(rows[rows[CORE].notna()])
     if name is None:
         return None
     bounds = {f"{name}.low": "low", f"{name}.high": "high"}
-    frame = measured(rows, {name: "distance", **bounds, "throughput.core": "images/s"})
+    frame = measured(rows, {name: "distance", **bounds, CORE: "images/s"})
     if frame.empty or "images/s" not in frame:
         return None
     frame = frame[frame["images/s"].notna()]

@@ -13,13 +13,12 @@ from rich.text import Text
 
 from sfbench.records import Reading, Record
 from sfbench.report.table import number
+from sfbench.values.metrics import find_metric
 
-EXACT = ("parameters", "flops", "memory.weights")
 QUALITY_TOLERANCE = 1e-4
 """Relative: kernels of another thread count or processor round differently."""
 MARGIN = 0.10
 """Of a single process's speed and memory, beside the intervals of its blocks."""
-PREFIXES = ("throughput.", "latency", "memory.host_above", "memory.device_allocated", "energy")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,17 +61,18 @@ def is_same(stored: Record, fresh: Record) -> bool:
 
 def has_rule(reading: Reading) -> bool:
     """Return whether there is a rule for the metric: there is none for costs paid once."""
-    return (
-        reading.metric in EXACT or reading.metric.startswith(PREFIXES) or "extractor" in reading.how
-    )
+    declared = find_metric(reading.metric)
+    told = declared is not None and (declared.exact or declared.moment)
+    return told or "extractor" in reading.how
 
 
 def judged(stored: Reading, fresh: Reading) -> tuple[bool, str]:
     """Return whether two readings are the same, and by which rule."""
     a, b = stored.value or 0.0, fresh.value or 0.0
-    if stored.metric in EXACT:
+    declared = find_metric(stored.metric)
+    if declared is not None and declared.exact:
         return a == b, "equal"
-    if stored.metric.startswith(PREFIXES):
+    if declared is not None and declared.moment:
         overlap = (
             None not in (stored.low, stored.high, fresh.low, fresh.high)
             and (stored.low or 0) <= (fresh.high or 0)

@@ -13,9 +13,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sfbench.records import Reading, Record, is_distance
-from sfbench.report.pairing import is_quality
+from sfbench.records import Reading, Record
 from sfbench.report.table import number
+from sfbench.values.metrics import CORE, FID, find_metric, is_distance, of_family
 
 Verdict = Literal["agrees", "higher", "lower", "no verdict", "not run", "measured"]
 WIDTH = 79
@@ -24,10 +24,7 @@ COLUMNS = (
 )  # fmt: skip
 ALL_IMAGES = 50_000
 """What published distances are made with."""
-INCEPTION_ONLY = frozenset({"fid", "kid", "is"})
 NEITHER = "neither speed nor a distance; sfbench report shows what was measured"
-SPEED = "throughput.core"
-"""Shown, beside the distance, of a row for which nothing was published."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +59,7 @@ def lines(row: Wanted) -> Iterator[dict[str, Any]]:
         if not row.published:
             shown_any = False
             for reading in record.readings:
-                shown = reading.metric == SPEED or is_distance(reading.metric)
+                shown = reading.metric == CORE or is_distance(reading.metric)
                 if shown and reading.value is not None:
                     shown_any = True
                     yield line(row.title, case, reading.metric, None, reading, "measured", "")
@@ -76,15 +73,16 @@ def judged(title: str, case: str, metric: str, published: float, record: Record)
     if found is None or found.value is None:
         other = next((r for r in record.readings if is_distance(r.metric)), None)
         reason = f"no {metric} was measured"
-        if metric in INCEPTION_ONLY:
+        declared = find_metric(metric)
+        if declared is not None and declared.inception:
             reason = f"no {metric}: it needs Inception-v3 with the published weights"
         if found is not None:
             reason = f"no {metric}: {found.reason}"
-        if other is not None and other.value is not None and metric == "fid":
+        if other is not None and other.value is not None and metric == FID:
             reason += f"; {other.metric} is {number(other.value)}, another measure"
         return line(title, case, metric, published, None, "not run", reason)
     samples = int(record.case["samples"] or 0)
-    if is_quality(metric) and samples < ALL_IMAGES:
+    if of_family(metric, "quality") and samples < ALL_IMAGES:
         reason = f"{samples:,} images, published with {ALL_IMAGES:,}"
         return line(title, case, metric, published, found, "no verdict", reason)
     if found.low is None or found.high is None:

@@ -16,11 +16,12 @@ from rich.text import Text
 
 from sfbench.records import Record
 from sfbench.report.scaling import Interval, Scaling, crossover, fitted
-from sfbench.report.table import ABSENT, MEBI, number
+from sfbench.report.table import ABSENT, number
+from sfbench.values.metrics import CORE, DEVICE_ALLOCATED, HOST_ABOVE_LOADED, MEBI
 
 TERMS = ("1", "r^2", "r^4")
 WIDTHS = {"px": 4, "ms/image": 8, "±": 6, "slope": 6, "GFLOP": 7, "MiB": 6}
-MEMORY = ("memory.device_allocated_peak", "memory.host_above_loaded")
+MEMORY = (DEVICE_ALLOCATED, HOST_ABOVE_LOADED)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +56,7 @@ def curve(model: str, records: Sequence[Record]) -> Curve:
         for reading in record.readings:
             if reading.value is None:
                 continue
-            if reading.metric == "throughput.core":
+            if reading.metric == CORE:
                 seconds.setdefault(side, []).append(1 / reading.value)
                 blocks.setdefault(side, []).extend(1 / rate for rate in reading.samples)
             elif reading.metric == "flops":

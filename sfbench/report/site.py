@@ -18,6 +18,7 @@ from sfbench.report.measurements import measurements
 from sfbench.report.page import Beside, machines, made, page, page_name, part_of, rendered, shown
 from sfbench.report.pairing import paired
 from sfbench.report.table import same_basis
+from sfbench.values.metrics import CORE
 
 MOST_HISTORIES = 40
 """Figures of history on one page; steps come first."""
@@ -63,8 +64,8 @@ def site(
             }
         )
     ranked = rows.sort_values(["resolution", "batch"], kind="stable")
-    if "throughput.core" in rows:
-        by = ["resolution", "batch", "throughput.core"]
+    if CORE in rows:
+        by = ["resolution", "batch", CORE]
         ranked = rows.sort_values(by, ascending=[True, True, False], kind="stable")
     newest_of = {record.identity: record for record in newest}
     several = len(set(rows["machine"])) > 1

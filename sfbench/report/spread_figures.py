@@ -10,6 +10,7 @@ import pandas as pd
 
 from sfbench.records import Reading, Record
 from sfbench.report.figure import WIDTH, Figure, labelled, palette, place_axis, places
+from sfbench.values.metrics import CORE, LATENCY_P50
 
 QUANTILES = {"p5": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p90": 0.9, "p95": 0.95}
 FEWEST = 5
@@ -47,7 +48,7 @@ def deviations(reading: Reading) -> list[float]:
 
 def latency(rows: pd.DataFrame, records: Sequence[Record]) -> Figure | None:
     """Return the distribution of the time of a call."""
-    frame = spread(rows, records, "latency.p50")
+    frame = spread(rows, records, LATENCY_P50)
     if frame.empty:
         return None
     frame[list(QUANTILES)] *= 1000
@@ -72,7 +73,7 @@ def latency(rows: pd.DataFrame, records: Sequence[Record]) -> Figure | None:
 
 def noise(rows: pd.DataFrame, records: Sequence[Record]) -> Figure | None:
     """Return how unsteady the blocks of each case were: what the intervals come from."""
-    frame = spread(rows, records, "throughput.core")
+    frame = spread(rows, records, CORE)
     if frame.empty:
         return None
     parts = list(QUANTILES)

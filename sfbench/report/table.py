@@ -16,13 +16,19 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sfbench.records import is_distance
-from sfbench.report.best import Better, best
+from sfbench.report.best import best
+from sfbench.values.metrics import (
+    CORE,
+    DEVICE_ALLOCATED,
+    HOST_PEAK,
+    MEBI,
+    METRICS,
+    Better,
+    is_headline,
+    metric_of,
+)
 
-MEBI = 1 << 20
 ABSENT = "-"
-WIDE_ONLY = frozenset({"p90 ms", "GFLOP"})
-"""Columns that 80 characters have no room for; Markdown, CSV and JSON show them."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -30,6 +36,7 @@ class Column:
     """One column: its header, and how a row of the summary fills it.
 
     `metric` times `factor` is the number it shows; `better` says which is best, None where neither.
+    `wide_only`: 80 characters have no room for it; Markdown, CSV and JSON show it.
     """
 
     header: str
@@ -37,6 +44,7 @@ class Column:
     metric: str = ""
     factor: float = 1.0
     better: Better | None = None
+    wide_only: bool = False
 
 
 def number(value: Any, digits: int = 3) -> str:
@@ -63,7 +71,7 @@ def scaled(name: str, factor: float, digits: int = 3) -> Callable[[Any], str]:
 
 def rate(row: Any) -> str:
     """Return images per second with half the width of its interval."""
-    value, low, high = (row.get(f"throughput.core{end}") for end in ("", ".low", ".high"))
+    value, low, high = (row.get(f"{CORE}{end}") for end in ("", ".low", ".high"))
     if value is None or pd.isna(value):
         return ABSENT
     if low is None or pd.isna(low):
@@ -73,39 +81,39 @@ def rate(row: Any) -> str:
 
 def peak(row: Any) -> str:
     """Return the peak memory in MiB: the device's where there is one, else the host's."""
-    device = row.get("memory.device_allocated_peak")
+    device = row.get(DEVICE_ALLOCATED)
     if device is not None and not pd.isna(device):
         return number(device / MEBI)
-    return scaled("memory.host_peak", 1 / MEBI)(row)
+    return scaled(HOST_PEAK, 1 / MEBI)(row)
 
 
 def columns(frame: pd.DataFrame) -> list[Column]:
     """Return the columns there are: quality under its own name, then speed and size."""
-    quality = [name for name in frame.columns if name == "is" or is_distance(name)]
-    return [
-        Column("px", lambda row: str(row["resolution"])),
-        *(
-            Column(
-                name.partition("[")[0].upper(),
-                scaled(name, 1),
-                metric=name,
-                better="higher" if name == "is" else "lower",
-            )
-            for name in quality
-        ),
-        Column("images/s", rate, metric="throughput.core", better="higher"),
-        Column(
-            "p50 ms",
-            scaled("latency.p50", 1000),
-            metric="latency.p50",
-            factor=1000.0,
-            better="lower",
-        ),
-        Column("p90 ms", scaled("latency.p90", 1000)),
-        Column("peak MiB", peak),
-        Column("params M", scaled("parameters", 1e-6)),
-        Column("GFLOP", scaled("flops", 1e-9)),
-    ]
+    names = [*filter(is_headline, frame.columns)]
+    names += [metric.name for metric in METRICS if metric.family != "quality"]
+    found = {"px": Column("px", lambda row: str(row["resolution"]))}
+    for name in names:
+        declared = metric_of(name)
+        if (shown := declared.column) is None:
+            continue
+        if shown.header in found and declared.family != "quality":
+            continue  # the peak of a device stands in the column of the host's
+        cell = CELLS.get(name, scaled(name, shown.factor))
+        # Two things that are shown in one column cannot be set against each other.
+        mixed = cell is peak
+        found[name if declared.family == "quality" else shown.header] = Column(
+            shown.header,
+            cell,
+            metric="" if mixed else name,
+            factor=shown.factor,
+            better=None if mixed else declared.better,
+            wide_only=shown.wide_only,
+        )
+    return list(found.values())
+
+
+CELLS: dict[str, Callable[[Any], str]] = {CORE: rate, HOST_PEAK: peak}
+"""Cells that show more than one number."""
 
 
 def filled(frame: pd.DataFrame) -> list[Column]:
@@ -167,7 +175,7 @@ def terminal(frame: pd.DataFrame, notes: Sequence[str]) -> RenderableType:
     several = len(frame["machine"].unique()) > 1
     for part in same_basis(frame):
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-        shown = [column for column in filled(part) if column.header not in WIDE_ONLY]
+        shown = [column for column in filled(part) if not column.wide_only]
         table.add_column("model", no_wrap=True, min_width=21)
         for column in shown:
             table.add_column(column.header, justify="right", no_wrap=True)

@@ -8,9 +8,9 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from sfbench.records import is_distance
 from sfbench.report.figure import HEIGHT, WIDTH, Figure, colour, shape
 from sfbench.trained import TrainingRun
+from sfbench.values.metrics import is_distance
 
 PREFIX = "quality/"
 LOSS = "G/loss"

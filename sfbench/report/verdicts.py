@@ -14,19 +14,34 @@ from rich.text import Text
 
 from sfbench.api.errors import DataError
 from sfbench.plan import Case
-from sfbench.records import Reading, Record, canonical, is_distance
+from sfbench.records import Reading, Record, canonical
 from sfbench.report.comparison import Comparison, holm, of_intervals, of_trials
 from sfbench.report.frame import current
 from sfbench.store import Store, read
+from sfbench.values.metrics import (
+    CORE,
+    DEVICE_ALLOCATED,
+    DEVICE_RESERVED,
+    HOST_ABOVE_LOADED,
+    Family,
+    is_headline,
+    metric_of,
+    of_family,
+)
 
-KINDS = ("slower", "more-memory", "worse-quality")
-"""What `--fail-on` takes: the names of regressions."""
+REGRESSIONS: dict[Family, str] = {
+    "speed": "slower",
+    "memory": "more-memory",
+    "quality": "worse-quality",
+}
+"""What a metric of a family can show; `--fail-on` takes these names."""
+KINDS = tuple(REGRESSIONS.values())
 GOOD = {"slower": "faster", "more-memory": "less-memory", "worse-quality": "better-quality"}
-SPEED = ("throughput.core",)
+SPEED = (CORE,)
 HOST, DEVICE, GRAPHS = (
-    "memory.host_above_loaded",
-    "memory.device_allocated_peak",
-    "memory.device_reserved_peak",
+    HOST_ABOVE_LOADED,
+    DEVICE_ALLOCATED,
+    DEVICE_RESERVED,
 )
 GRAPH_MODES = frozenset({"cuda-graph", "compile-reduce-overhead", "compile-max-autotune"})
 PAIRED = ("resolution", "batch", "dtype", "mode", "device", "seed", "threads")
@@ -53,16 +68,14 @@ class Row:
     @property
     def kind(self) -> str:
         """The regression that this metric can show."""
-        if self.metric in SPEED:
-            return "slower"
-        return "more-memory" if self.metric.startswith("memory.") else "worse-quality"
+        return REGRESSIONS[metric_of(self.metric).family]
 
     @property
     def verdict(self) -> str:
         """What may be said of B: its regression, the opposite, same, or inconclusive."""
         if self.result is None:
             return "failed" if self.failure else "inconclusive"
-        found = self.result.verdict(higher_is_better=self.metric in {*SPEED, "is"})
+        found = self.result.verdict(higher_is_better=metric_of(self.metric).better == "higher")
         return {"slower": self.kind, "faster": GOOD[self.kind]}.get(found, found)
 
     @property
@@ -191,9 +204,7 @@ def metrics(sides: Sequence[Sequence[Record]], peak: str) -> list[str]:
     """Return the metrics that both sides read and that have a direction."""
     names = [{r.metric for record in side for r in record.readings} for side in sides]
     return sorted(
-        name
-        for name in set.intersection(*names)
-        if name in {*SPEED, peak, "is"} or is_distance(name)
+        name for name in set.intersection(*names) if name in {*SPEED, peak} or is_headline(name)
     )
 
 
@@ -210,7 +221,7 @@ def readings(records: Sequence[Record], metric: str) -> list[Reading]:
 def stored_row(name: str, metric: str, a: Sequence[Reading], b: Sequence[Reading]) -> Row:
     """Return one row from stored readings: of trials, or of values with their own intervals."""
     result = None
-    if metric in SPEED or metric.startswith("memory."):
+    if not of_family(metric, "quality"):
         result = of_trials([r.value or 0 for r in a], [r.value or 0 for r in b])
     elif a[-1].low is not None and b[-1].low is not None:
         result = of_intervals(bounds(a[-1]), bounds(b[-1]))

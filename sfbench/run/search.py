@@ -14,6 +14,7 @@ from sfbench import device
 from sfbench.api.errors import SfbenchError
 from sfbench.job import Job
 from sfbench.records import Reading, Record
+from sfbench.values.metrics import MINIMUM_MEMORY
 
 Launcher = Callable[[Job, float, Callable[[Mapping[str, Any]], None]], Record]
 FIRST_BATCH = 8
@@ -47,10 +48,8 @@ def searched(launcher: Launcher) -> Launcher:
         except SearchError as error:
             # What a try cannot do, the trial cannot either; its record says that nothing was found.
             open_batch = job.case.batch_rule != "fixed" and not job.case.batch
-            metric, unit = "memory.minimum", "bytes"
-            if open_batch:
-                metric, unit = f"batch.{job.case.batch_rule}", "images"
-            note = Reading(metric=metric, unit=unit, reason=f"the search ended: {error}")
+            metric = f"batch.{job.case.batch_rule}" if open_batch else MINIMUM_MEMORY
+            note = Reading(metric=metric, reason=f"the search ended: {error}")
             case = dataclasses.replace(job.case, batch=job.case.batch or 1)
             job = dataclasses.replace(job, case=case, notes=(*job.notes, note))
         return launcher(job, timeout_seconds, on_event)
@@ -111,7 +110,7 @@ class Search:
             # The trial itself will say why not even one image fits.
             found = 1
         how = {"rule": rule, "tries": self.tries, "precision": PRECISION}
-        note = Reading(metric=f"batch.{rule}", unit="images", value=found, how=how)
+        note = Reading(metric=f"batch.{rule}", value=found, how=how)
         case = dataclasses.replace(self.job.case, batch=found)
         return dataclasses.replace(self.job, case=case, notes=(*self.job.notes, note))
 
@@ -163,10 +162,10 @@ class Search:
         On a GPU, a limit on torch's allocator; on a CPU, on private writable memory (RLIMIT_DATA),
         the interpreter's and torch's own included.
         """
-        metric, batch = "memory.minimum", self.job.case.batch
+        metric, batch = MINIMUM_MEMORY, self.job.case.batch
         free = self.attempt(batch, None)
         if free is None:
-            return Reading(metric=metric, unit="bytes", reason="it does not run without a limit")
+            return Reading(metric=metric, reason="it does not run without a limit")
         high = int(free.get("search.reserved", free.get("search.data", 0)))
         high = max(high, int(free.get("search.peak", 0))) if self.job.case.device == "cpu" else high
         low, ceiling = 0, MOST_TIMES * high
@@ -174,7 +173,7 @@ class Search:
             low, high = high, 2 * high
             if high > ceiling:
                 reason = f"it does not run in {MOST_TIMES} times what it uses without a limit"
-                return Reading(metric=metric, unit="bytes", reason=reason)
+                return Reading(metric=metric, reason=reason)
         while high - low > PRECISION * high:
             middle = (low + high) // 2
             if self.attempt(batch, middle):
@@ -183,4 +182,4 @@ class Search:
                 low = middle
         what = "torch's CUDA allocator" if self.job.case.device == "cuda" else "RLIMIT_DATA"
         how = {"limit": what, "batch": batch, "precision": PRECISION, "tries": self.tries}
-        return Reading(metric=metric, unit="bytes", value=high, low=low, high=high, how=how)
+        return Reading(metric=metric, value=high, low=low, high=high, how=how)

@@ -10,14 +10,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sfbench.api.protocols import ImageGenerator
 from sfbench.records import Reading
+from sfbench.values.metrics import FLOPS, PARAMETERS
 
 
 def parameter_reading(module: nn.Module | None) -> Reading:
     """Return the number of parameters (shared ones once)."""
     if module is None:
-        return Reading(metric="parameters", unit="", reason="the generator has no nn.Module")
+        return Reading(metric=PARAMETERS, reason="the generator has no nn.Module")
     count = sum(parameter.numel() for parameter in module.parameters())
-    return Reading(metric="parameters", unit="", value=count)
+    return Reading(metric=PARAMETERS, value=count)
 
 
 def flop_reading(build_on_meta: Callable[[], ImageGenerator]) -> Reading:
@@ -25,7 +26,6 @@ def flop_reading(build_on_meta: Callable[[], ImageGenerator]) -> Reading:
 
     Null with the reason for a model that cannot be built or run on the meta device.
     """
-    metric, unit = "flops", "FLOP/image"
     try:
         generator = build_on_meta()
         module = getattr(generator, "module", None)
@@ -37,12 +37,12 @@ def flop_reading(build_on_meta: Callable[[], ImageGenerator]) -> Reading:
             generator.synthesize(latents)
     except Exception as error:  # noqa: BLE001  # a model that cannot run on meta may raise anything
         lines = str(error).strip().splitlines() or [""]
-        return Reading(metric=metric, unit=unit, reason=f"not on the meta device: {lines[0]:.120}")
+        return Reading(metric=FLOPS, reason=f"not on the meta device: {lines[0]:.120}")
     total = counter.get_total_flops()
     if total == 0:
-        return Reading(metric=metric, unit=unit, reason="the counter saw no operation")
+        return Reading(metric=FLOPS, reason="the counter saw no operation")
     how = {"counter": "torch FlopCounterMode on the meta device", "batch": 1}
-    return Reading(metric=metric, unit=unit, value=total, how=how)
+    return Reading(metric=FLOPS, value=total, how=how)
 
 
 def complexity(

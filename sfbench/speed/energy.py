@@ -8,6 +8,7 @@ from collections.abc import Callable
 from sfbench import cuda, device
 from sfbench.records import Reading
 from sfbench.speed.throughput import warm_up
+from sfbench.values.metrics import ENERGY
 
 SECONDS = 5.0
 """Counters are updated some ten times a second; over so long that does not matter."""
@@ -22,7 +23,7 @@ def energy_reading(work: Callable[[], object], *, batch: int, where: str) -> Rea
     """Return joules an image of the core region, idle power included; null without a counter."""
     counter, what = COUNTERS[where]
     if counter() is None:
-        return Reading(metric="energy", unit="J/image", reason=f"no readable counter: {what}")
+        return Reading(metric=ENERGY, reason=f"no readable counter: {what}")
     warm_up(work, where)
     device.synchronize(where)
     before, start, calls = counter(), time.perf_counter(), 0
@@ -32,7 +33,7 @@ def energy_reading(work: Callable[[], object], *, batch: int, where: str) -> Rea
         calls += 1
     after, seconds = counter(), time.perf_counter() - start
     if before is None or after is None or after <= before:
-        return Reading(metric="energy", unit="J/image", reason=f"the counter stood still: {what}")
+        return Reading(metric=ENERGY, reason=f"the counter stood still: {what}")
     joules = after - before
     how = {
         "counter": what,
@@ -42,4 +43,4 @@ def energy_reading(work: Callable[[], object], *, batch: int, where: str) -> Rea
         "watts": joules / seconds,
         "region": "core",
     }
-    return Reading(metric="energy", unit="J/image", value=joules / (calls * batch), how=how)
+    return Reading(metric=ENERGY, value=joules / (calls * batch), how=how)

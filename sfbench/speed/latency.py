@@ -44,12 +44,11 @@ def latency_readings(seconds: Sequence[float], *, batch: int, name: str) -> Iter
         metric = f"{name}.{quantile_name}"
         if quantile_name == "p99" and len(seconds) < CALLS_FOR_P99:
             reason = f"{len(seconds)} calls measured, {CALLS_FOR_P99} needed"
-            yield Reading(metric=metric, unit="s", reason=reason)
+            yield Reading(metric=metric, reason=reason)
             continue
         interval = quantile_interval(seconds, share)
         yield Reading(
             metric=metric,
-            unit="s",
             value=quantile(seconds, share),
             low=interval[0] if interval else None,
             high=interval[1] if interval else None,

@@ -9,6 +9,7 @@ from torch import nn
 from sfbench.cuda import allocator_peaks, bytes_in_use, pool_bytes, reset_allocator_peaks
 from sfbench.device import host_memory, reset_host_peak, synchronize
 from sfbench.records import Reading
+from sfbench.values.metrics import HOST_ABOVE_LOADED, HOST_PEAK, WEIGHTS
 
 CALLS = 2
 PEAKS = ("requested", "allocated", "reserved")
@@ -16,13 +17,12 @@ PEAKS = ("requested", "allocated", "reserved")
 
 def weights_reading(module: nn.Module | None) -> Reading:
     """Return the bytes of parameters and buffers."""
-    metric = "memory.weights"
     if module is None:
-        return Reading(metric=metric, unit="bytes", reason="the generator has no nn.Module")
+        return Reading(metric=WEIGHTS, reason="the generator has no nn.Module")
     tensors = [*module.parameters(), *module.buffers()]
     # Parts may share a tensor: count each storage once.
     storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
-    return Reading(metric=metric, unit="bytes", value=sum(storages.values()))
+    return Reading(metric=WEIGHTS, value=sum(storages.values()))
 
 
 def measure_memory(
@@ -47,17 +47,17 @@ def measure_memory(
         peak, reason = None, "this system cannot reset the peak (/proc/self/clear_refs)"
     else:
         reason = "this system does not say"
-    yield host_reading("memory.host_peak", peak, how, reason)
+    yield host_reading(HOST_PEAK, peak, how, reason)
     above = None if peak is None or loaded is None else max(peak - loaded, 0)
-    yield host_reading("memory.host_above_loaded", above, how, reason)
+    yield host_reading(HOST_ABOVE_LOADED, above, how, reason)
     yield from device_readings(device, how, retries)
 
 
 def host_reading(metric: str, value: int | None, how: dict[str, object], reason: str) -> Reading:
     """Return a reading in bytes, or null with the reason."""
     if value is None:
-        return Reading(metric=metric, unit="bytes", reason=reason)
-    return Reading(metric=metric, unit="bytes", value=value, how=how)
+        return Reading(metric=metric, reason=reason)
+    return Reading(metric=metric, value=value, how=how)
 
 
 def device_readings(device: str, how: dict[str, object], retries: int = 0) -> Iterator[Reading]:
@@ -65,22 +65,20 @@ def device_readings(device: str, how: dict[str, object], retries: int = 0) -> It
     if device != "cuda":
         for name in (*(f"device_{kind}_peak" for kind in PEAKS), "device_in_use"):
             reason = "measured on the CPU: no device"
-            yield Reading(metric=f"memory.{name}", unit="bytes", reason=reason)
+            yield Reading(metric=f"memory.{name}", reason=reason)
         return
     peaks = allocator_peaks()
     pools = pool_bytes()
     for kind in PEAKS:
         yield Reading(
             metric=f"memory.device_{kind}_peak",
-            unit="bytes",
             value=getattr(peaks, kind),
             how=how | {"allocation_retries": peaks.retries - retries},
         )
     for name, held in sorted(pools.items()):
-        yield Reading(metric=f"memory.pool[{name}]", unit="bytes", value=held, how=how)
+        yield Reading(metric=f"memory.pool[{name}]", value=held, how=how)
     yield Reading(
         metric="memory.device_in_use",
-        unit="bytes",
         value=bytes_in_use(),
         how=how | {"what": "the whole device, every process and context on it, after the calls"},
     )
@@ -97,4 +95,4 @@ def cold_readings(device: str, peak: int | None) -> Iterator[Reading]:
     if device == "cuda":
         held = allocator_peaks().allocated
         metric = "memory.device_allocated_peak_cold"
-        yield Reading(metric=metric, unit="bytes", value=held, how=how)
+        yield Reading(metric=metric, value=held, how=how)

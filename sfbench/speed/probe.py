@@ -20,9 +20,10 @@ from sfbench.speed.latency import (
     measure_latency,
 )
 from sfbench.speed.throughput import measure_region
+from sfbench.values.metrics import LATENCY, LATENCY_BATCH
 
 RING = 4
-LATENCY_BATCH = 1
+ONE_IMAGE = 1
 
 
 def core_work(
@@ -68,9 +69,9 @@ class SpeedProbe:
             yield core
             yield self.region(generator, "e2e")
             self.phase("latency")
-            yield from self.latency(generator, LATENCY_BATCH, core, "latency")
-            if self.batch != LATENCY_BATCH:
-                yield from self.latency(generator, self.batch, core, "latency_batch")
+            yield from self.latency(generator, ONE_IMAGE, core, LATENCY)
+            if self.batch != ONE_IMAGE:
+                yield from self.latency(generator, self.batch, core, LATENCY_BATCH)
 
     def latency(
         self, generator: ImageGenerator, batch: int, core: Reading, name: str

@@ -14,6 +14,7 @@ import torch
 
 from sfbench.device import synchronize
 from sfbench.records import Reading
+from sfbench.values.metrics import MFU, metric_of
 
 SIDES = {"cpu": 1536, "cuda": 8192}
 COPIED_BYTES = {"cpu": 64 << 20, "cuda": 1 << 30}
@@ -64,11 +65,11 @@ def roofline_readings(
     More than 1 is possible where an algorithm needs fewer operations than are counted (Winograd).
     """
     how = {"dtype": dtype, "side": roofline.side, "estimate": f"fastest of {REPEATS}"}
-    yield Reading(metric="roofline.flops", unit="FLOP/s", value=roofline.flops, how=how)
-    yield Reading(metric="roofline.bandwidth", unit="bytes/s", value=roofline.bandwidth, how=how)
+    yield Reading(metric="roofline.flops", value=roofline.flops, how=how)
+    yield Reading(metric="roofline.bandwidth", value=roofline.bandwidth, how=how)
     if flops is None or rate is None:
-        yield Reading(metric="mfu", unit="", reason="operations or throughput were not measured")
+        yield Reading(metric=MFU, reason="operations or throughput were not measured")
         return
     value = flops * rate / roofline.flops
-    what = "counted operations of an image x images/s (core) over the measured roof"
-    yield Reading(metric="mfu", unit="", value=value, how={**how, "what": what})
+    what = metric_of(MFU).text
+    yield Reading(metric=MFU, value=value, how={**how, "what": what})

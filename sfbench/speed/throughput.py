@@ -12,6 +12,7 @@ from sfbench.device import synchronize
 from sfbench.records import Reading
 from sfbench.speed.blocks import Block, calls_per_block, time_block
 from sfbench.speed.intervals import median, quantile_interval
+from sfbench.values.metrics import metric_of
 
 BLOCKS = 12
 FEWEST_BLOCKS = 6
@@ -88,7 +89,7 @@ def measure_region(name: str, work: Work, *, batch: int, device: str) -> tuple[R
     rates = [batch / block.seconds_per_call for block in blocks]
     interval = quantile_interval(rates, 0.5)
     how: dict[str, Any] = {
-        "region": REGIONS[name],
+        "region": metric_of(f"throughput.{name}").text,
         "estimate": "median block",
         "interval": "none: too few blocks"
         if interval is None
@@ -103,7 +104,6 @@ def measure_region(name: str, work: Work, *, batch: int, device: str) -> tuple[R
     }
     reading = Reading(
         metric=f"throughput.{name}",
-        unit="images/s",
         value=median(rates),
         low=interval[0] if interval else None,
         high=interval[1] if interval else None,
@@ -114,12 +114,6 @@ def measure_region(name: str, work: Work, *, batch: int, device: str) -> tuple[R
     if clocks is not None and any(state.held_down for state in clocks):
         raised.append("throttled")
     return reading, raised
-
-
-REGIONS = {
-    "core": "latents drawn before; map and synthesize only",
-    "e2e": "draw latents, synthesize, convert to bytes, copy to the host",
-}
 
 
 def busy_clock_state(work: Work, calls: int) -> ClockState:

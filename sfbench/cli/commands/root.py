@@ -19,6 +19,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+LISTS = "models, weights, presets, data, extractors, protocols, suites or metrics"
+
 
 def version(*, wanted: bool) -> None:
     """Print the version and stop."""
@@ -41,14 +43,17 @@ def root(
 @app.command("list")
 def list_command(
     what: Annotated[
-        str, typer.Argument(help="models, weights, presets, data, extractors, protocols, suites")
+        str,
+        typer.Argument(
+            help="models, weights, presets, data, extractors, protocols, suites, metrics"
+        ),
     ] = "models",
     plugin: Plugins = None,
     no_plugin: NoPlugins = None,
     *,
     as_json: AsJson = False,
 ) -> None:
-    """List models, weights, ways to train, data sets, extractors, protocols or suites."""
+    """List what there is: models, or what WHAT names."""
     from sfbench.cli import listing
 
     catalogue = defaults.catalogue(plugin, no_plugin)

@@ -1,0 +1,1 @@
+"""Values that rooms share: what can be measured. No tensors, no files."""

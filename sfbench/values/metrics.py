@@ -1,0 +1,319 @@
+"""Every metric, declared once: unit, direction, label, family.
+
+Whoever needs a list of metrics asks here: units, directions, columns of tables, marks of the best,
+verdicts and their gates, rules of replay, the pairing of rows and `docs/metrics.md` derive from
+`METRICS`. A metric whose name ends in brackets (`fd[cifar-cnn7]`, `memory.pool[0]`) is declared by
+what stands before them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any, Literal
+
+Better = Literal["higher", "lower"]
+Family = Literal["speed", "memory", "energy", "complexity", "check", "quality", "search"]
+FAMILIES: tuple[Family, ...] = (
+    "speed", "memory", "energy", "complexity", "check", "quality", "search",
+)  # fmt: skip
+"""What is measured, and again, together: see `run/identity`."""
+
+CORE, E2E = "throughput.core", "throughput.e2e"
+LATENCY, LATENCY_BATCH = "latency", "latency_batch"
+LATENCY_P50 = "latency.p50"
+WEIGHTS = "memory.weights"
+HOST_PEAK, HOST_ABOVE_LOADED = "memory.host_peak", "memory.host_above_loaded"
+DEVICE_ALLOCATED, DEVICE_RESERVED = "memory.device_allocated_peak", "memory.device_reserved_peak"
+MINIMUM_MEMORY = "memory.minimum"
+PARAMETERS, FLOPS, MFU, ENERGY = "parameters", "flops", "mfu", "energy"
+FID, FD, IS, KID = "fid", "fd", "is", "kid"
+
+MEBI = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Column:
+    """How tables show a metric: under which header, times which factor, where there is room."""
+
+    header: str
+    factor: float = 1.0
+    wide_only: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One thing that can be measured.
+
+    `name`: the whole name, or the part before brackets; `unit`: of stored values; `better`: None
+    where neither direction is; `text`: what it is, for the documentation; `needs`: what must be
+    there for it to have a value; `column`: None where tables do not show it; `exact`: equal code
+    and inputs give equal values; `moment`: a value of one moment on one machine, which varies from
+    run to run; `judged`: comparisons give a verdict on it; `noise`: the smallest relative change
+    of a history that is told, where it is not the default.
+    """
+
+    name: str
+    unit: str
+    family: Family
+    text: str
+    better: Better | None = None
+    needs: str = ""
+    column: Column | None = None
+    exact: bool = False
+    moment: bool = False
+    judged: bool = False
+    bracketed: bool = False
+    inception: bool = False
+    """Whether its name is reserved for Inception-v3 with the published weights."""
+
+
+def speed(name: str, unit: str, text: str, **more: Any) -> Metric:
+    """Return a metric of speed."""
+    return Metric(name=name, unit=unit, family="speed", text=text, **more)
+
+
+def memory(name: str, text: str, **more: Any) -> Metric:
+    """Return a metric of memory."""
+    return Metric(name=name, unit="bytes", family="memory", text=text, **more)
+
+
+def quality(name: str, text: str, better: Better | None, **more: Any) -> Metric:
+    """Return a metric of quality."""
+    return Metric(
+        name=name, unit="", family="quality", text=text, better=better, bracketed=True, **more
+    )
+
+
+def latencies(name: str, of: str, columns: dict[str, Column]) -> Iterator[Metric]:
+    """Yield the quantiles of a latency."""
+    for quantile, needs in (("p50", ""), ("p90", ""), ("p99", "500 calls")):
+        yield speed(
+            f"{name}.{quantile}",
+            "s",
+            f"seconds of one call, {of}, {quantile}",
+            better="lower",
+            needs=needs,
+            column=columns.get(quantile),
+            moment=True,
+        )
+
+
+GPU = "a GPU"
+INCEPTION = "Inception-v3 with the published weights"
+METRICS: tuple[Metric, ...] = (
+    quality(
+        FID,
+        "Frechet distance of Inception-v3 features (arXiv 1706.08500)",
+        "lower",
+        needs=INCEPTION,
+        inception=True,
+        column=Column("FID"),
+        judged=True,
+    ),
+    quality(
+        FD,
+        "Frechet distance of another extractor's features",
+        "lower",
+        column=Column("FD"),
+        judged=True,
+    ),
+    quality(
+        IS,
+        "Inception Score: exp of the mean KL divergence (arXiv 1606.03498)",
+        "higher",
+        needs=INCEPTION,
+        inception=True,
+        column=Column("IS"),
+        judged=True,
+    ),
+    speed(
+        CORE,
+        "images/s",
+        "latents drawn before; map and synthesize only",
+        better="higher",
+        column=Column("images/s"),
+        moment=True,
+        judged=True,
+    ),
+    speed(
+        E2E,
+        "images/s",
+        "draw latents, synthesize, convert to bytes, copy to the host",
+        better="higher",
+        moment=True,
+    ),
+    *latencies(
+        LATENCY,
+        "batch 1",
+        {"p50": Column("p50 ms", 1000.0), "p90": Column("p90 ms", 1000.0, wide_only=True)},
+    ),
+    *latencies(LATENCY_BATCH, "the case's batch", {}),
+    memory(WEIGHTS, "parameters and buffers", better="lower", exact=True),
+    memory("memory.host_loaded", "resident memory once the model was built", better="lower"),
+    memory(
+        HOST_PEAK,
+        "peak of resident memory during calls",
+        better="lower",
+        column=Column("peak MiB", 1 / MEBI),
+    ),
+    memory(
+        HOST_ABOVE_LOADED,
+        "peak of resident memory during calls, above the loaded model",
+        better="lower",
+        moment=True,
+        judged=True,
+    ),
+    memory("memory.host_peak_cold", "peak of build, first images and compilation", better="lower"),
+    memory(
+        "memory.device_requested_peak", "peak of what tensors asked for", better="lower", needs=GPU
+    ),
+    memory(
+        DEVICE_ALLOCATED,
+        "peak of what the allocator gave to tensors",
+        better="lower",
+        needs=GPU,
+        column=Column("peak MiB", 1 / MEBI),
+        moment=True,
+        judged=True,
+    ),
+    memory(
+        DEVICE_RESERVED,
+        "peak of what the allocator held",
+        better="lower",
+        needs=GPU,
+        judged=True,
+    ),
+    memory(
+        "memory.device_allocated_peak_cold",
+        "peak of build, first images and compilation",
+        better="lower",
+        needs=GPU,
+        moment=True,
+    ),
+    memory("memory.device_in_use", "the whole device after the calls", needs=GPU),
+    memory(
+        "memory.pool", "what one pool of the allocator holds", needs="CUDA graphs", bracketed=True
+    ),
+    memory(
+        MINIMUM_MEMORY,
+        "least memory in which the case still runs, by bisection",
+        better="lower",
+        needs="--min-memory",
+    ),
+    Metric(
+        name=ENERGY,
+        unit="J/image",
+        family="energy",
+        text="counted by the hardware, idle power included",
+        better="lower",
+        needs="NVML or RAPL counters",
+        moment=True,
+    ),
+    Metric(
+        name=PARAMETERS,
+        unit="",
+        family="complexity",
+        text="parameters, shared ones once",
+        column=Column("params M", 1e-6),
+        exact=True,
+    ),
+    Metric(
+        name=FLOPS,
+        unit="FLOP/image",
+        family="complexity",
+        text="matrix products and convolutions of one image, two for a multiply-add",
+        column=Column("GFLOP", 1e-9, wide_only=True),
+        exact=True,
+    ),
+    speed("cold.import", "s", "process start to torch imported"),
+    speed("cold.build", "s", "build, weights included"),
+    speed("cold.first_call", "s", "first images, 3 seeds"),
+    speed("cold.compile", "s", "compilation and the first batch", needs="a mode other than eager"),
+    speed("roofline.flops", "FLOP/s", "fastest of a few square matrix products"),
+    speed("roofline.bandwidth", "bytes/s", "fastest of a few copies, bytes read and written"),
+    speed(
+        MFU,
+        "",
+        "counted operations of an image x images/s (core) over the measured roof",
+        better="higher",
+    ),
+    speed("batch.max-fit", "images", "largest batch that runs", better="higher"),
+    speed("batch.best-throughput", "images", "batch with the most images/s"),
+    Metric(
+        name="difference.eager_fp32",
+        unit="",
+        family="check",
+        text="largest difference of images from eager fp32, relative to their range",
+        needs="another precision or mode",
+    ),
+    quality("fid_infinity", "FID extrapolated to infinitely many images", "lower", inception=True),
+    quality("fd_infinity", "FD extrapolated to infinitely many images", "lower"),
+    quality("sfid", "FID of spatial features", "lower", inception=True),
+    quality("sfd", "FD of spatial features", "lower"),
+    quality(KID, "kernel distance over subsets", "lower", needs=INCEPTION, inception=True),
+    quality("kd", "kernel distance over subsets of another extractor's features", "lower"),
+    quality("kid_whole", "kernel distance over all pairs", "lower", inception=True),
+    quality("kd_whole", "kernel distance over all pairs, another extractor", "lower"),
+    quality("is_single", "Inception Score over all images at once", "higher", inception=True),
+    quality("class_score", "the score of another extractor's classifier", "higher"),
+    quality("class_score_single", "the same over all images at once", "higher"),
+    quality("precision", "share of images inside the manifold of real ones", "higher"),
+    quality("recall", "share of real images inside the manifold of generated ones", "higher"),
+    quality("density", "real neighbourhoods an image lies in, over k", "higher"),
+    quality("coverage", "share of real images with an image in their neighbourhood", "higher"),
+    quality("vendi", "effective number of different images", "higher"),
+    quality("authenticity", "share farther from real images than these from each other", None),
+    quality("copies", "share suspected to be copies of real images", "lower"),
+    quality("cmmd", "Gaussian kernel on CLIP embeddings, times 1000", "lower"),
+    quality("mmd_rbf", "Gaussian kernel on another extractor's features, times 1000", "lower"),
+    Metric(
+        name="search.rate", unit="images/s", family="search", text="images/s of a try", moment=True
+    ),
+    *(
+        Metric(name=f"search.{name}", unit="bytes", family="search", text=text)
+        for name, text in (
+            ("data", "private writable memory of a try"),
+            ("peak", "peak of resident memory of a try"),
+            ("reserved", "peak of the allocator of a try"),
+        )
+    ),
+)
+BY_NAME = {metric.name: metric for metric in METRICS}
+
+
+def find_metric(name: str) -> Metric | None:
+    """Return the declaration of a metric, None for a name that is not declared."""
+    found = BY_NAME.get(name)
+    if found is None and name.endswith("]"):
+        found = BY_NAME.get(name.partition("[")[0])
+        return found if found is not None and found.bracketed else None
+    return found
+
+
+def metric_of(name: str) -> Metric:
+    """Return the declaration of a metric; raises KeyError for a name that is not declared."""
+    found = find_metric(name)
+    if found is None:
+        msg = f"metric {name} is not declared in sfbench/values/metrics.py"
+        raise KeyError(msg)
+    return found
+
+
+def of_family(name: str, family: Family) -> bool:
+    """Return whether a metric is declared and of that family."""
+    found = find_metric(name)
+    return found is not None and found.family == family
+
+
+def is_distance(name: str) -> bool:
+    """Return whether a metric is the Frechet distance of this project's own protocol.
+
+    Of Inception-v3 it is called `fid` without brackets; other protocols stand in brackets.
+    """
+    return name == FID or (name.endswith("]") and name.partition("[")[0] == FD)
+
+
+def is_headline(name: str) -> bool:
+    """Return whether tables show a metric of quality: this project's own distances, and IS."""
+    return is_distance(name) or name == IS
