@@ -43,7 +43,7 @@ from sfbench.quality.features import FeaturePass, View
 from sfbench.quality.frechet import frechet_distance
 from sfbench.quality.inception import LAYERS, InceptionExtractor
 from sfbench.quality.pictures import RealPictures
-from sfbench.quality.protocol import read_protocol
+from sfbench.quality.protocols import read_protocol
 from sfbench.quality.resizing import pil_bicubic, tf1_bilinear
 from sfbench.quality.statistics import Moments, moments_of
 from sfbench.quality.weights import file_sha256

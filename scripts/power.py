@@ -30,7 +30,7 @@ from sfbench.cli import comparing, defaults
 from sfbench.cli.progress import PassProgress
 from sfbench.report import comparison
 from sfbench.report.comparison import Quad
-from sfbench.run.grid import Request
+from sfbench.request import Request
 from sfbench.run.live import measured_legs, quads_of
 from sfbench.run.local import launch
 

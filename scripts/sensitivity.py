@@ -24,7 +24,7 @@ from scipy import stats
 from sfbench.api.protocols import Dataset
 from sfbench.data.shapes import ShapesDataset
 from sfbench.data.sources import locate, open_dataset
-from sfbench.quality.cifar_extractor import CifarExtractor
+from sfbench.quality.embedded.extractor import CifarExtractor
 from sfbench.quality.features import View
 from sfbench.quality.frechet import frechet_distance
 from sfbench.quality.statistics import Rows, moments_of

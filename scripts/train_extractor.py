@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sfbench.api.images import ImageCollection
-from sfbench.quality.cifar_network import POOLED, SIDE, CifarNetwork
+from sfbench.quality.embedded.network import POOLED, SIDE, CifarNetwork
 
 EPOCHS = 12
 BATCH = 500

@@ -43,6 +43,7 @@ class Model:
     settings: tuple[Option, ...]
     presets: tuple[Mapping[str, Any], ...]
     code_sha256: str
+    packages: tuple[str, ...]
 
     def resolve(self, given: Mapping[str, str]) -> dict[str, Any]:
         """Return every option's value; raises UsageError for an unknown name or bad value."""
@@ -221,6 +222,7 @@ def parse(document: Mapping[str, Any]) -> Catalogue:
                     "options": tuple(option_from(option) for option in entry["options"]),
                     "settings": tuple(option_from(option) for option in entry["settings"]),
                     "presets": tuple(entry["presets"]),
+                    "packages": tuple(entry["packages"]),
                 }
             )
             for entry in document["models"]

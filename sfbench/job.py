@@ -79,5 +79,7 @@ def case_document(case: Case) -> dict[str, Any]:
         "data": case.data.path,
         "extractor": case.extractor.path,
     }
+    digested = dict(case.option_sources)
+    names |= {f"option.{n}": str(v) for n, v in case.options.items() if n in digested}
     files = {name: Path(path).name for name, path in names.items() if path is not None}
     return case.inputs() | {"files": files}

@@ -14,8 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from sfbench.api.errors import UsageError
+from sfbench.api.spec import CheckpointCard, GeneratorSpec
 from sfbench.catalogue import stamp
-from sfbench.registry import Plugin, code_digest, load_plugin, plugin_sources, source_files
+from sfbench.reach import tree_around
+from sfbench.registry import (
+    Plugin,
+    load_plugin,
+    plugin_sources,
+    source_file,
+    source_files,
+)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -47,6 +55,8 @@ def write(path: Path, document: dict[str, Any]) -> None:
 
 def describe(plugins: Sequence[Plugin], imported: set[str]) -> dict[str, Any]:
     """Return the catalogue as JSON data, with the files that decided it."""
+    # A case names its weights by digest: those that are shipped are no part of a model's code.
+    cards = [path for plugin in plugins for card in plugin.checkpoints for path in files_of(card)]
     return {
         "models": [
             {
@@ -61,7 +71,7 @@ def describe(plugins: Sequence[Plugin], imported: set[str]) -> dict[str, Any]:
                 "trainable": spec.build_learner is not None,
                 "settings": [dataclasses.asdict(setting) for setting in spec.settings],
                 "presets": [dataclasses.asdict(preset) for preset in spec.presets],
-                "code_sha256": code_digest([plugin.module, *spec.code]),
+                **code_of(plugin, spec, cards),
             }
             for plugin in plugins
             for spec in plugin.generators
@@ -96,6 +106,24 @@ def describe(plugins: Sequence[Plugin], imported: set[str]) -> dict[str, Any]:
         ],
         "files": {path: stamp(Path(path)) for path in sorted(files_behind(plugins, imported))},
     }
+
+
+def files_of(card: CheckpointCard) -> list[Path]:
+    """Return the weights of a card that are here, and what lies beside them under their name."""
+    if card.file is None or not Path(card.file).is_file():
+        return []
+    path = Path(card.file).resolve()
+    return [path, *(path.with_suffix(suffix) for suffix in (".json", ".toml"))]
+
+
+def code_of(plugin: Plugin, spec: GeneratorSpec, cards: Sequence[Path]) -> dict[str, Any]:
+    """Return the digest of what a model's code can reach, and the packages it imports.
+
+    Raises PluginError for code that is named and cannot be found.
+    """
+    modules = {name: source_file(name) for name in (plugin.module, *spec.code)}
+    reach = tree_around(modules).reach(modules, known=cards)
+    return {"code_sha256": reach.digest, "packages": sorted(reach.packages)}
 
 
 def plain(value: Any) -> Any:

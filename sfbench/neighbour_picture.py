@@ -16,7 +16,7 @@ from sfbench.quality.comparison import Comparison, view_of
 from sfbench.quality.features import Share, alone
 from sfbench.quality.neighbours import nearest_rows
 from sfbench.quality.pictures import Pictures
-from sfbench.quality.protocol import OWN, read_protocol
+from sfbench.quality.protocols import OWN, read_protocol
 from sfbench.quality.resizing import pil_bicubic
 
 ROWS = 12

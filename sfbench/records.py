@@ -9,8 +9,6 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from sfbench.values.metrics import find_metric
-
 SCHEMA = 1
 PROTOCOL = 1
 
@@ -33,7 +31,7 @@ FINAL = frozenset({"ok", "oom", "nonfinite", "contract_failed", "unsupported", "
 class Reading:
     """One measured number, or None with the reason why there is none.
 
-    Without a unit it has that of its metric's declaration (see `values.metrics`).
+    `unit` is filled in from the metric's declaration when a record is made (see `values.metrics`).
     `low` and `high` bound it (95 % unless `how` says otherwise); `samples` are the values behind
     it (blocks, calls); `how` says how it was made.
     """
@@ -55,8 +53,6 @@ class Reading:
         if self.value is not None and not math.isfinite(self.value):
             msg = f"reading {self.metric}: {self.value} is not finite"
             raise ValueError(msg)
-        if not self.unit and (declared := find_metric(self.metric)) is not None:
-            object.__setattr__(self, "unit", declared.unit)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -157,23 +157,26 @@ def find_generator(plugins: Iterable[Plugin], name: str) -> tuple[Plugin, Genera
     raise UsageError(msg)
 
 
-def code_digest(packages: Iterable[str]) -> str:
-    """Return a digest of the source of these packages or modules, found without importing them."""
-    sha = hashlib.sha256()
-    for package in sorted(set(packages)):
-        for file in source_files(package):
-            sha.update(file.name.encode() + b"\0" + file.read_bytes())
-    return sha.hexdigest()
+def source_file(name: str) -> Path:
+    """Return the source of a module or package, found without importing it.
+
+    Raises PluginError where there is none.
+    """
+    loaded = sys.modules.get(name)
+    origin = getattr(loaded, "__file__", None)
+    if origin is None:
+        try:
+            spec = importlib.util.find_spec(name)
+        except (ImportError, ValueError):
+            spec = None
+        origin = spec.origin if spec else None
+    if origin is None:
+        msg = f"code {name}: no such module; expected the name of a package or module"
+        raise PluginError(msg)
+    return Path(origin)
 
 
 def source_files(package: str) -> list[Path]:
-    """Return the .py files of a package or module, sorted; empty when it cannot be found."""
-    loaded = sys.modules.get(package)
-    origin = getattr(loaded, "__file__", None)
-    if origin is None:
-        spec = importlib.util.find_spec(package)
-        origin = spec.origin if spec else None
-    if origin is None:
-        return []
-    path = Path(origin)
+    """Return the .py files of a package or module, sorted."""
+    path = source_file(package)
     return sorted(path.parent.rglob("*.py")) if path.name == "__init__.py" else [path]

@@ -7,11 +7,12 @@ Events (phases and image counts) go as JSON lines to the descriptor, never insid
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,10 @@ from sfbench.api.errors import (
     UnsupportedError,
 )
 from sfbench.job import Job, case_document, job_from_json
-from sfbench.records import Record, Status, record_to_json
-from sfbench.trial import Trial
+from sfbench.records import Reading, Record, Status, record_to_json
+from sfbench.trial.state import Trial
+from sfbench.trial.steps import carry_out
+from sfbench.values.metrics import METRICS, find_metric
 
 STARTED = time.perf_counter()
 REASON_LENGTH = 400
@@ -39,7 +42,7 @@ def measured(job: Job, emit: Callable[[Mapping[str, Any]], None]) -> Record:
     status: Status = "ok"
     reason = None
     try:
-        trial.measure()
+        carry_out(trial)
     except Exception as error:  # noqa: BLE001  # whatever a model raises is this case's outcome
         status = status_of(error)
         reason = shortened(error)
@@ -51,13 +54,28 @@ def measured(job: Job, emit: Callable[[Mapping[str, Any]], None]) -> Record:
         attempt=job.attempt,
         status=status,
         reason=reason,
-        readings=tuple(trial.readings),
+        readings=tuple(map(with_unit, [*untimed(trial), *trial.readings])),
         flags=tuple(trial.flags),
         machine=job.machine,
         provenance=trial.provenance,
         started=began.isoformat(timespec="seconds"),
         seconds=time.perf_counter() - STARTED,
     )
+
+
+def untimed(trial: Trial) -> Iterator[Reading]:
+    """Yield what is not measured of images that exist, with the reason."""
+    if trial.untimed is None:
+        return
+    for metric in METRICS:
+        if metric.column is not None and metric.family != "quality" and not metric.needs:
+            yield Reading(metric=metric.name, reason=trial.untimed)
+
+
+def with_unit(reading: Reading) -> Reading:
+    """Return a reading with the unit of its metric's declaration."""
+    declared = find_metric(reading.metric)
+    return dataclasses.replace(reading, unit=declared.unit if declared else reading.unit)
 
 
 def status_of(error: Exception) -> Status:

@@ -19,12 +19,13 @@ from sfbench.job import Job
 from sfbench.plan import Case
 from sfbench.report import comparison, verdicts
 from sfbench.report.verdicts import Row
-from sfbench.run.grid import Request, make_plan
+from sfbench.request import Request
+from sfbench.run.grid import make_plan
 from sfbench.run.live import LegError, measured_legs, quads_of
 from sfbench.run.local import launch
 from sfbench.run.schedule import machine_digest
 from sfbench.store import Store
-from sfbench.values.metrics import CORE
+from sfbench.values.metric_names import CORE
 
 TRIALS_TIMEOUT = 3600.0
 SIDE_KEYS = frozenset({"res", "batch", "dtype", "mode", "device", "weights"})

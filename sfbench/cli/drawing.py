@@ -15,7 +15,8 @@ from sfbench.cli.exits import Exit
 from sfbench.cli.progress import PassProgress
 from sfbench.plan import Case
 from sfbench.registry import find_generator, load_plugin, plugin_sources
-from sfbench.run.grid import Request, make_plan
+from sfbench.request import Request
+from sfbench.run.grid import make_plan
 
 FEWEST_SEEDS, MOST_SEEDS = 2, 64
 

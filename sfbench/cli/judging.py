@@ -21,7 +21,7 @@ from sfbench.cli.progress import PassProgress
 from sfbench.cli.reporting import console
 from sfbench.data import sources
 from sfbench.quality import extractors, published
-from sfbench.quality.protocol import AUTO, Protocol, read_protocol, read_protocols
+from sfbench.quality.protocols import AUTO, Protocol, read_protocol, read_protocols
 from sfbench.registry import load_plugin, plugin_sources
 
 
@@ -149,7 +149,8 @@ class Bench:
         from sfbench.building import build
         from sfbench.quality.pictures import GeneratedPictures  # torch comes with it
         from sfbench.registry import find_generator
-        from sfbench.run.grid import Request, make_plan
+        from sfbench.request import Request
+        from sfbench.run.grid import make_plan
 
         asked = self.asked
         request = Request(

@@ -10,7 +10,7 @@ from sfbench.api.errors import DataError, UsageError
 from sfbench.cli import defaults
 from sfbench.cli.exits import Exit
 from sfbench.cli.judging import Asked, Bench
-from sfbench.quality.protocol import read_protocol
+from sfbench.quality.protocols import read_protocol
 
 
 def stats(asked: Asked, protocol: str, out: Path | None, *, clear: bool, as_json: bool) -> Exit:

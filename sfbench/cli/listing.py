@@ -103,7 +103,10 @@ def extractors(catalogue: Catalogue) -> list[dict[str, Any]]:
 
 def protocols() -> list[dict[str, Any]]:
     """Return a row a protocol: the whole card."""
-    from sfbench.quality.protocol import protocol_names, read_protocol  # only where they are listed
+    from sfbench.quality.protocols import (  # only where they are listed
+        protocol_names,
+        read_protocol,
+    )
 
     return [dataclasses.asdict(read_protocol(name)) for name in protocol_names()]
 

@@ -12,14 +12,15 @@ from pathlib import Path
 from sfbench import device
 from sfbench.api.errors import SfbenchError, UsageError
 from sfbench.catalogue import Catalogue
-from sfbench.cli import defaults, reporting, train_first
+from sfbench.cli import defaults, train_first
 from sfbench.cli.exits import Exit
 from sfbench.cli.progress import ProgressLines
 from sfbench.plan import Plan
 from sfbench.quality.published import EMBEDDED, STANDARD
 from sfbench.quality.weights import place
 from sfbench.records import Record, record_to_json
-from sfbench.run.grid import Request, make_plan
+from sfbench.request import Request
+from sfbench.run.grid import make_plan
 from sfbench.run.local import launch
 from sfbench.run.schedule import carry_out, pending_trials
 from sfbench.run.search import searched
@@ -181,6 +182,8 @@ def show(records: Sequence[Record], settings: Settings) -> None:
     if settings.as_json:
         print(json.dumps([json.loads(record_to_json(record)) for record in records], indent=1))
     else:
+        from sfbench.cli import reporting  # pandas comes with it
+
         reporting.print_table(records, [f"records: {settings.store / 'runs'}"])
 
 

@@ -10,10 +10,10 @@ from sfbench.api.errors import UnsupportedError, UsageError
 from sfbench.cli import comparing, defaults, noise
 from sfbench.cli.progress import PassProgress
 from sfbench.report import comparison
-from sfbench.run.grid import Request
+from sfbench.request import Request
 from sfbench.run.live import measured_legs, quads_of
 from sfbench.run.local import launch
-from sfbench.values.metrics import CORE
+from sfbench.values.metric_names import CORE
 
 
 def examined(

@@ -16,7 +16,9 @@ from sfbench.cli.exits import Exit
 from sfbench.cli.measuring import Settings
 from sfbench.cli.progress import clock
 from sfbench.records import Record, digest
-from sfbench.run.grid import Request, make_plan
+from sfbench.report.pairing import joined_records
+from sfbench.request import Request
+from sfbench.run.grid import make_plan
 from sfbench.run.schedule import Pending, pending_trials
 from sfbench.run.suites import Row, requests_of
 from sfbench.store import Store
@@ -119,7 +121,9 @@ def expected_seconds(
     alike = [
         record.seconds
         for record in stored
-        if record.status == "ok" and (record.case["model"], record.case["resolution"]) == size
+        if record.status == "ok"
+        and (record.case["model"], record.case["resolution"]) == size
+        and record.case["measure"] == list(case.measure)
     ]
     if case.train_kimg is None:
         return statistics.median(alike) if alike else None
@@ -153,7 +157,7 @@ def reproduced(flags: Request, suite: str, scale: str, settings: Settings) -> Ex
             title=row.title,
             published=row.published,
             lacks=lacks,
-            records=[] if lacks else records_of(row, records, catalogue),
+            records=[] if lacks else joined_records(records_of(row, records, catalogue)),
         )
         for row, lacks in rows
     ]

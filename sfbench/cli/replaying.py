@@ -17,7 +17,8 @@ from sfbench.cli.exits import Exit
 from sfbench.cli.progress import ProgressLines
 from sfbench.records import Record
 from sfbench.report import replay
-from sfbench.run.grid import Request, make_plan
+from sfbench.request import request_of
+from sfbench.run.grid import make_plan
 from sfbench.run.local import launch
 from sfbench.run.schedule import job_of, pending_trials
 from sfbench.store import Store, read
@@ -47,7 +48,14 @@ def again(
             f"alone; give --option {missing[0]}=PATH"
         )
         raise UsageError(msg)
-    request = request_of(stored.case, weights, data, option)
+    request = request_of(stored.case)
+    replaced = tuple(o for o in request.option if o.partition("=")[0] not in given)
+    request = dataclasses.replace(
+        request,
+        option=(*replaced, *option),
+        weights=request.weights if weights is None else weights,
+        data=request.data if data is None else data,
+    )
     plan = make_plan(
         [request], catalogue, torch_home=defaults.torch_home(), trials=1, timeout_seconds=3600.0
     )
@@ -103,40 +111,3 @@ def path_options(catalogue: Catalogue, case: Mapping[str, Any]) -> set[str]:
     """Return the names of the case's options that stand for files or folders."""
     kinds = {option.name: option.kind for option in catalogue.model(case["model"]).options}
     return {n for n, v in case["options"].items() if v is not None and kinds.get(n) == "path"}
-
-
-def request_of(
-    case: Mapping[str, Any], weights: str | None, data: str | None, option: tuple[str, ...]
-) -> Request:
-    """Return the request that asks for the stored case; `option` replaces stored options."""
-    replaced = {text.partition("=")[0] for text in option}
-    options = tuple(
-        f"{name}={','.join(map(str, value)) if isinstance(value, list) else value}"
-        for name, value in case["options"].items()
-        if value is not None and name not in replaced
-    )
-    rule = case.get("batch_rule", "fixed")  # older records have none
-    source, extractor = case.get("data") or {}, case.get("extractor") or {}
-    found = data
-    if found is None:
-        found = "shapes" if source.get("sha256") is None else case["files"].get("data", "shapes")
-    given = weights
-    if given is None:
-        given = {"random": "random", "shipped": "auto"}.get(case["weights"]["kind"], "")
-        given = given or case["files"].get("weights", "auto")
-    return Request(
-        model=case["model"],
-        res=str(case["resolution"]),
-        batch=str(case["batch"]) if rule == "fixed" else rule,
-        dtype=case["dtype"],
-        mode=case["mode"],
-        device=case["device"],
-        data=found,
-        measure=",".join(case["measure"]),
-        extractor=str(extractor.get("kind", "auto")),
-        option=(*options, *option),
-        weights=given,
-        samples=case["samples"],
-        seed=case["seed"],
-        threads=case["threads"],
-    )

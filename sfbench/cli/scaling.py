@@ -10,7 +10,7 @@ from sfbench.cli import measuring
 from sfbench.cli.exits import Exit
 from sfbench.cli.measuring import Settings
 from sfbench.cli.reporting import console
-from sfbench.run.grid import Request
+from sfbench.request import Request
 
 
 def show(request: Request, settings: Settings, figure: Path | None) -> Exit:

@@ -18,7 +18,8 @@ from sfbench.cli.exits import Exit
 from sfbench.cli.progress import PassProgress, clock
 from sfbench.plan import flag_text
 from sfbench.registry import find_generator, load_plugin, plugin_sources
-from sfbench.run.grid import Request, make_plan
+from sfbench.request import Request
+from sfbench.run.grid import make_plan
 
 SNAPSHOTS = 10
 

@@ -16,7 +16,7 @@ from sfbench.quality.feature_store import FeatureStore
 from sfbench.quality.features import FeaturePass, Seen, View, first_of
 from sfbench.quality.names import MetricNames
 from sfbench.quality.pictures import Pictures
-from sfbench.quality.protocol import AUTO, Protocol
+from sfbench.quality.protocols import AUTO, Protocol
 from sfbench.quality.published import INCEPTION
 from sfbench.quality.reference import Reference
 from sfbench.quality.reference_file import MANY, ReferenceFile

@@ -21,7 +21,7 @@ from sfbench.quality.kernel import (
 )
 from sfbench.quality.names import MetricNames
 from sfbench.quality.neighbours import Share, manifolds, nearest_real, share
-from sfbench.quality.protocol import FrechetWay, Protocol
+from sfbench.quality.protocols import FrechetWay, Protocol
 from sfbench.quality.reference import Reference, protocol_frechet
 from sfbench.quality.statistics import Moments, moments_of
 from sfbench.quality.uncertainty import (

@@ -15,10 +15,10 @@ from sfbench.quality.comparison import Comparison, view_of
 from sfbench.quality.features import Seen, View, first_of
 from sfbench.quality.inception_score import inception_score
 from sfbench.quality.kernel import kernel_distance
-from sfbench.quality.protocol import FrechetWay, Protocol
+from sfbench.quality.protocols import FrechetWay, Protocol
 from sfbench.quality.reference import Reference, protocol_frechet
 from sfbench.quality.statistics import moments_of
-from sfbench.values.metrics import FID, IS, KID
+from sfbench.values.metric_names import FID, IS, KID
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

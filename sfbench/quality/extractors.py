@@ -31,7 +31,7 @@ def build_inception(request: ExtractorRequest) -> FeatureExtractor:
 
 def build_embedded(request: ExtractorRequest) -> FeatureExtractor:
     """Return the embedded network."""
-    from sfbench.quality.cifar_extractor import CifarExtractor  # torch comes with it
+    from sfbench.quality.embedded.extractor import CifarExtractor  # torch comes with it
 
     return CifarExtractor(request.device)
 

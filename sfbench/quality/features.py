@@ -8,6 +8,7 @@ interruption changes a bit of the features.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -18,28 +19,27 @@ from torch import Tensor
 
 from sfbench.api.errors import DataError
 from sfbench.api.protocols import FeatureExtractor, Features, Picture
-from sfbench.device import processor, strict_precision, versions
+from sfbench.device import processor, strict_precision
 from sfbench.pixels import QUANTISERS
 from sfbench.quality.feature_store import FeatureStore, Shard, shard_numbers, shard_range
 from sfbench.quality.pictures import Pictures
 from sfbench.quality.resizing import resized
 from sfbench.quality.statistics import FeatureStatistics, Rows
-from sfbench.registry import code_digest
+from sfbench.reach import Reach, tree_around, versions_of
+from sfbench.registry import source_file
 
 BATCH = 32
-SEEING_CODE = ("sfbench.api.images", "sfbench.data", "sfbench.pixels", "sfbench.quality")
-"""Whose source decides what a feature is, beside the extractor's own package."""
-SEEING_PACKAGES = (
-    "torch",
-    "torchvision",
-    "torch-fidelity",
-    "timm",
-    "pillow",
-    "numpy",
-    "safetensors",
-)
+READERS = "sfbench.data.sources"
+"""The module that opens whatever images are given."""
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many images are done, and of how many."""
+
+
+@functools.cache
+def seeing_code(extractor: str) -> Reach:
+    """Return what decides a feature: what this module, readers and an extractor's module reach."""
+    modules = {name: source_file(name) for name in (__name__, READERS, extractor)}
+    return tree_around(modules).reach(modules)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -60,12 +60,9 @@ class View:
     @property
     def identity(self) -> dict[str, Any]:
         """Everything about the way that moves a feature."""
-        # A plugin's extractor may lean on every module of its package; a file is one module.
-        package = type(self.extractor).__module__.partition(".")[0]
-        packages = () if package == "sfbench" else (package, type(self.extractor).__module__)
         return {
             "extractor": dict(self.extractor.identity),
-            "code": code_digest([*packages, *SEEING_CODE]),
+            "code": seeing_code(type(self.extractor).__module__).digest,
             "quantisation": self.quantisation,
             "resize": self.resize,
             "scale": self.scale,
@@ -87,6 +84,11 @@ class Seen:
     spatial: Rows | None
     bad: Mapping[int, str]
     notes: Mapping[str, int]
+
+
+def seeing_versions(extractor: str) -> dict[str, str]:
+    """Return the versions of the packages that decide a feature."""
+    return versions_of(seeing_code(extractor).packages)
 
 
 def first_of(seen: Seen, count: int | None) -> Seen:
@@ -176,7 +178,6 @@ class FeaturePass:
 
         Names of files play no part: equal images are equal wherever they lie.
         """
-        there = versions()
         images = dict(pictures.identity)
         if "dataset" in images:
             images["dataset"] = {k: v for k, v in images["dataset"].items() if k != "name"}
@@ -184,7 +185,7 @@ class FeaturePass:
             "images": images,
             "device": self.device,
             "processor": processor(self.device),
-            "versions": {name: there[name] for name in SEEING_PACKAGES},
+            "versions": seeing_versions(type(view.extractor).__module__),
             "batch": BATCH,
         }
 

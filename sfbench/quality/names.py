@@ -10,8 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sfbench.api.protocols import FeatureExtractor
-from sfbench.quality.protocol import OWN
-from sfbench.values.metrics import FD, FID, IS, KID
+from sfbench.quality.protocols import OWN
+from sfbench.values.metric_names import (
+    FD,
+    FID,
+    IS,
+    KID,
+)
 
 CLIP = "clip-vitl14-336"
 MEASURES = ("precision", "recall", "density", "coverage")

@@ -17,7 +17,7 @@ from sfbench.quality.feature_store import FeatureStore
 from sfbench.quality.features import FeaturePass, Progress
 from sfbench.quality.names import MetricNames
 from sfbench.quality.pictures import GeneratedPictures, RealPictures, chosen
-from sfbench.quality.protocol import OWN, read_protocol
+from sfbench.quality.protocols import OWN, read_protocol
 from sfbench.records import Reading
 
 FEW = 2

@@ -8,7 +8,7 @@ import numpy as np
 
 from sfbench.quality.features import Seen
 from sfbench.quality.frechet import Algebra, frechet_distance
-from sfbench.quality.protocol import FrechetWay
+from sfbench.quality.protocols import FrechetWay
 from sfbench.quality.statistics import Moments, Rows
 
 

@@ -12,7 +12,7 @@ from sfbench.quality.comparison import view_of
 from sfbench.quality.feature_store import FeatureStore
 from sfbench.quality.features import FeaturePass
 from sfbench.quality.pictures import Pictures
-from sfbench.quality.protocol import Protocol
+from sfbench.quality.protocols import Protocol
 from sfbench.quality.reference_file import write_reference
 from sfbench.quality.statistics import Moments, moments_of
 

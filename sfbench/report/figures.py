@@ -26,14 +26,14 @@ from sfbench.report.pareto_figure import pareto
 from sfbench.report.spread_figures import latency, noise
 from sfbench.report.training_figure import training
 from sfbench.trained import TrainingRun
-from sfbench.values.metrics import (
+from sfbench.values.metric_names import (
     CORE,
     DEVICE_ALLOCATED,
     DEVICE_RESERVED,
     HOST_ABOVE_LOADED,
-    MEBI,
     WEIGHTS,
 )
+from sfbench.values.metrics import MEBI
 
 KINDS = {WEIGHTS: "weights", HOST_ABOVE_LOADED: "above what was loaded"}
 ALLOCATED, RESERVED = DEVICE_ALLOCATED, DEVICE_RESERVED

@@ -6,7 +6,7 @@ import pandas as pd
 
 from sfbench.report.best import best, common_distance
 from sfbench.report.table import number
-from sfbench.values.metrics import CORE
+from sfbench.values.metric_names import CORE
 
 
 def headline(rows: pd.DataFrame) -> str:

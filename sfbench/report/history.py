@@ -17,7 +17,8 @@ from sfbench.report.frame import variants
 from sfbench.report.measurements import measurements
 from sfbench.report.steps import FEWEST, Step, steps
 from sfbench.report.table import number
-from sfbench.values.metrics import CORE, DEVICE_ALLOCATED, HOST_ABOVE_LOADED, MEBI, is_distance
+from sfbench.values.metric_names import CORE, DEVICE_ALLOCATED, HOST_ABOVE_LOADED
+from sfbench.values.metrics import MEBI, is_distance
 
 WATCHED = {
     CORE: ("images/s", 1.0),

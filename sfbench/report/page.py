@@ -17,13 +17,12 @@ from sfbench.album import Album
 from sfbench.album import plain as plain_name
 from sfbench.records import Record, digest
 from sfbench.report import frame
-from sfbench.report.commands import command
 from sfbench.report.figure import Figure
 from sfbench.report.figures import figures
 from sfbench.report.gallery import gallery
 from sfbench.report.headline import headline
 from sfbench.report.measurements import measurements
-from sfbench.report.pairing import paired
+from sfbench.report.pairing import joined_case, paired
 from sfbench.report.table import (
     Column,
     emphasised,
@@ -33,6 +32,7 @@ from sfbench.report.table import (
     same_basis,
     with_interval,
 )
+from sfbench.request import request_of
 from sfbench.trained import TrainingRun
 
 FILES = Path(__file__).parent / "page_files"
@@ -153,11 +153,18 @@ def part_of(
                 "cells": [cell(column, row, index in marked[column.header]) for column in columns],
                 "badges": badges(row),
                 "remark": remark(row),
-                "command": command(newest[row["identity"]], options.get(row["model"], {})),
+                "command": command(row, newest, options.get(row["model"], {})),
             }
             for index, row in part.iterrows()
         ],
     }
+
+
+def command(row: Any, newest: Mapping[str, Record], defaults: Mapping[str, Any]) -> str:
+    """Return the command that makes a row again."""
+    judged = newest.get(row.get("quality_identity"))
+    case = joined_case(newest[row["identity"]].case, None if judged is None else judged.case)
+    return request_of(case, defaults).command()
 
 
 def page_name(model: str) -> str:

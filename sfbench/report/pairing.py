@@ -7,16 +7,22 @@ agrees in all of these, and no other.
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import pandas as pd
 
-from sfbench.values.metrics import (
+from sfbench.plan import MEASURES
+from sfbench.records import Record, digest
+from sfbench.values.metric_names import (
     CORE,
     DEVICE_ALLOCATED,
     ENERGY,
     HOST_PEAK,
     MINIMUM_MEMORY,
-    of_family,
 )
+from sfbench.values.metrics import of_family
 
 MORE = (HOST_PEAK, DEVICE_ALLOCATED, ENERGY, MINIMUM_MEMORY)
 SAME = (
@@ -31,6 +37,47 @@ SAME = (
     "device",
     "machine",
 )
+
+
+def joined_case(case: Mapping[str, Any], judged: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Return a stored case with what was asked of the quality of the same thing."""
+    if judged is None or judged is case:
+        return case
+    asked = {*case["measure"], *judged["measure"]}
+    return {
+        **case,
+        **{name: judged[name] for name in ("data", "extractor", "samples")},
+        "measure": [measure for measure in MEASURES if measure in asked],
+        "files": {**judged.get("files", {}), **case.get("files", {})},
+    }
+
+
+def joined_records(records: Sequence[Record]) -> list[Record]:
+    """Return records of speed with the newest quality of the same thing; other records as they are."""
+    donors = {
+        same_thing(r): r
+        for r in sorted(records, key=lambda one: one.started)
+        if r.status == "ok" and r.case["measure"] == ["quality"]
+    }
+    taken: set[str] = set()
+    found = []
+    for record in records:
+        donor = donors.get(same_thing(record))
+        if donor is None or "quality" in record.case["measure"]:
+            found.append(record)
+            continue
+        taken.add(donor.identity)
+        case = joined_case(record.case, donor.case)
+        readings = (*record.readings, *donor.readings)
+        found.append(dataclasses.replace(record, case=case, readings=readings))
+    return [record for record in found if record.identity not in taken or len(records) == 1]
+
+
+def same_thing(record: Record) -> str:
+    """Return what of a record's case decides its images, and where they were made."""
+    case = record.case
+    own = {name: case[name] for name in ("model", "resolution", "dtype", "mode", "device", "seed")}
+    return digest([own, case["options"], case["weights"], record.machine, record.trial])
 
 
 def is_quality(name: str) -> bool:
@@ -63,6 +110,9 @@ def paired(frame: pd.DataFrame) -> pd.DataFrame:
     for index, donor in zip(taking, given, strict=True):
         flags = f"{frame.loc[index].get('flags', '')} {frame.loc[donor].get('flags', '')}".split()
         result.loc[index, "flags"] = " ".join(dict.fromkeys(flags))
+    judged = result["identity"].where(has_quality, None).astype(object)
+    judged.loc[taking] = frame.loc[given, "identity"].to_numpy()
+    result["quality_identity"] = judged
     # A row that holds more than quality keeps it, and stays.
     more = [name for name in MORE if name in frame.columns]
     spent = [index for index in sorted(set(given)) if frame.loc[index, more].isna().all()]

@@ -10,7 +10,8 @@ import pandas as pd
 
 from sfbench.report.best import common_distance
 from sfbench.report.figure import HEIGHT, WIDTH, Figure, colour, measured, shape
-from sfbench.values.metrics import CORE, DEVICE_ALLOCATED, HOST_PEAK, MEBI
+from sfbench.values.metric_names import CORE, DEVICE_ALLOCATED, HOST_PEAK
+from sfbench.values.metrics import MEBI
 
 ALIKE = ["quality", "machine", "device"]
 PEAKS = (DEVICE_ALLOCATED, HOST_PEAK)

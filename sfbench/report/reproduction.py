@@ -15,7 +15,8 @@ from rich.text import Text
 
 from sfbench.records import Reading, Record
 from sfbench.report.table import number
-from sfbench.values.metrics import CORE, FID, find_metric, is_distance, of_family
+from sfbench.values.metric_names import CORE, FID
+from sfbench.values.metrics import find_metric, is_distance, of_family
 
 Verdict = Literal["agrees", "higher", "lower", "no verdict", "not run", "measured"]
 WIDTH = 79

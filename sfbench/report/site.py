@@ -18,7 +18,7 @@ from sfbench.report.measurements import measurements
 from sfbench.report.page import Beside, machines, made, page, page_name, part_of, rendered, shown
 from sfbench.report.pairing import paired
 from sfbench.report.table import same_basis
-from sfbench.values.metrics import CORE
+from sfbench.values.metric_names import CORE
 
 MOST_HISTORIES = 40
 """Figures of history on one page; steps come first."""

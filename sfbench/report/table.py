@@ -17,10 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from sfbench.report.best import best
+from sfbench.values.metric_names import CORE, DEVICE_ALLOCATED, HOST_PEAK
 from sfbench.values.metrics import (
-    CORE,
-    DEVICE_ALLOCATED,
-    HOST_PEAK,
     MEBI,
     METRICS,
     Better,

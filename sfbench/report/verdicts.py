@@ -18,11 +18,13 @@ from sfbench.records import Reading, Record, canonical
 from sfbench.report.comparison import Comparison, holm, of_intervals, of_trials
 from sfbench.report.frame import current
 from sfbench.store import Store, read
-from sfbench.values.metrics import (
+from sfbench.values.metric_names import (
     CORE,
     DEVICE_ALLOCATED,
     DEVICE_RESERVED,
     HOST_ABOVE_LOADED,
+)
+from sfbench.values.metrics import (
     Family,
     is_headline,
     metric_of,

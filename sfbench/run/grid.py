@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,18 +19,22 @@ from sfbench.plan import (
     MODES,
     BatchRule,
     Case,
+    Measure,
     Plan,
     Source,
     parse_resolutions,
 )
 from sfbench.quality import extractors
 from sfbench.quality.weights import file_sha256
+from sfbench.request import Request
 
 SAMPLES = {"cpu": 128, "cuda": 50_000}
 DRAWN_SAMPLES = 1024
 """On a GPU, against scenes that the CPU has to draw first."""
 LARGEST_SEED = (1 << 32) - 1
 MOST_CASES = 10_000
+JUDGED_BATCH = 8
+"""Images drawn together for quality where every batch size is to be found."""
 
 
 class PlanError(UsageError):
@@ -40,28 +43,6 @@ class PlanError(UsageError):
     def __init__(self, complaints: Sequence[SfbenchError]) -> None:
         super().__init__("\n".join(dict.fromkeys(str(complaint) for complaint in complaints)))
         self.about_plugins = any(isinstance(one, PluginError) for one in complaints)
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What was asked, as text: from flags or from one [[run]] table of a suite file."""
-
-    model: str
-    res: str = "32"
-    batch: str = "8"
-    dtype: str = "fp32"
-    mode: str = "eager"
-    device: str = "auto"
-    data: str = "shapes"
-    measure: str = "speed,memory,quality"
-    extractor: str = "auto"
-    extractor_weights: str = "auto"
-    option: tuple[str, ...] = ()
-    weights: str = "auto"
-    samples: int | None = None
-    seed: int = 0
-    threads: int | None = None
-    train_kimg: float | None = None
 
 
 def make_plan(
@@ -87,6 +68,28 @@ def make_plan(
     if complaints:
         raise PlanError(complaints)
     return Plan(cases=tuple(cases.values()), trials=trials, timeout_seconds=timeout_seconds)
+
+
+def parts_of(
+    batches: Sequence[tuple[int, BatchRule]], measures: Sequence[Measure], model: Model
+) -> list[tuple[int, BatchRule, tuple[Measure, ...]]]:
+    """Return the trials that a case falls into, each with its batch and what it measures.
+
+    Speed, memory and energy of every batch are one trial, in the protocol's order. Quality is a
+    trial of its own, once for all batches: an image depends on its seed alone. So a change of the
+    one never costs a measurement of the other. Images that exist are only judged.
+    """
+    fixed = [pair for pair in batches if pair[1] == "fixed"]
+    judged = fixed[:1] or [(JUDGED_BATCH, "fixed")]
+    if not model.synthesizes:
+        return [(batch, rule, tuple(measures)) for batch, rule in judged]
+    timed = tuple(measure for measure in measures if measure != "quality")
+    found: list[tuple[int, BatchRule, tuple[Measure, ...]]] = []
+    if timed:
+        found += [(batch, rule, timed) for batch, rule in batches]
+    if "quality" in measures:
+        found += [(batch, rule, ("quality",)) for batch, rule in judged]
+    return found
 
 
 def weights_of_run(folder: Path) -> Path:
@@ -161,7 +164,8 @@ class Grid:
             option_sources = self.option_sources(model, options)
             if len(self.complaints) > before:
                 continue
-            for (batch, rule), dtype, mode in itertools.product(batches, dtypes, modes):
+            kinds = parts_of(batches, [m for m in MEASURES if m in measures], model)
+            for (batch, rule, asked), dtype, mode in itertools.product(kinds, dtypes, modes):
                 yield Case(
                     model=model.name,
                     resolution=resolution,
@@ -175,7 +179,7 @@ class Grid:
                     device=where,
                     data=data,
                     extractor=extractor,
-                    measure=tuple(m for m in MEASURES if m in measures),
+                    measure=asked,
                     samples=samples,
                     seed=request.seed,
                     threads=threads,
@@ -248,7 +252,7 @@ class Grid:
                 if name not in options:
                     msg = f"--option {text}: none of the models has an option {name}"
                     self.complaints.append(UsageError(msg))
-        if "=" in self.request.weights:
+        if "=" in self.request.weights and not Path(self.request.weights).exists():
             named = {pair.partition("=")[0] for pair in self.request.weights.split(",")}
             for name in sorted(named - set(self.request.model.split(","))):
                 msg = f"--weights {name}=...: model {name} is not among --model"
@@ -281,7 +285,7 @@ class Grid:
         `--weights` is "auto", "random", FILE, or MODEL=FILE pairs with commas.
         """
         text = self.request.weights
-        if "=" in text:
+        if "=" in text and not Path(text).exists():
             pairs = dict(pair.partition("=")[::2] for pair in text.split(","))
             text = pairs.get(model.name, "auto")
         if text == "auto":

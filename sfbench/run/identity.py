@@ -1,42 +1,69 @@
-"""What must be equal for a stored trial to count as this one: case, code, machine, protocol."""
+"""What must be equal for a stored trial to count as this one: case, code, machine, protocol.
+
+The code is what the trial's steps can reach by imports, with its data files (see `reach`), and the
+model's own; versions are those of the packages that either imports. No list is kept by hand: steps
+name their modules, and modules their imports.
+"""
 
 from __future__ import annotations
 
 import functools
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sfbench.plan import Case
+import sfbench
+from sfbench.catalogue import Model
+from sfbench.plan import Case, Measure
+from sfbench.reach import Reach, SourceTree, versions_of
 from sfbench.records import PROTOCOL, digest
-from sfbench.registry import code_digest
+from sfbench.trial import search as search_step
+from sfbench.trial.steps import modules_of
 
-MEASURING_CODE = (
-    "sfbench.api",
-    "sfbench.building",
-    "sfbench.contract",
-    "sfbench.cuda",
-    "sfbench.data",
-    "sfbench.device",
-    "sfbench.execution",
-    "sfbench.pixels",
-    "sfbench.provenance",
-    "sfbench.quality",
-    "sfbench.speed",
-    "sfbench.trial",
-    "sfbench.worker",
-)
+FRAME = ("sfbench.worker", "sfbench.trial.steps")
+"""What holds the steps together: its own text counts, not what it imports."""
+SEARCH = "sfbench.run.search"
+"""What finds a batch before a trial."""
+OWN = "sfbench"
 
 
-def measuring_code() -> str:
-    """Return the digest of the source that measures."""
-    return code_digest(MEASURING_CODE)
+def harness_tree() -> SourceTree:
+    """Return the source of the harness."""
+    return SourceTree({OWN: Path(sfbench.__file__).parent})
 
 
-def identity(case: Case, model_code: str, measuring: str, machine: Mapping[str, Any]) -> str:
-    """Return the digest that a trial is found again by."""
-    return digest([case.key(), model_code, measuring, dict(machine), PROTOCOL])
+def measuring_code(measures: Iterable[Measure], tree: SourceTree) -> Reach:
+    """Return what a trial of these measures can reach.
+
+    Raises UnknownModuleError where a step is in no module of the tree.
+    """
+    modules = modules_of(frozenset(measures))
+    search = (SEARCH,) if search_step.__name__ in modules else ()
+    return tree.reach(modules, leaves=(*FRAME, *search))
+
+
+class Identities:
+    """Identities of trials on this installation and machine; code is read once a set of measures."""
+
+    def __init__(self, machine: Mapping[str, Any], tree: SourceTree | None = None) -> None:
+        self.machine = {name: value for name, value in machine.items() if name != "versions"}
+        self.python = machine["versions"]["python"]
+        self.tree = tree or harness_tree()
+        self.reached: dict[tuple[Measure, ...], Reach] = {}
+
+    def reach(self, measures: tuple[Measure, ...]) -> Reach:
+        """Return what a trial of these measures can reach."""
+        if measures not in self.reached:
+            self.reached[measures] = measuring_code(measures, self.tree)
+        return self.reached[measures]
+
+    def of(self, case: Case, model: Model) -> str:
+        """Return the digest that a trial is found again by."""
+        reach = self.reach(case.measure)
+        versions = versions_of(reach.packages | set(model.packages))
+        parts = [case.key(), model.code_sha256, reach.digest, self.machine, self.python, versions]
+        return digest([*parts, PROTOCOL])
 
 
 @functools.cache

@@ -11,7 +11,7 @@ from sfbench.catalogue import Catalogue
 from sfbench.job import Job
 from sfbench.plan import Case, Plan
 from sfbench.records import Record, digest
-from sfbench.run.identity import commit, identity, measuring_code
+from sfbench.run.identity import Identities, commit
 from sfbench.store import Store
 
 SOFTWARE = frozenset({"versions", "environment"})
@@ -62,7 +62,7 @@ def pending_trials(
     plan: Plan, catalogue: Catalogue, store: Store, machine: Mapping[str, Any]
 ) -> list[Pending]:
     """Return every trial of the plan in the order of doing: rounds, each in a seeded random order."""
-    measuring = measuring_code()
+    identities = Identities(machine)
     models = {model.name: model for model in catalogue.models}
     hardware = machine_digest(machine)
     trials = []
@@ -70,7 +70,7 @@ def pending_trials(
         cases = list(plan.cases)
         random.Random(trial).shuffle(cases)  # noqa: S311  # an order, not a secret
         for case in cases:
-            name = identity(case, models[case.model].code_sha256, measuring, machine)
+            name = identities.of(case, models[case.model])
             trials.append(
                 Pending(
                     case=case,

@@ -14,7 +14,7 @@ from sfbench import device
 from sfbench.api.errors import SfbenchError
 from sfbench.job import Job
 from sfbench.records import Reading, Record
-from sfbench.values.metrics import MINIMUM_MEMORY
+from sfbench.values.metric_names import MINIMUM_MEMORY
 
 Launcher = Callable[[Job, float, Callable[[Mapping[str, Any]], None]], Record]
 FIRST_BATCH = 8

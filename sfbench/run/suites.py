@@ -15,7 +15,7 @@ from typing import Any
 
 from sfbench.api.errors import UsageError
 from sfbench.plan import flag_text
-from sfbench.run.grid import Request
+from sfbench.request import Request
 
 SHIPPED = Path(__file__).parents[1] / "suites"
 SCALES = ("smoke", "quick", "full")

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sfbench.api.protocols import ImageGenerator
 from sfbench.records import Reading
-from sfbench.values.metrics import FLOPS, PARAMETERS
+from sfbench.values.metric_names import FLOPS, PARAMETERS
 
 
 def parameter_reading(module: nn.Module | None) -> Reading:

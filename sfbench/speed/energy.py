@@ -8,7 +8,7 @@ from collections.abc import Callable
 from sfbench import cuda, device
 from sfbench.records import Reading
 from sfbench.speed.throughput import warm_up
-from sfbench.values.metrics import ENERGY
+from sfbench.values.metric_names import ENERGY
 
 SECONDS = 5.0
 """Counters are updated some ten times a second; over so long that does not matter."""

@@ -9,7 +9,7 @@ from torch import nn
 from sfbench.cuda import allocator_peaks, bytes_in_use, pool_bytes, reset_allocator_peaks
 from sfbench.device import host_memory, reset_host_peak, synchronize
 from sfbench.records import Reading
-from sfbench.values.metrics import HOST_ABOVE_LOADED, HOST_PEAK, WEIGHTS
+from sfbench.values.metric_names import HOST_ABOVE_LOADED, HOST_PEAK, WEIGHTS
 
 CALLS = 2
 PEAKS = ("requested", "allocated", "reserved")

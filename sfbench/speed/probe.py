@@ -20,7 +20,7 @@ from sfbench.speed.latency import (
     measure_latency,
 )
 from sfbench.speed.throughput import measure_region
-from sfbench.values.metrics import LATENCY, LATENCY_BATCH
+from sfbench.values.metric_names import LATENCY, LATENCY_BATCH
 
 RING = 4
 ONE_IMAGE = 1

@@ -14,7 +14,7 @@ import torch
 
 from sfbench.device import synchronize
 from sfbench.records import Reading
-from sfbench.values.metrics import MFU, metric_of
+from sfbench.values.metric_names import MFU
 
 SIDES = {"cpu": 1536, "cuda": 8192}
 COPIED_BYTES = {"cpu": 64 << 20, "cuda": 1 << 30}
@@ -71,5 +71,5 @@ def roofline_readings(
         yield Reading(metric=MFU, reason="operations or throughput were not measured")
         return
     value = flops * rate / roofline.flops
-    what = metric_of(MFU).text
+    what = "counted operations of an image x images/s (core) over the measured roof"
     yield Reading(metric=MFU, value=value, how={**how, "what": what})

@@ -12,7 +12,6 @@ from sfbench.device import synchronize
 from sfbench.records import Reading
 from sfbench.speed.blocks import Block, calls_per_block, time_block
 from sfbench.speed.intervals import median, quantile_interval
-from sfbench.values.metrics import metric_of
 
 BLOCKS = 12
 FEWEST_BLOCKS = 6
@@ -89,7 +88,7 @@ def measure_region(name: str, work: Work, *, batch: int, device: str) -> tuple[R
     rates = [batch / block.seconds_per_call for block in blocks]
     interval = quantile_interval(rates, 0.5)
     how: dict[str, Any] = {
-        "region": metric_of(f"throughput.{name}").text,
+        "region": REGIONS[name],
         "estimate": "median block",
         "interval": "none: too few blocks"
         if interval is None
@@ -114,6 +113,12 @@ def measure_region(name: str, work: Work, *, batch: int, device: str) -> tuple[R
     if clocks is not None and any(state.held_down for state in clocks):
         raised.append("throttled")
     return reading, raised
+
+
+REGIONS = {
+    "core": "latents drawn before; map and synthesize only",
+    "e2e": "draw latents, synthesize, convert to bytes, copy to the host",
+}
 
 
 def busy_clock_state(work: Work, calls: int) -> ClockState:

@@ -12,22 +12,33 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any, Literal
 
+from sfbench.values.metric_names import (
+    CORE,
+    DEVICE_ALLOCATED,
+    DEVICE_RESERVED,
+    E2E,
+    ENERGY,
+    FD,
+    FID,
+    FLOPS,
+    HOST_ABOVE_LOADED,
+    HOST_PEAK,
+    IS,
+    KID,
+    LATENCY,
+    LATENCY_BATCH,
+    MFU,
+    MINIMUM_MEMORY,
+    PARAMETERS,
+    WEIGHTS,
+)
+
 Better = Literal["higher", "lower"]
 Family = Literal["speed", "memory", "energy", "complexity", "check", "quality", "search"]
 FAMILIES: tuple[Family, ...] = (
     "speed", "memory", "energy", "complexity", "check", "quality", "search",
 )  # fmt: skip
 """What is measured, and again, together: see `run/identity`."""
-
-CORE, E2E = "throughput.core", "throughput.e2e"
-LATENCY, LATENCY_BATCH = "latency", "latency_batch"
-LATENCY_P50 = "latency.p50"
-WEIGHTS = "memory.weights"
-HOST_PEAK, HOST_ABOVE_LOADED = "memory.host_peak", "memory.host_above_loaded"
-DEVICE_ALLOCATED, DEVICE_RESERVED = "memory.device_allocated_peak", "memory.device_reserved_peak"
-MINIMUM_MEMORY = "memory.minimum"
-PARAMETERS, FLOPS, MFU, ENERGY = "parameters", "flops", "mfu", "energy"
-FID, FD, IS, KID = "fid", "fd", "is", "kid"
 
 MEBI = 1 << 20
 

@@ -24,7 +24,7 @@ from sfbench.quality.features import FeaturePass, Share, View
 from sfbench.quality.inception_score import inception_score, looks_sorted
 from sfbench.quality.neighbours import manifolds, nearest_real, share
 from sfbench.quality.pictures import RealPictures, chosen
-from sfbench.quality.protocol import protocol_names, read_protocol, read_protocols
+from sfbench.quality.protocols import protocol_names, read_protocol, read_protocols
 from sfbench.quality.reference_file import MANY, is_reference_file, read_reference, write_reference
 from sfbench.quality.resizing import RESIZERS, pil_bicubic, resized, tf1_bilinear
 from sfbench.quality.statistics import moments_of

@@ -14,7 +14,8 @@ from reference_models.cards import PACKAGE, read_cards
 from sfbench.catalogue import Catalogue
 from sfbench.cli import defaults
 from sfbench.plan import Case
-from sfbench.run.grid import PlanError, Request, make_plan
+from sfbench.request import Request
+from sfbench.run.grid import PlanError, make_plan
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 MODELS = ("styleformer", "stylegan2")

@@ -10,7 +10,8 @@ from sfbench.building import build
 from sfbench.cli import defaults
 from sfbench.inspection.styles import GROUPS, layer_groups
 from sfbench.registry import find_generator, load_plugin, plugin_sources
-from sfbench.run.grid import Request, make_plan
+from sfbench.request import Request
+from sfbench.run.grid import make_plan
 
 pytestmark = pytest.mark.fast
 MODELS = {

@@ -23,7 +23,7 @@ from sfbench.quality.feature_store import FeatureStore
 from sfbench.quality.features import FeaturePass
 from sfbench.quality.inception import InceptionExtractor
 from sfbench.quality.pictures import RealPictures
-from sfbench.quality.protocol import read_protocol
+from sfbench.quality.protocols import read_protocol
 from sfbench.quality.weights import file_sha256
 from sfbench.records import Reading
 

@@ -70,7 +70,7 @@ def run_command(
 ) -> None:
     """Measure models: one fresh process a trial, one record a trial, nothing measured twice."""
     from sfbench.cli import measuring
-    from sfbench.run.grid import Request
+    from sfbench.request import Request
 
     flags = Request(
         model=model or "",
@@ -137,7 +137,7 @@ def scaling_command(
 ) -> None:
     """Show how time, operations and memory grow with resolution, and where two models cross."""
     from sfbench.cli import scaling
-    from sfbench.run.grid import Request
+    from sfbench.request import Request
 
     request = Request(
         model=model,
@@ -178,7 +178,7 @@ def compare_command(
 ) -> None:
     """Say whether B is faster, slower or the same as A, from interleaved or stored runs."""
     from sfbench.cli import comparing
-    from sfbench.run.grid import Request
+    from sfbench.request import Request
 
     shared = Request(
         model="",

@@ -34,7 +34,7 @@ def sample_command(
 ) -> None:
     """Draw images from seeds as one PNG grid."""
     from sfbench.cli import drawing
-    from sfbench.run.grid import Request
+    from sfbench.request import Request
 
     request = Request(
         model=model,
@@ -69,7 +69,7 @@ def inspect_command(
 ) -> None:
     """Draw samples, truncation, mixing, interpolation, attention and nearest real images."""
     from sfbench.cli import drawing
-    from sfbench.run.grid import Request
+    from sfbench.request import Request
 
     request = Request(
         model=model,

@@ -21,7 +21,7 @@ from sfbench.cli.commands.flags import (
 from sfbench.cli.commands.root import app
 
 if TYPE_CHECKING:
-    from sfbench.run.grid import Request
+    from sfbench.request import Request
 
 Scale = Annotated[str, typer.Option(help="smoke, quick or full.")]
 Images = Annotated[str, typer.Option("--data", help="NAME=PATH[,NAME=PATH] of its data sets.")]
@@ -110,7 +110,7 @@ def import_command(
 
 def request_of(data: str, weights: str) -> Request:
     """Return the flags that go with a suite."""
-    from sfbench.run.grid import Request
+    from sfbench.request import Request
 
     plain = Request(model="", device=defaults.device_flag("auto"))
     return dataclasses.replace(plain, data=data or plain.data, weights=weights or plain.weights)

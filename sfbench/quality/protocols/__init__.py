@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sfbench.quality.kernel import Draws
     from sfbench.quality.neighbours import Ties
 
-FOLDER = Path(__file__).with_name("protocols")
+FOLDER = Path(__file__).parent
 OWN = "sfbench"
 AUTO = "auto"
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sfbench.api.errors import WeightsError
 from sfbench.api.protocols import Features
-from sfbench.quality.cifar_network import SIDE, CifarNetwork
+from sfbench.quality.embedded.network import SIDE, CifarNetwork
 from sfbench.quality.published import EMBEDDED, EMBEDDED_FOLDER, embedded_card
 from sfbench.quality.weights import file_sha256
 

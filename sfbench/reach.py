@@ -1,0 +1,274 @@
+"""What a piece of code can reach by imports: its modules, their data files, and their digest.
+
+Everything is read off the source; nothing is imported, and no list is kept by hand. Imports inside
+functions count, imports for type checkers alone do not. A data file belongs to the package whose
+folder is the nearest above it, and is reached with any module of that package. Comments,
+docstrings and layout take no part in a digest.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import functools
+import hashlib
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from importlib import metadata
+from pathlib import Path
+
+INIT = "__init__"
+NOT_DATA = frozenset({".py", ".pyc", ".pyi", ".typed", ".md"})
+
+
+class UnknownModuleError(LookupError):
+    """A module that was named is not in the source tree."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Source:
+    """One module: its file, the names it imports, and the digest of its syntax tree.
+
+    `offers`: the names that a package resolves when they are asked for (`__getattr__`), and where
+    they are; its block for type checkers is how it says so.
+    """
+
+    path: Path
+    imports: tuple[str, ...]
+    offers: Mapping[str, str]
+    digest: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reach:
+    """What some modules can reach: modules and data files by name, and other packages they import."""
+
+    modules: Mapping[str, Path]
+    data: tuple[Path, ...]
+    packages: frozenset[str]
+    digest: str
+
+
+class SourceTree:
+    """Top-level packages and modules by name, each a folder or a file."""
+
+    def __init__(self, roots: Mapping[str, Path]) -> None:
+        self.roots = dict(roots)
+
+    def file_of(self, name: str) -> Path | None:
+        """Return the file of a module or package by its dotted name; None where there is none."""
+        first, *rest = name.split(".")
+        root = self.roots.get(first)
+        if root is None:
+            return None
+        if root.is_file():
+            return root if not rest else None
+        place = root.joinpath(*rest)
+        if (place / f"{INIT}.py").is_file():
+            return place / f"{INIT}.py"
+        file = place.with_suffix(".py") if rest else place / f"{INIT}.py"
+        return file if file.is_file() else None
+
+    def reach(
+        self,
+        names: Iterable[str],
+        leaves: Iterable[str] = (),
+        known: Iterable[Path] = (),
+    ) -> Reach:
+        """Return what these modules can reach; what `leaves` import is not followed.
+
+        Data files in `known` are left out: whoever asks takes them into account by another way.
+        Raises UnknownModuleError for a name that is no module.
+        """
+        found: dict[str, Source] = {}
+        outside: set[str] = set()
+        ends = set(leaves)
+        waiting = [*names, *ends]
+        for name in waiting:
+            if self.file_of(name) is None:
+                msg = f"{name} is no module of {', '.join(self.roots)}"
+                raise UnknownModuleError(msg)
+        while waiting:
+            name = waiting.pop()
+            if name in found:
+                continue
+            path = self.file_of(name)
+            if path is None:
+                outside.add(name.partition(".")[0])
+                continue
+            found[name] = source = read_source(path, name, path.stat().st_mtime_ns)
+            waiting += packages_above(name)
+            if name not in ends:
+                waiting += (self.resolved(one) for one in source.imports)
+        data = tuple(sorted(set(self.data_files(found)) - set(known)))
+        return Reach(
+            modules={name: source.path for name, source in sorted(found.items())},
+            data=data,
+            packages=frozenset(outside - {""}),
+            digest=self.digest(found, data),
+        )
+
+    def resolved(self, name: str) -> str:
+        """Return the module that an imported name lies in: itself, or the package before it."""
+        while self.file_of(name) is None and name.partition(".")[0] in self.roots and "." in name:
+            package, _, last = name.rpartition(".")
+            path = self.file_of(package)
+            if path is not None:
+                offered = read_source(path, package, path.stat().st_mtime_ns).offers.get(last)
+                name = offered or package
+            else:
+                name = package
+        return name
+
+    def data_files(self, found: Mapping[str, Source]) -> Iterator[Path]:
+        """Yield the data files of the packages that some module of was reached."""
+        folders = {s.path.parent for s in found.values() if s.path.stem != INIT}
+        # A package without modules of its own is reached by its own import.
+        folders |= {
+            s.path.parent
+            for s in found.values()
+            if s.path.stem == INIT and s.imports and len([*s.path.parent.glob("*.py")]) == 1
+        }
+        for folder in sorted(folders):
+            if (folder / f"{INIT}.py").is_file():
+                yield from data_below(folder)
+
+    def digest(self, found: Mapping[str, Source], data: Iterable[Path]) -> str:
+        """Return the digest of these modules and files."""
+        sha = hashlib.sha256()
+        for name, source in sorted(found.items()):
+            sha.update(f"{name}\0{source.digest}\n".encode())
+        for path in data:
+            sha.update(f"{path.name}\0{file_digest(path, path.stat().st_mtime_ns)}\n".encode())
+        return sha.hexdigest()
+
+
+def tree_around(modules: Mapping[str, Path]) -> SourceTree:
+    """Return the tree of these modules' top-level packages.
+
+    What lies beside the file of a module without a package can be imported by it, too.
+    """
+    roots: dict[str, Path] = {}
+    for name, path in modules.items():
+        depth = name.count(".") + (path.stem == INIT)
+        if not depth:
+            roots |= {one.stem: one for one in path.parent.glob("*.py")}
+            roots |= {one.parent.name: one.parent for one in path.parent.glob(f"*/{INIT}.py")}
+            roots[name] = path
+        else:
+            roots[name.partition(".")[0]] = path.parents[depth - 1]
+    return SourceTree(roots)
+
+
+def packages_above(name: str) -> list[str]:
+    """Return the packages that importing a module imports first."""
+    parts = name.split(".")
+    return [".".join(parts[:count]) for count in range(1, len(parts))]
+
+
+def data_below(folder: Path) -> Iterator[Path]:
+    """Yield the files of a package's folder that are no source, those of packages inside left out."""
+    for path in sorted(folder.iterdir()):
+        if path.is_dir():
+            if path.name != "__pycache__" and not (path / f"{INIT}.py").is_file():
+                yield from data_below(path)
+        elif path.suffix not in NOT_DATA and not path.name.startswith("."):
+            yield path
+
+
+@functools.lru_cache(maxsize=4096)
+def read_source(path: Path, name: str, _changed: int) -> Source:
+    """Return a module's imports and digest; raises SyntaxError for a file that is no source."""
+    tree = ast.parse(path.read_bytes())
+    package = name if path.stem == INIT else name.rpartition(".")[0]
+    imports = tuple(sorted(set(imported(tree, package))))
+    offers: dict[str, str] = {}
+    for node in tree.body:
+        if isinstance(node, ast.If) and is_type_checking(node.test) and path.stem == INIT:
+            found = [name for one in node.body for name in imported(one, package, here=True)]
+            offers |= {name.rpartition(".")[2]: name.rpartition(".")[0] for name in found}
+    return Source(path, imports, offers, tree_digest(tree))
+
+
+@functools.lru_cache(maxsize=4096)
+def file_digest(path: Path, _changed: int) -> str:
+    """Return the digest of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def imported(tree: ast.AST, package: str, *, here: bool = False) -> Iterator[str]:
+    """Yield the dotted names that the statements below a node import, blocks for type checkers apart.
+
+    `here`: the node itself is such a statement.
+    """
+    for node in [tree] if here else ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and is_type_checking(node.test):
+            yield from imported(ast.Module(node.orelse, []), package)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{base_of(node, package)}.{alias.name}" for alias in node.names)
+        else:
+            yield from imported(node, package)
+
+
+def base_of(node: ast.ImportFrom, package: str) -> str:
+    """Return the absolute name of what `from ... import` takes names from."""
+    if not node.level:
+        return str(node.module)
+    parts = package.split(".")
+    kept = parts[: len(parts) - node.level + 1]
+    return ".".join([*kept, *([node.module] if node.module else [])])
+
+
+def is_type_checking(test: ast.expr) -> bool:
+    """Return whether a condition is `TYPE_CHECKING`."""
+    name = test.attr if isinstance(test, ast.Attribute) else getattr(test, "id", "")
+    return name == "TYPE_CHECKING"
+
+
+def tree_digest(tree: ast.Module) -> str:
+    """Return the digest of a syntax tree without docstrings; places in the file play no part."""
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if not isinstance(body, list) or not body:
+            continue
+        # Strings that stand alone say something and do nothing, wherever they are.
+        kept = [one for one in body if not is_text(one)]
+        node.body = kept or [ast.Pass()]  # type: ignore[attr-defined]  # it has one
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+
+
+def is_text(node: ast.AST) -> bool:
+    """Return whether a statement is a string and nothing else."""
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
+
+
+@functools.cache
+def distribution_of(package: str) -> str | None:
+    """Return the installed distribution that a top-level package comes from, None for none.
+
+    Most bear its name; of the others the lists of installed files tell.
+    """
+    if package in sys.stdlib_module_names:
+        return None
+    try:
+        return metadata.distribution(package).name
+    except metadata.PackageNotFoundError:
+        marks = (f"\n{package}/", f"\n{package}.py,")
+        for found in metadata.distributions():
+            files = "\n" + (found.read_text("RECORD") or "")
+            if any(mark in files for mark in marks):
+                return found.name
+    return None
+
+
+def versions_of(packages: Iterable[str]) -> dict[str, str]:
+    """Return the versions of the distributions that these packages come from, sfbench apart."""
+    names = {distribution_of(package) for package in packages} - {None, "sfbench"}
+    return {name: metadata.version(name) for name in sorted(filter(None, names))}

@@ -1,0 +1,1 @@
+"""The steps of a trial: build, check, time, measure memory, judge quality; a module a family."""

@@ -1,0 +1,16 @@
+"""The step that measures energy."""
+
+from __future__ import annotations
+
+from sfbench.trial.state import Trial, inference
+
+
+def measure_energy(trial: Trial) -> None:
+    """Measure joules an image."""
+    from sfbench.speed.energy import energy_reading  # torch comes with it
+    from sfbench.speed.probe import core_work
+
+    case = trial.case
+    with inference():
+        work = core_work(trial.generator, case.batch, case.seed)
+        trial.add(energy_reading(work, batch=case.batch, where=case.device))

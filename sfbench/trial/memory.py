@@ -1,0 +1,26 @@
+"""Steps that measure memory: what compilation took, then what a call takes."""
+
+from __future__ import annotations
+
+from sfbench.trial.state import Trial, inference
+
+
+def note_cold_peaks(trial: Trial) -> None:
+    """Read the peaks so far: compilation and autotuning are in them."""
+    from sfbench.speed.memory import cold_readings  # torch comes with it
+
+    peak = trial.host_peak_so_far() if trial.resettable else None
+    trial.add(*cold_readings(trial.case.device, peak))
+
+
+def measure_peaks(trial: Trial) -> None:
+    """Measure the weights and the peak of calls."""
+    from sfbench import contract  # torch comes with it
+    from sfbench.speed.memory import measure_memory, weights_reading
+    from sfbench.speed.probe import core_work
+
+    case = trial.case
+    with inference():
+        trial.add(weights_reading(contract.module_of(trial.generator)))
+        work = core_work(trial.generator, case.batch, case.seed, ring=1)
+        trial.add(*measure_memory(work, batch=case.batch, device=case.device, loaded=trial.loaded))

@@ -1,0 +1,157 @@
+"""From a fresh process to a generator in the case's mode whose images were checked."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import TYPE_CHECKING
+
+from sfbench import device
+from sfbench.api.errors import ContractError, SkippedError, UnsupportedError
+from sfbench.building import build
+from sfbench.provenance import provenance, training_of
+from sfbench.registry import find_generator, load_plugin, plugin_sources
+from sfbench.trial.state import Trial
+
+if TYPE_CHECKING:
+    import torch
+
+MOST_COMPARED = 8
+"""Images compared with eager single precision."""
+
+
+def import_torch(trial: Trial) -> None:
+    """Import torch, a cost that is measured, and set the precision and threads of the case."""
+    import torch  # noqa: F401  # its import is a cost that is measured
+
+    trial.cold("import", time.time() - trial.job.spawned, "process start to torch imported")
+    device.set_policy(trial.case.dtype, trial.case.threads)
+    trial.provenance |= provenance(trial.job)
+
+
+def load_model(trial: Trial) -> None:
+    """Load the case's plugin, and find the model in it."""
+    sources = plugin_sources(trial.job.plugins, trial.job.disabled)
+    plugins = [load_plugin(source) for source in sources if source.name == trial.job.plugin]
+    plugin, trial.spec = find_generator(plugins, trial.case.model)
+    trial.provenance["plugin"] = {"name": plugin.source.name, "origin": plugin.source.origin}
+    if trial.spec.synthesizes:
+        return
+    name = trial.spec.name
+    if trial.job.task != "trial":
+        msg = f"{name} reads images that exist: there is nothing to search or time"
+        raise UnsupportedError(msg)
+    trial.untimed = f"{name} reads images that exist: there is nothing to time"
+    if "quality" not in trial.case.measure:
+        msg = f"{name} reads images that exist: only quality can be measured"
+        raise SkippedError(msg)
+
+
+def is_plain(trial: Trial) -> bool:
+    """Return whether the case is eager single precision, which others are compared with."""
+    return trial.case.dtype == "fp32" and trial.case.mode == "eager"
+
+
+def draw_expected(trial: Trial) -> None:
+    """Draw what eager single precision draws."""
+    import torch
+
+    from sfbench import contract  # torch comes with it
+
+    case = trial.case
+    device.set_policy("fp32", case.threads)
+    plain = dataclasses.replace(case, dtype="fp32", mode="eager")
+    generator = build(trial.spec, plain, case.device)
+    seeds = range(min(case.batch, MOST_COMPARED))
+    trial.expected = torch.cat([contract.draw(generator, [seed]) for seed in seeds])
+    del generator
+    device.set_policy(case.dtype, case.threads)
+    device.release_memory(case.device)
+
+
+def limit_memory(trial: Trial) -> None:
+    """Make allocations fail beyond the job's limit."""
+    assert trial.job.memory_limit is not None  # noqa: S101  # when the step applies
+    device.limit_memory(trial.case.device, trial.job.memory_limit)
+
+
+def build_generator(trial: Trial) -> None:
+    """Build the generator, with none of torch's global flags changed."""
+    trial.resettable = device.reset_host_peak()
+    flags = device.global_flags()
+    start = time.perf_counter()
+    trial.generator = build(trial.spec, trial.case, trial.case.device)
+    device.synchronize(trial.case.device)
+    trial.cold("build", time.perf_counter() - start, "build, weights included")
+    changed = [name for name, was in flags.items() if device.global_flags()[name] != was]
+    if changed:
+        msg = f"its plugin changed torch's global {', '.join(changed)}; plugins must not"
+        raise ContractError(msg)
+    trial.provenance["architecture"] = getattr(trial.generator, "architecture", None)
+    trial.provenance["training"] = training_of(trial.case.weights.path)
+    trial.loaded = device.host_memory("VmRSS")
+
+
+def check_generator(trial: Trial) -> None:
+    """Check the generator's images, bring it into the case's mode, and check them again."""
+    from sfbench import contract  # torch comes with it
+
+    case = trial.case
+    start = time.perf_counter()
+    images = contract.check_images(trial.generator, case.resolution)
+    trial.cold("first_call", time.perf_counter() - start, "first images, 3 seeds")
+    tolerance = contract.batch_tolerance(case.dtype)
+    alone = contract.check_batch_independence(trial.generator, images, tolerance)
+    trial.provenance["reference_check"] = {"alone_against_batch": alone}
+    if case.mode == "eager" and trial.expected is None:
+        return
+    batch = contract.draw(trial.generator, range(case.batch))
+    if case.mode != "eager":
+        ready = enter_mode(trial)
+        check_same_images(trial, ready, batch, tolerance)
+        batch = ready
+    if trial.expected is not None:
+        trial.add(contract.difference_reading(batch[: len(trial.expected)], trial.expected))
+
+
+def enter_mode(trial: Trial) -> torch.Tensor:
+    """Bring the generator into the case's mode and return its first batch.
+
+    It is made ready for the case's batch and for one image; later graphs are an error.
+    """
+    import torch
+
+    from sfbench import contract, execution
+
+    mode = trial.case.mode
+    trial.phase(mode)
+    start = time.perf_counter()
+    module = contract.module_of(trial.generator)
+    trial.generator = execution.prepared(trial.generator, mode, module)
+    images = contract.draw(trial.generator, range(trial.case.batch))
+    trial.cold("compile", time.perf_counter() - start, f"{mode} and the first batch")
+    contract.draw(trial.generator, range(1))
+    if mode in execution.COMPILE_MODES:
+        if not execution.graphs():
+            msg = f"mode {mode}: its synthesize does not call its module: nothing was compiled"
+            raise UnsupportedError(msg)
+        trial.provenance["graph_breaks"] = execution.graph_breaks()
+        torch.compiler.set_stance("fail_on_recompile")
+    return images
+
+
+def check_same_images(
+    trial: Trial, images: torch.Tensor, eager: torch.Tensor, tolerance: float
+) -> None:
+    """Raise ContractError when a mode changes the images by more than rounding."""
+    from sfbench import contract
+
+    difference = contract.relative_difference(images, eager)
+    allowed = contract.COMPILE_TOLERANCE if trial.case.dtype == "fp32" else tolerance
+    if not difference <= allowed:
+        msg = (
+            f"{trial.case.mode}: images differ from eager ones by {difference:.1e}, "
+            f"over {allowed:.0e}"
+        )
+        raise ContractError(msg)
+    trial.provenance["reference_check"]["compiled_against_eager"] = difference

@@ -1,0 +1,58 @@
+"""Steps that judge quality: metrics on generated and real images, and samples for people to see."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from sfbench.api.errors import SkippedError
+from sfbench.quality.published import EMBEDDED, INCEPTION
+from sfbench.registry import Plugin, load_plugin, plugin_sources
+from sfbench.trial.state import Trial
+
+SECONDS_BETWEEN_EVENTS = 1.0
+
+
+def judge_images(trial: Trial) -> None:
+    """Compare generated with real images."""
+    import torch
+
+    from sfbench.data.sources import open_dataset  # torch comes with it
+    from sfbench.quality.extractors import open_extractor
+    from sfbench.quality.probe import QualityProbe
+
+    case = trial.case
+    if case.mode.startswith("compile"):
+        # The last batch may be smaller than the others: a graph of its own is no fault here.
+        torch.compiler.set_stance("default")
+    last = 0.0
+
+    def progress(what: str, done: int, total: int) -> None:
+        nonlocal last
+        if time.perf_counter() - last > SECONDS_BETWEEN_EVENTS or done == total:
+            last = time.perf_counter()
+            trial.emit({"phase": what, "done": done, "total": total})
+
+    probe = QualityProbe(
+        dataset=open_dataset(case.data, case.resolution),
+        extractor=open_extractor(case.extractor, case.device, plugins=extractor_plugins(trial)),
+        samples=case.samples,
+        seed=case.seed,
+        batch=case.batch,
+        device=case.device,
+        store=Path(trial.job.features),
+        progress=progress,
+    )
+    found = list(probe(trial.generator))
+    trial.add(*found)
+    if any(sum(reading.how.get("unreadable", ())) for reading in found):
+        trial.raise_flags(["unreadable"])
+    if trial.untimed is not None and all(reading.value is None for reading in found):
+        raise SkippedError(found[0].reason)
+
+
+def extractor_plugins(trial: Trial) -> list[Plugin]:
+    """Return the plugins that may offer the case's extractor; none for a built-in one."""
+    if trial.case.extractor.kind in {INCEPTION, EMBEDDED}:
+        return []
+    return [load_plugin(s) for s in plugin_sources(trial.job.plugins, trial.job.disabled)]

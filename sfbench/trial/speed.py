@@ -1,0 +1,65 @@
+"""Steps that time: throughput, latency, stand-in kernels, and the roof."""
+
+from __future__ import annotations
+
+from sfbench import device
+from sfbench.records import Reading
+from sfbench.trial.state import Trial, inference
+from sfbench.values.metric_names import CORE, FLOPS, MFU
+
+
+def time_regions(trial: Trial) -> None:
+    """Measure throughput of both regions, then latency."""
+    from sfbench.speed.probe import SpeedProbe  # torch comes with it
+
+    case = trial.case
+    probe = SpeedProbe(batch=case.batch, seed=case.seed, device=case.device, phase=trial.phase)
+    trial.add(*probe(trial.generator))
+    trial.raise_flags(probe.flags)
+
+
+def time_core(trial: Trial) -> None:
+    """Measure throughput and memory of the core region, and nothing else."""
+    from sfbench.speed.memory import measure_memory  # torch comes with it
+    from sfbench.speed.probe import SpeedProbe, core_work
+
+    case = trial.case
+    probe = SpeedProbe(batch=case.batch, seed=case.seed, device=case.device, phase=trial.phase)
+    with inference():
+        trial.add(probe.region(trial.generator, "core"))
+        work = core_work(trial.generator, case.batch, case.seed, ring=1)
+        trial.add(*measure_memory(work, batch=case.batch, device=case.device, loaded=trial.loaded))
+    trial.raise_flags(probe.flags)
+
+
+def find_stand_ins(trial: Trial) -> None:
+    """Note the slow stand-ins that torch used for operations.
+
+    The profiler keeps memory of its own: this comes after the peaks.
+    """
+    from sfbench.speed.kernels import fallback_kernels
+    from sfbench.speed.probe import core_work  # torch comes with it
+
+    with inference():
+        work = core_work(trial.generator, 1, trial.case.seed)
+        names = fallback_kernels(work, trial.case.device)
+    trial.provenance["stand_in_kernels"] = names
+    if names:
+        trial.raise_flags(["fallback_kernels"])
+
+
+def measure_roof(trial: Trial) -> None:
+    """Hold what was timed against what the device can do."""
+    from sfbench.speed.roofline import measured_roofline, roofline_readings  # torch comes with it
+
+    case = trial.case
+    values = {reading.metric: reading.value for reading in trial.readings}
+    try:
+        roofline = measured_roofline(case.device, device.torch_dtype(case.dtype))
+    except Exception as error:
+        if not device.out_of_memory(error):
+            raise
+        # The matrices of the roof found no room beside the model: its own numbers stand.
+        trial.add(Reading(metric=MFU, reason="no memory was left to measure the device's roof"))
+        return
+    trial.add(*roofline_readings(roofline, values.get(FLOPS), values.get(CORE), case.dtype))

@@ -1,0 +1,132 @@
+"""A trial is this table of steps, in the protocol's order; tasks and measures are selections of it.
+
+The identity of a trial is made of what the steps of its families can reach (see `run.identity`), so
+each family's steps are a module of their own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Literal
+
+from sfbench.job import Task
+from sfbench.plan import Measure
+from sfbench.trial import (
+    complexity,
+    energy,
+    memory,
+    preparing,
+    quality,
+    samples,
+    search,
+    speed,
+)
+from sfbench.trial.state import Trial
+
+Part = Literal[
+    "preparing", "search", "speed", "memory", "energy", "complexity", "quality", "samples"
+]
+TRIAL: frozenset[Task] = frozenset({"trial"})
+TIMED: frozenset[Task] = frozenset({"trial", "core"})
+EVERY: frozenset[Task] = frozenset({"trial", "core", "fits"})
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step: what it is called in progress, what it belongs to, and when it applies.
+
+    `title` is empty for a step that is no phase of its own. `tasks`: of which jobs it is a part;
+    `measures`: it applies where the case measures one of them (none: always); `when`: and then.
+    `images`: it applies to images that exist, too, which are not generated here.
+    """
+
+    title: str
+    run: Callable[[Trial], None]
+    part: Part
+    tasks: frozenset[Task] = TRIAL
+    measures: frozenset[Measure] = frozenset()
+    when: Callable[[Trial], bool] = lambda _: True
+    images: bool = False
+
+    def applies(self, trial: Trial) -> bool:
+        """Return whether the step is one of this trial's."""
+        asked = not self.measures or bool(self.measures & set(trial.case.measure))
+        generated = self.images or trial.untimed is None
+        return trial.job.task in self.tasks and asked and generated and self.when(trial)
+
+
+PERFORMANCE: frozenset[Measure] = frozenset({"speed", "memory", "energy", "min-memory"})
+STEPS = (
+    Step(title="import", run=preparing.import_torch, part="preparing", tasks=EVERY, images=True),
+    Step(title="", run=preparing.load_model, part="preparing", tasks=EVERY, images=True),
+    Step(
+        title="eager fp32 images",
+        run=preparing.draw_expected,
+        part="preparing",
+        when=lambda trial: not preparing.is_plain(trial),
+    ),
+    Step(
+        title="",
+        run=preparing.limit_memory,
+        part="preparing",
+        tasks=EVERY,
+        when=lambda trial: trial.job.memory_limit is not None,
+    ),
+    Step(title="build", run=preparing.build_generator, part="preparing", tasks=EVERY, images=True),
+    Step(title="", run=search.try_batches, part="search", tasks=frozenset({"fits"})),
+    Step(title="reference check", run=preparing.check_generator, part="preparing", tasks=TIMED),
+    Step(title="", run=speed.time_core, part="speed", tasks=frozenset({"core"})),
+    Step(title="", run=memory.note_cold_peaks, part="memory", measures=PERFORMANCE),
+    Step(title="", run=speed.time_regions, part="speed", measures=frozenset({"speed"})),
+    Step(title="memory", run=memory.measure_peaks, part="memory", measures=frozenset({"memory"})),
+    Step(title="kernels", run=speed.find_stand_ins, part="speed", measures=frozenset({"speed"})),
+    Step(title="energy", run=energy.measure_energy, part="energy", measures=frozenset({"energy"})),
+    Step(
+        title="counting operations",
+        run=complexity.count_operations,
+        part="complexity",
+        measures=PERFORMANCE,
+    ),
+    Step(title="roofline", run=speed.measure_roof, part="speed", measures=frozenset({"speed"})),
+    Step(
+        title="quality",
+        run=quality.judge_images,
+        part="quality",
+        measures=frozenset({"quality"}),
+        images=True,
+    ),
+    Step(
+        title="samples",
+        run=samples.keep_samples,
+        part="samples",
+        measures=frozenset({"quality"}),
+        when=lambda trial: trial.job.pictures is not None,
+    ),
+)
+
+
+def carry_out(trial: Trial) -> None:
+    """Do the steps that apply, in their order."""
+    for step in STEPS:
+        if step.applies(trial):
+            if step.title:
+                trial.phase(step.title)
+            step.run(trial)
+    trial.phase("end")
+
+
+def modules_of(measures: frozenset[Measure]) -> tuple[str, ...]:
+    """Return the modules of the steps that a trial of these measures goes through.
+
+    A search decides the batch of what it goes before. No number depends on samples.
+    """
+    searched = bool(measures & PERFORMANCE)
+    steps = (
+        step
+        for step in STEPS
+        if step.part != "samples"
+        and ("trial" in step.tasks or (step.part == "search" and searched))
+        and (not step.measures or step.measures & measures)
+    )
+    return tuple(sorted({step.run.__module__ for step in steps}))

@@ -1,0 +1,16 @@
+"""Names of metrics that several places speak of; what they are is declared in `metrics`.
+
+What measures imports names from here: a declaration that changes moves no number.
+"""
+
+from __future__ import annotations
+
+CORE, E2E = "throughput.core", "throughput.e2e"
+LATENCY, LATENCY_BATCH = "latency", "latency_batch"
+LATENCY_P50 = "latency.p50"
+WEIGHTS = "memory.weights"
+HOST_PEAK, HOST_ABOVE_LOADED = "memory.host_peak", "memory.host_above_loaded"
+DEVICE_ALLOCATED, DEVICE_RESERVED = "memory.device_allocated_peak", "memory.device_reserved_peak"
+MINIMUM_MEMORY = "memory.minimum"
+PARAMETERS, FLOPS, MFU, ENERGY = "parameters", "flops", "mfu", "energy"
+FID, FD, IS, KID = "fid", "fd", "is", "kid"
