@@ -50,13 +50,23 @@ class Reach:
 
 
 class SourceTree:
-    """Top-level packages and modules by name, each a folder or a file."""
+    """Top-level packages and modules by name, each a folder or a file.
+
+    Which files there are is looked at once; what is in them, every time.
+    """
 
     def __init__(self, roots: Mapping[str, Path]) -> None:
         self.roots = dict(roots)
+        self.places: dict[str, Path | None] = {}
 
     def file_of(self, name: str) -> Path | None:
         """Return the file of a module or package by its dotted name; None where there is none."""
+        if name not in self.places:
+            self.places[name] = self.found(name)
+        return self.places[name]
+
+    def found(self, name: str) -> Path | None:
+        """Look for the file of a module or package."""
         first, *rest = name.split(".")
         root = self.roots.get(first)
         if root is None:

@@ -11,7 +11,11 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from sfbench.api.errors import UsageError
 from sfbench.plan import flag_text
+
+MOST_IMAGES = 4096
+"""Of one picture."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,3 +93,19 @@ def request_of(case: Mapping[str, Any], defaults: Mapping[str, Any] | None = Non
 def source_text(source: Mapping[str, Any] | None, file: str | None, built_in: str) -> str:
     """Return the flag that names a source: its file, or what is built in."""
     return built_in if source is None or source.get("sha256") is None else file or built_in
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Return the seeds that "0-15" or "1,5,7" stand for; raises UsageError for anything else."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        ends = [first, last] if dash else [first, first]
+        if not all(end.strip().isdecimal() for end in ends) or int(ends[1]) < int(ends[0]):
+            msg = f"--seeds {text}: expected whole numbers, e.g. 0-15 or 1,5,7"
+            raise UsageError(msg)
+        if int(ends[1]) - int(ends[0]) >= MOST_IMAGES:
+            msg = f"--seeds {text}: expected at most {MOST_IMAGES} images"
+            raise UsageError(msg)
+        seeds += range(int(ends[0]), int(ends[1]) + 1)
+    return seeds

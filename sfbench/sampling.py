@@ -9,30 +9,12 @@ import torch
 from PIL import Image
 
 from sfbench import device
-from sfbench.api.errors import UsageError
 from sfbench.api.spec import GeneratorSpec
 from sfbench.building import build
 from sfbench.inspection.tiles import grid, pixels_of
 from sfbench.plan import Case
 
 BATCH = 16
-MOST_IMAGES = 4096
-
-
-def parse_seeds(text: str) -> list[int]:
-    """Return the seeds that "0-15" or "1,5,7" stand for; raises UsageError for anything else."""
-    seeds: list[int] = []
-    for part in text.split(","):
-        first, dash, last = part.partition("-")
-        ends = [first, last] if dash else [first, first]
-        if not all(end.strip().isdecimal() for end in ends) or int(ends[1]) < int(ends[0]):
-            msg = f"--seeds {text}: expected whole numbers, e.g. 0-15 or 1,5,7"
-            raise UsageError(msg)
-        if int(ends[1]) - int(ends[0]) >= MOST_IMAGES:
-            msg = f"--seeds {text}: expected at most {MOST_IMAGES} images"
-            raise UsageError(msg)
-        seeds += range(int(ends[0]), int(ends[1]) + 1)
-    return seeds
 
 
 def draw_grid(spec: GeneratorSpec, case: Case, seeds: Sequence[int], output: Path) -> None:

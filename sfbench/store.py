@@ -104,10 +104,16 @@ class Store:
         records.sort(key=lambda record: record.started)
         return records, unreadable
 
-    def _read_all(self) -> Iterator[Record | Unreadable]:
+    def is_empty(self) -> bool:
+        """Return whether there is no file that could be a record."""
+        return next(self._files(), None) is None
+
+    def _files(self) -> Iterator[Path]:
         for folder in (self.root / "published", self.runs):
-            for path in sorted(folder.glob("*.json")):
-                yield read(path)
+            yield from sorted(folder.glob("*.json"))
+
+    def _read_all(self) -> Iterator[Record | Unreadable]:
+        yield from map(read, self._files())
 
 
 def read(path: Path) -> Record | Unreadable:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sfbench.api.errors import PluginError, UsageError
 from sfbench.api.spec import GeneratorSpec, OptionValue
+from sfbench.cli import sound
 from sfbench.cli.exits import Exit
 from sfbench.registry import Plugin, find_generator, load_plugin, plugin_sources
 
@@ -22,7 +23,9 @@ def check(
     as_json: bool,
 ) -> Exit:
     """Print the results; 0 when every point holds, 1 otherwise."""
-    from sfbench.testing import check_generator
+    if not target.endswith(".py"):
+        sound.check_models([target], given, [])
+    from sfbench.testing import check_generator  # torch comes with it
 
     specs = find(target, given)
     results = {}

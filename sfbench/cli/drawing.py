@@ -15,7 +15,7 @@ from sfbench.cli.exits import Exit
 from sfbench.cli.progress import PassProgress
 from sfbench.plan import Case
 from sfbench.registry import find_generator, load_plugin, plugin_sources
-from sfbench.request import Request
+from sfbench.request import Request, parse_seeds
 from sfbench.run.grid import make_plan
 
 FEWEST_SEEDS, MOST_SEEDS = 2, 64
@@ -36,8 +36,6 @@ def grid(
     request: Request, seeds: str, output: Path, given: Sequence[str], disabled: Sequence[str]
 ) -> str:
     """Write the picture and return what was written."""
-    from sfbench.sampling import draw_grid, parse_seeds
-
     numbers = parse_seeds(seeds)
     catalogue = defaults.catalogue(given, disabled)
     case = one_case(request, catalogue, "sample")
@@ -49,6 +47,8 @@ def grid(
         raise DataError(msg)
     plugins = [load_plugin(source) for source in plugin_sources(given, disabled)]
     _, spec = find_generator(plugins, case.model)
+    from sfbench.sampling import draw_grid  # torch comes with it
+
     draw_grid(spec, case, numbers, output)
     return f"{output}: {len(numbers)} images, {case.title()}, {case.weights.kind} weights"
 
@@ -67,8 +67,6 @@ class Look:
 
 def inspect(look: Look, *, as_json: bool) -> Exit:
     """Draw every picture of a model into its album, saying as it goes where each is."""
-    from sfbench.sampling import parse_seeds
-
     seeds = parse_seeds(look.seeds)
     if not FEWEST_SEEDS <= len(seeds) <= MOST_SEEDS:
         msg = f"--seeds {look.seeds}: expected {FEWEST_SEEDS} to {MOST_SEEDS} seeds"

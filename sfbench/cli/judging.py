@@ -15,10 +15,9 @@ from sfbench import device
 from sfbench.api.errors import DataError, UsageError
 from sfbench.api.protocols import FeatureExtractor
 from sfbench.catalogue import Catalogue
-from sfbench.cli import defaults
+from sfbench.cli import defaults, sound
 from sfbench.cli.exits import Exit
 from sfbench.cli.progress import PassProgress
-from sfbench.cli.reporting import console
 from sfbench.data import sources
 from sfbench.quality import extractors, published
 from sfbench.quality.protocols import AUTO, Protocol, read_protocol, read_protocols
@@ -52,10 +51,13 @@ class Bench:
     """What an evaluation needs, found once: device, extractors, feature stores, progress."""
 
     def __init__(self, asked: Asked) -> None:
-        from sfbench.quality.feature_store import FeatureStore  # numpy comes with it
-
+        sound.check_images(images=asked.images, reference=asked.reference)
         self.asked = asked
         self.catalogue: Catalogue = defaults.catalogue(asked.plugins, asked.disabled)
+        if asked.model is not None:
+            self.catalogue.model(asked.model)
+        from sfbench.quality.feature_store import FeatureStore  # numpy comes with it
+
         self.rank, self.world = defaults.ranks()
         self.device = device.resolve(asked.device)
         if asked.samples is not None and asked.samples < 1:
@@ -254,6 +256,7 @@ def quality(asked: Asked, protocol: str, picture: Path | None, *, as_json: bool)
     if as_json:
         print(json.dumps([dataclasses.asdict(reading) for reading in readings], indent=1))
     else:
+        from sfbench.cli.reporting import console  # pandas comes with it
         from sfbench.report.readings import readings_table
 
         console().print(readings_table(readings))
@@ -299,6 +302,7 @@ def explain(asked: Asked, first: str, second: str, *, as_json: bool) -> Exit:
     if as_json:
         print(json.dumps([dataclasses.asdict(step) for step in steps], indent=1))
     else:
+        from sfbench.cli.reporting import console  # pandas comes with it
         from sfbench.report.explanation import steps_table
 
         console().print(f"{first} -> {second}")

@@ -16,7 +16,6 @@ from sfbench.cli.exits import Exit
 from sfbench.cli.measuring import Settings
 from sfbench.cli.progress import clock
 from sfbench.records import Record, digest
-from sfbench.report.pairing import joined_records
 from sfbench.request import Request
 from sfbench.run.grid import make_plan
 from sfbench.run.schedule import Pending, pending_trials
@@ -118,13 +117,13 @@ def expected_seconds(
         return trial.stored.seconds
     case = trial.case
     size = (case.model, case.resolution)
-    alike = [
-        record.seconds
+    same = [
+        record
         for record in stored
-        if record.status == "ok"
-        and (record.case["model"], record.case["resolution"]) == size
-        and record.case["measure"] == list(case.measure)
+        if record.status == "ok" and (record.case["model"], record.case["resolution"]) == size
     ]
+    exact = [record for record in same if record.case["measure"] == list(case.measure)]
+    alike = [record.seconds for record in exact or same]
     if case.train_kimg is None:
         return statistics.median(alike) if alike else None
     paces = [
@@ -150,6 +149,7 @@ def reproduced(flags: Request, suite: str, scale: str, settings: Settings) -> Ex
             return Exit.INTERRUPTED
         records = done.records
     from sfbench.report import reproduction  # pandas comes with it
+    from sfbench.report.pairing import joined_records
 
     catalogue = defaults.catalogue(settings.plugins, settings.disabled)
     wanted = [

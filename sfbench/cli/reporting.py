@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from sfbench.report.page import Beside
 
 TIDY_FORMATS = ("csv", "json")
-FORMATS = ("table", *TIDY_FORMATS, "md", "tex")
 NARROW = 80
 MOST_IN_TERMINAL = 500
 """Rows of a terminal's table: more than anyone reads."""
@@ -51,9 +50,6 @@ class Wanted:
 
 def show(store: Path, wanted: Wanted) -> Exit:
     """Print the stored records in the wanted format, or write a page; 5 when there is nothing."""
-    if wanted.form not in FORMATS:
-        msg = f"--format {wanted.form}: expected {', '.join(FORMATS)}"
-        raise UsageError(msg)
     if wanted.training and wanted.html is None:
         msg = "--training is shown on the page: give --html FILE, too"
         raise UsageError(msg)

@@ -9,7 +9,6 @@ from sfbench.api.errors import UsageError
 from sfbench.cli import measuring
 from sfbench.cli.exits import Exit
 from sfbench.cli.measuring import Settings
-from sfbench.cli.reporting import console
 from sfbench.request import Request
 
 
@@ -31,6 +30,7 @@ def show(request: Request, settings: Settings, figure: Path | None) -> Exit:
     done = measuring.carried_out([request], settings)
     if done is None:
         return Exit.INTERRUPTED
+    from sfbench.cli.reporting import console  # pandas comes with it
     from sfbench.report import scaling_table
 
     records, catalogue = done.records, done.catalogue

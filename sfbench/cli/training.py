@@ -13,7 +13,7 @@ from typing import Any
 from sfbench import device
 from sfbench.api.errors import UsageError
 from sfbench.api.spec import TrainingPreset
-from sfbench.cli import defaults
+from sfbench.cli import defaults, sound
 from sfbench.cli.exits import Exit
 from sfbench.cli.progress import PassProgress, clock
 from sfbench.plan import flag_text
@@ -56,9 +56,11 @@ class Asked:
 
 def train(asked: Asked, *, as_json: bool) -> Exit:
     """Train; 130 when interrupted, with the last whole step kept."""
+    catalogue = defaults.catalogue(asked.plugins, asked.disabled)
+    catalogue.model(asked.model)
+    sound.check_images(data=asked.data)
     from sfbench import training  # torch comes with it
 
-    catalogue = defaults.catalogue(asked.plugins, asked.disabled)
     meeting = defaults.meeting()
     shown = Shown(asked, quiet=meeting.rank > 0, as_json=as_json)
     sources = plugin_sources(asked.plugins, asked.disabled)

@@ -28,6 +28,7 @@ def row(**changes: object) -> dict[str, object]:
         "mode": "eager",
         "device": "cpu",
         "machine": "here",
+        "identity": "speed",
         "quality": "",
         "quality_reason": None,
         "status": "ok",
@@ -38,7 +39,7 @@ def row(**changes: object) -> dict[str, object]:
 
 
 SPEED = row(**{"throughput.core": 10.0})
-QUALITY = row(**{"quality": "x, 10 generated", "fd[x]": 5.0})
+QUALITY = row(**{"identity": "judged", "quality": "x, 10 generated", "fd[x]": 5.0})
 
 
 @pytest.mark.fast
@@ -47,6 +48,8 @@ def test_quality_and_speed_of_the_same_thing_share_a_row() -> None:
     assert len(found) == 1
     assert found.iloc[0]["throughput.core"] == 10
     assert found.iloc[0]["fd[x]"] == 5
+    assert found.iloc[0]["identity"] == "speed"
+    assert found.iloc[0]["quality_identity"] == "judged"
 
 
 @pytest.mark.fast
@@ -119,10 +122,10 @@ def test_a_stored_trial_comes_out_the_same_and_a_changed_one_does_not(
     assert done.returncode == 0, done.stderr + done.stdout
     document = json.loads(done.stdout)
     assert document["same"]
-    assert {"parameters", "fd[cifar-cnn7]"} <= {r["metric"] for r in document["rows"]}
+    assert {"kd[cifar-cnn7]", "fd[cifar-cnn7]"} <= {r["metric"] for r in document["rows"]}
     record = json.loads(path.read_text())
     for reading in record["readings"]:
-        if reading["metric"] == "parameters":
+        if reading["metric"] == "fd[cifar-cnn7]":
             reading["value"] += 1
     other = tmp_path / "other.json"
     other.write_text(json.dumps(record))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sfbench.cli import defaults
+from sfbench.cli import defaults, sound
 from sfbench.cli.commands.flags import (
     AllResolution,
     AsJson,
@@ -43,6 +43,7 @@ def data_stats_command(
     as_json: AsJson = False,
 ) -> None:
     """Compute reference statistics once, or list what is kept."""
+    sound.check_images(source=source)
     from sfbench.cli import judging, keeping
 
     asked = judging.Asked(
@@ -78,6 +79,7 @@ def data_build_command(
     as_json: AsJson = False,
 ) -> None:
     """Make images ready for training: one size, one array, rejected ones listed."""
+    sound.check_file(source, "images")
     from sfbench.cli import preparing
 
     wanted = preparing.wanted(
@@ -99,6 +101,7 @@ def data_info_command(
     as_json: AsJson = False,
 ) -> None:
     """Say what a prepared folder holds, and check its pixels."""
+    sound.check_file(folder / "meta.json", "a folder of sfbench data build")
     from sfbench.cli import preparing
 
     raise typer.Exit(preparing.info(folder, as_json=as_json))
@@ -110,6 +113,7 @@ def data_preview_command(
     output: Annotated[Path, typer.Option("-o", "--output", help="PNG file to write.")],
 ) -> None:
     """Draw images from all over a prepared folder as one PNG grid."""
+    sound.check_file(folder / "meta.json", "a folder of sfbench data build")
     from sfbench.cli import preparing
 
     raise typer.Exit(preparing.preview(folder, output))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sfbench.cli import defaults
+from sfbench.cli import defaults, sound
 from sfbench.cli.commands.flags import (
     AsJson,
     DeviceName,
@@ -25,6 +25,7 @@ from sfbench.cli.commands.flags import (
     settings_of,
 )
 from sfbench.cli.commands.root import app
+from sfbench.cli.exits import Exit
 
 
 @app.command("run")
@@ -109,6 +110,9 @@ def report_command(
     tidy: Annotated[bool, typer.Option(help="csv and json: one row a number.")] = False,
 ) -> None:
     """Show what has been measured: one row a case."""
+    sound.check_format(form)
+    if not sound.holds_records(store):
+        raise typer.Exit(Exit.NOTHING_MEASURED)
     from sfbench.cli import reporting
 
     wanted = reporting.Wanted(
@@ -136,6 +140,7 @@ def scaling_command(
     as_json: AsJson = False,
 ) -> None:
     """Show how time, operations and memory grow with resolution, and where two models cross."""
+    sound.check_models(model.split(","), defaults.located(plugin), no_plugin or ())
     from sfbench.cli import scaling
     from sfbench.request import Request
 
@@ -177,6 +182,11 @@ def compare_command(
     as_json: AsJson = False,
 ) -> None:
     """Say whether B is faster, slower or the same as A, from interleaved or stored runs."""
+    if live:
+        names = [side.partition(",")[0] for side in (a, b)]
+        sound.check_models(names, defaults.located(plugin), no_plugin or ())
+    elif not (Path(a).exists() and Path(b).exists()) and not sound.holds_records(store):
+        raise typer.Exit(Exit.NOTHING_MEASURED)
     from sfbench.cli import comparing
     from sfbench.request import Request
 
@@ -216,6 +226,7 @@ def replay_command(
     as_json: AsJson = False,
 ) -> None:
     """Measure a stored trial again and say whether it comes out the same."""
+    sound.check_file(record, "a record, e.g. of results/runs")
     from sfbench.cli import replaying
 
     raise typer.Exit(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sfbench.cli import defaults
+from sfbench.cli import defaults, sound
 from sfbench.cli.commands.flags import (
     AsJson,
     NoPlugins,
@@ -19,6 +19,7 @@ from sfbench.cli.commands.flags import (
     settings_of,
 )
 from sfbench.cli.commands.root import app
+from sfbench.cli.exits import Exit
 
 if TYPE_CHECKING:
     from sfbench.request import Request
@@ -76,6 +77,8 @@ def site_command(
     store: StoreFolder = defaults.STORE,
 ) -> None:
     """Write a leaderboard as static pages: an index, a page a model with its history."""
+    if not sound.holds_records(store):
+        raise typer.Exit(Exit.NOTHING_MEASURED)
     from sfbench.cli import publishing
 
     raise typer.Exit(publishing.publish(store, out, title))
@@ -91,6 +94,8 @@ def export_command(
     plugin: Plugins = None,
 ) -> None:
     """Put records, their page, table, figures and pictures into one file, or send them to MLflow."""
+    if not sound.holds_records(store):
+        raise typer.Exit(Exit.NOTHING_MEASURED)
     from sfbench.cli import sharing
 
     wanted = sharing.Wanted(model=model, res=res, suite=suite)
@@ -103,6 +108,7 @@ def import_command(
     store: StoreFolder = defaults.STORE,
 ) -> None:
     """Add a bundle's records and pictures to the store; nothing there is replaced."""
+    sound.check_file(bundle, "a bundle of sfbench export")
     from sfbench.cli import sharing
 
     raise typer.Exit(sharing.take_in(bundle, store))

@@ -1,0 +1,55 @@
+"""What can be known to be wrong with a request before anything heavy is imported for it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from sfbench.api.errors import DataError, UsageError
+from sfbench.cli import defaults
+from sfbench.data.sources import BUILT_IN
+from sfbench.store import Store
+
+FORMATS = ("table", "csv", "json", "md", "tex")
+
+
+def check_images(**flags: str | None) -> None:
+    """Raise UsageError for a flag that names neither built-in images nor a file or folder."""
+    for name, text in flags.items():
+        if text and text not in BUILT_IN and not Path(text).exists():
+            flag = "SRC" if name == "source" else f"--{name}"
+            msg = f"{flag} {text}: not a file or folder, and not one of {', '.join(BUILT_IN)}"
+            raise UsageError(msg)
+
+
+def check_file(path: Path, what: str) -> None:
+    """Raise DataError for a path where nothing is."""
+    if not path.exists():
+        msg = f"{path}: no such file or folder; expected {what}"
+        raise DataError(msg)
+
+
+def check_models(names: Sequence[str], given: Sequence[str], disabled: Sequence[str]) -> None:
+    """Raise UsageError or PluginError for a model that nobody offers, or several plugins do."""
+    catalogue = defaults.catalogue(given, disabled)
+    for name in names:
+        catalogue.model(name)
+
+
+def check_format(form: str) -> None:
+    """Raise UsageError for a format that a report has not."""
+    if form not in FORMATS:
+        msg = f"--format {form}: expected {', '.join(FORMATS)}"
+        raise UsageError(msg)
+
+
+def holds_records(store: Path) -> bool:
+    """Return whether a store holds any file of a record; say so where it does not."""
+    if Store(store).is_empty():
+        print(
+            f"nothing to show in {store / 'runs'}: sfbench run --model NAME measures",
+            file=sys.stderr,
+        )
+        return False
+    return True

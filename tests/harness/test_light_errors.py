@@ -1,0 +1,75 @@
+"""A request that cannot be meant is refused before anything heavy is imported for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+HEAVY = ("torch", "pandas", "scipy", "numpy", "altair", "PIL")
+COMMANDS = [
+    ["run", "--model", "nobody"],
+    ["run", "--model", "styleformer", "--res", "33", "--measure", "speed"],
+    ["train", "--model", "nobody", "--data", "shapes", "--out", "x"],
+    ["train", "--model", "styleformer", "--data", "nowhere", "--out", "x"],
+    ["check", "nobody"],
+    ["sample", "--model", "nobody", "-o", "x.png"],
+    ["inspect", "--model", "nobody"],
+    ["quality", "--images", "nowhere", "--reference", "nowhere"],
+    ["quality", "--model", "nobody", "--reference", "shapes"],
+    ["explain", "a.zip", "b.zip", "--protocols", "pytorch-fid", "sfbench"],
+    ["compare", "--live", "nobody", "nobody"],
+    ["compare", "a", "b", "--store", "nowhere"],
+    ["scaling", "--model", "nobody"],
+    ["plan", "--suite", "nobody"],
+    ["reproduce", "nobody"],
+    ["replay", "nowhere.json"],
+    ["export", "x.zip", "--store", "nowhere"],
+    ["import", "nowhere.zip"],
+    ["site", "out", "--store", "nowhere"],
+    ["report", "--store", "nowhere"],
+    ["report", "--format", "nope"],
+    ["data", "build", "nowhere", "--out", "x", "--res", "32"],
+    ["data", "info", "nowhere"],
+    ["data", "preview", "nowhere", "-o", "x.png"],
+    ["data", "stats", "nowhere", "--out", "x.npz"],
+    ["list", "nope"],
+    ["list"],
+    ["--help"],
+]
+PROGRAM = """
+import contextlib, io, json, sys
+from sfbench.cli.main import main
+found = []
+for command in json.loads(sys.argv[1]):
+    before = set(sys.modules)
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main(command)
+        except SystemExit as stop:
+            code = stop.code
+    new = sorted(name for name in set(sys.modules) - before if "." not in name)
+    found.append([command, code, err.getvalue(), new])
+print(json.dumps(found))
+"""
+
+
+def test_no_command_imports_anything_heavy_for_an_error(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, json.dumps(COMMANDS)],
+        cwd=tmp_path,
+        env=os.environ | {"XDG_CACHE_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for command, code, error, new in json.loads(done.stdout):
+        assert not set(new) & set(HEAVY), command
+        if command not in (["list"], ["--help"]):
+            assert code in {2, 5, 7}, (command, code, error)
+            assert len(error.splitlines()) == 1, (command, error)
