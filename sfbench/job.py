@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from sfbench.plan import Case, Source
 from sfbench.records import Reading, reading_from
+from sfbench.values.timing import Timing
 
 Task = Literal["trial", "core", "fits"]
 
@@ -63,6 +64,7 @@ def job_from_json(text: str) -> Job:
     }
     case["option_sources"] = tuple(tuple(pair) for pair in case["option_sources"])
     case["measure"] = tuple(case["measure"])
+    case["timing"] = Timing(**case["timing"])
     document |= {
         "case": Case(**case),
         "plugins": tuple(document["plugins"]),

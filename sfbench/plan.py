@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from sfbench.api.errors import UsageError
 from sfbench.records import digest
+from sfbench.values.timing import PROTOCOL, Timing
 
 Dtype = Literal["fp32", "tf32", "bf16", "fp16"]
 Mode = Literal["eager", "compile", "compile-reduce-overhead", "compile-max-autotune", "cuda-graph"]
@@ -67,6 +68,7 @@ class Case:
     seed: int
     threads: int
     train_kimg: float | None = None
+    timing: Timing = PROTOCOL
 
     def inputs(self) -> dict[str, Any]:
         """Return the canonical inputs: equal inputs mean the same measurement."""
@@ -82,6 +84,8 @@ class Case:
         fields["samples"] = self.samples if quality else None
         fields["weights"] = self.weights.identity()
         fields["measure"] = list(self.measure)
+        if not self.timing.is_protocol and self.measure != ("quality",):
+            fields["timing"] = self.timing.changed()
         return fields
 
     def key(self) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from sfbench.api.errors import UsageError
 from sfbench.plan import flag_text
+from sfbench.values.timing import NAMES, Timing, timing_of
 
 MOST_IMAGES = 4096
 """Of one picture."""
@@ -38,6 +39,14 @@ class Request:
     seed: int = 0
     threads: int | None = None
     train_kimg: float | None = None
+    warmup_seconds: float | None = None
+    blocks: int | None = None
+    block_seconds: float | None = None
+    latency_calls: int | None = None
+
+    def timing(self) -> Timing:
+        """Return how long speed is measured; raises UsageError for what is no length or count."""
+        return timing_of(**{name: getattr(self, name) for name in NAMES})
 
     def words(self) -> Iterator[str]:
         """Yield the flags that are not the default, each with its value."""
@@ -87,6 +96,7 @@ def request_of(case: Mapping[str, Any], defaults: Mapping[str, Any] | None = Non
         threads=case["threads"],
         extractor=str((case.get("extractor") or {"kind": "auto"})["kind"]),
         extractor_weights=files.get("extractor", "auto"),
+        **case.get("timing", {}),
     )
 
 

@@ -14,6 +14,9 @@ from pathlib import Path
 import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Two processes with a thread for each core would wait for each other most of the time.
+    os.environ["OMP_NUM_THREADS"] = "1"
 CHECKED = ["reference_models", "sfbench.pixels", "sfbench.quality"]
 ROOT = Path(__file__).parents[1]
 

@@ -69,7 +69,7 @@ def text(listed: Sequence[Mapping[str, Any]]) -> Iterator[str]:
                 line["note"], WIDTH, initial_indent="    ", subsequent_indent="    "
             )
         else:
-            yield f"  {line['case']:<44} {line['weights']:<8} {line['state']:<14} {seconds}"
+            yield f"  {line['case']:<48} {line['weights']:<8} {line['state']:<9} {seconds}"
 
 
 def lines(  # a row, and all that is known
@@ -99,7 +99,7 @@ def lines(  # a row, and all that is known
         if case.train_kimg is not None:
             state = f"train {case.train_kimg:g} kimg"
         yield base | {
-            "case": case.title(),
+            "case": f"{case.title()} {case.measure[0]}",
             "weights": case.weights.kind,
             "state": state,
             "seconds": expected_seconds(trial, stored, runs),

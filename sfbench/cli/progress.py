@@ -36,7 +36,9 @@ class ProgressLines:
     def started(self, case: Case, trial: int) -> None:
         """Begin a trial's line."""
         number = f" trial {trial + 1}" if trial else ""
-        self.title = f"[{self.done + 1}/{self.total}] {case.title()}{number}"
+        self.title = (
+            f"[{self.done + 1}/{self.total}] {case.title()}: {', '.join(case.measure)}{number}"
+        )
         if not self.live:
             self.write(self.title)
 

@@ -110,5 +110,5 @@ def settings(case: Mapping[str, Any]) -> dict[str, str]:
         name: value[:8] if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) else value
         for name, value in case["options"].items()
     }
-    found = {**options, "seed": case["seed"], "threads": case["threads"]}
+    found = {**options, "seed": case["seed"], "threads": case["threads"], **case.get("timing", {})}
     return {name: str(found[name]) for name in sorted(found)}

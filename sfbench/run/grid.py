@@ -151,6 +151,7 @@ class Grid:
         models = [self.tried(self.catalogue.model, name) for name in request.model.split(",")]
         chosen = [self.with_options(model, len(models)) for model in models if model is not None]
         self.check_counts()
+        timing = self.tried(request.timing)
         self.check_names([model for model in models if model is not None])
         for (model, _), resolution in itertools.product(filter(None, chosen), resolutions):
             self.check_resolution(model, resolution)
@@ -184,6 +185,7 @@ class Grid:
                     seed=request.seed,
                     threads=threads,
                     train_kimg=request.train_kimg if found.kind == "random" else None,
+                    timing=timing,
                 )
 
     def words(self, flag: str, text: str, known: Sequence[str]) -> list[Any]:

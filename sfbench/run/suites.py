@@ -20,7 +20,8 @@ from sfbench.request import Request
 SHIPPED = Path(__file__).parents[1] / "suites"
 SCALES = ("smoke", "quick", "full")
 FLAGS = tuple(field.name for field in dataclasses.fields(Request))
-NUMBERS = ("samples", "seed", "threads")
+NUMBERS = ("samples", "seed", "threads", "blocks", "latency_calls")
+FRACTIONS = ("train_kimg", "warmup_seconds", "block_seconds")
 MORE = ("row", "dataset", "checkpoint", "published", "note")
 
 
@@ -152,7 +153,7 @@ def request_from(suite: str, flags: Mapping[str, Any]) -> Request:
                 msg = f'--suite {suite}: option = {value!r}; expected a table, e.g. {{ preset = "x" }}'
                 raise UsageError(msg)
             values[name] = tuple(f"{key}={flag_text(one)}" for key, one in value.items())
-        elif name == "train_kimg":
+        elif name in FRACTIONS:
             if type(value) not in {int, float}:
                 msg = f"--suite {suite}: {name} = {value!r}; expected a number"
                 raise UsageError(msg)

@@ -15,8 +15,8 @@ from collections.abc import Callable
 
 from sfbench.cuda import cuda_span
 from sfbench.device import pressure, synchronize
+from sfbench.values.timing import BLOCK_SECONDS
 
-BLOCK_SECONDS = 0.25
 MOST_CALLS = 100_000
 
 
@@ -71,8 +71,8 @@ def time_block(work: Callable[[], object], calls: int, device: str) -> Block:
     )
 
 
-def calls_per_block(seconds_per_call: float) -> int:
-    """Return how many calls fill a block of at least 250 ms."""
+def calls_per_block(seconds_per_call: float, block_seconds: float = BLOCK_SECONDS) -> int:
+    """Return how many calls fill a block of at least so many seconds."""
     if seconds_per_call <= 0:
         return MOST_CALLS
-    return min(max(1, math.ceil(BLOCK_SECONDS / seconds_per_call)), MOST_CALLS)
+    return min(max(1, math.ceil(block_seconds / seconds_per_call)), MOST_CALLS)

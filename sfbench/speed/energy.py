@@ -9,6 +9,7 @@ from sfbench import cuda, device
 from sfbench.records import Reading
 from sfbench.speed.throughput import warm_up
 from sfbench.values.metric_names import ENERGY
+from sfbench.values.timing import PROTOCOL, Timing
 
 SECONDS = 5.0
 """Counters are updated some ten times a second; over so long that does not matter."""
@@ -19,12 +20,14 @@ COUNTERS: dict[str, tuple[Callable[[], float | None], str]] = {
 }
 
 
-def energy_reading(work: Callable[[], object], *, batch: int, where: str) -> Reading:
+def energy_reading(
+    work: Callable[[], object], *, batch: int, where: str, timing: Timing = PROTOCOL
+) -> Reading:
     """Return joules an image of the core region, idle power included; null without a counter."""
     counter, what = COUNTERS[where]
     if counter() is None:
         return Reading(metric=ENERGY, reason=f"no readable counter: {what}")
-    warm_up(work, where)
+    warm_up(work, where, timing)
     device.synchronize(where)
     before, start, calls = counter(), time.perf_counter(), 0
     while time.perf_counter() - start < SECONDS:

@@ -9,8 +9,8 @@ from sfbench.device import synchronize
 from sfbench.records import Reading
 from sfbench.speed.intervals import quantile, quantile_interval
 from sfbench.speed.throughput import warm_up
+from sfbench.values.timing import PROTOCOL, Timing
 
-CALLS = 100
 FEWEST_CALLS = 20
 PASS_SECONDS = 20.0
 CALLS_FOR_P99 = 500
@@ -18,22 +18,28 @@ SHARES = (("p50", 0.50), ("p90", 0.90), ("p99", 0.99))
 
 
 def measure_latency(
-    work: Callable[[], object], *, batch: int, device: str, name: str = "latency"
+    work: Callable[[], object],
+    *,
+    batch: int,
+    device: str,
+    name: str = "latency",
+    timing: Timing = PROTOCOL,
 ) -> Iterator[Reading]:
     """Yield p50 and p90 (and p99 with 500 calls or more) of the seconds that one call takes.
 
     Slow models get fewer than 100 calls, at least 20; the count is in every reading.
     """
-    warm_up(work, device)
+    warm_up(work, device, timing)
+    fewest = min(FEWEST_CALLS, timing.latency_calls)
     seconds: list[float] = []
     begin = time.perf_counter()
-    while len(seconds) < CALLS:
+    while len(seconds) < timing.latency_calls:
         synchronize(device)
         start = time.perf_counter()
         work()
         synchronize(device)
         seconds.append(time.perf_counter() - start)
-        if len(seconds) >= FEWEST_CALLS and time.perf_counter() - begin > PASS_SECONDS:
+        if len(seconds) >= fewest and time.perf_counter() - begin > PASS_SECONDS:
             break
     yield from latency_readings(seconds, batch=batch, name=name)
 

@@ -21,6 +21,7 @@ from sfbench.speed.latency import (
 )
 from sfbench.speed.throughput import measure_region
 from sfbench.values.metric_names import LATENCY, LATENCY_BATCH
+from sfbench.values.timing import PROTOCOL, Timing
 
 RING = 4
 ONE_IMAGE = 1
@@ -60,6 +61,7 @@ class SpeedProbe:
     seed: int
     device: str
     phase: Callable[[str], None]
+    timing: Timing = PROTOCOL
     flags: list[str] = dataclasses.field(default_factory=list)
 
     def __call__(self, generator: ImageGenerator) -> Iterator[Reading]:
@@ -82,12 +84,16 @@ class SpeedProbe:
             yield from latency_readings(seconds, batch=batch, name=name)
             return
         work = core_work(generator, batch, self.seed)
-        yield from measure_latency(work, batch=batch, device=self.device, name=name)
+        yield from measure_latency(
+            work, batch=batch, device=self.device, name=name, timing=self.timing
+        )
 
     def region(self, generator: ImageGenerator, name: Literal["core", "e2e"]) -> Reading:
         """Return the throughput of one region."""
         self.phase(f"throughput {name}")
         work = {"core": core_work, "e2e": e2e_work}[name](generator, self.batch, self.seed)
-        reading, raised = measure_region(name, work, batch=self.batch, device=self.device)
+        reading, raised = measure_region(
+            name, work, batch=self.batch, device=self.device, timing=self.timing
+        )
         self.flags += [flag for flag in raised if flag not in self.flags]
         return reading

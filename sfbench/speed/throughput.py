@@ -12,8 +12,8 @@ from sfbench.device import synchronize
 from sfbench.records import Reading
 from sfbench.speed.blocks import Block, calls_per_block, time_block
 from sfbench.speed.intervals import median, quantile_interval
+from sfbench.values.timing import PROTOCOL, Timing
 
-BLOCKS = 12
 FEWEST_BLOCKS = 6
 REGION_SECONDS = 25.0
 WARM_SECONDS = {"cpu": 1.0, "cuda": 2.0}
@@ -37,7 +37,7 @@ class WarmUp:
     seconds_per_call: float
 
 
-def warm_up(work: Work, device: str) -> WarmUp:
+def warm_up(work: Work, device: str, timing: Timing = PROTOCOL) -> WarmUp:
     """Call `work` until the last blocks show no slope and little spread, or the limit is reached."""
     first = time_block(work, 1, device)  # may compile or tune: no measure of the calls after it
     if first.seconds > WARM_LIMIT_SECONDS:
@@ -45,14 +45,17 @@ def warm_up(work: Work, device: str) -> WarmUp:
         return WarmUp(first.seconds, steady=True, seconds_per_call=first.seconds_per_call)
     start = time.perf_counter()
     first = time_block(work, 1, device)
-    calls = max(1, calls_per_block(first.seconds_per_call) // 4)
+    calls = max(1, calls_per_block(first.seconds_per_call, timing.block_seconds) // 4)
+    least, limit = WARM_SECONDS[device], WARM_LIMIT_SECONDS
+    if timing.warmup_seconds is not None:
+        least, limit = timing.warmup_seconds, WARM_LIMIT_SECONDS * timing.warmup_seconds
     history = [first.seconds_per_call]
     while True:
         history.append(time_block(work, calls, device).seconds_per_call)
         elapsed = time.perf_counter() - start
         recent = history[-WINDOW:]
         steady = len(recent) == WINDOW and is_steady(recent)
-        if (steady and elapsed >= WARM_SECONDS[device]) or elapsed >= WARM_LIMIT_SECONDS:
+        if (steady and elapsed >= least) or elapsed >= limit:
             # Where a call takes seconds there is no time for eight: judge those there are.
             settled = steady or is_steady(recent)
             return WarmUp(elapsed, settled, median(recent[-WINDOW // 2 :]))
@@ -69,18 +72,21 @@ def is_steady(seconds: list[float]) -> bool:
     return slope <= STEADY_SLOPE and spread <= STEADY_SPREAD
 
 
-def measure_region(name: str, work: Work, *, batch: int, device: str) -> tuple[Reading, list[str]]:
+def measure_region(
+    name: str, work: Work, *, batch: int, device: str, timing: Timing = PROTOCOL
+) -> tuple[Reading, list[str]]:
     """Return images per second of a region ("core" or "e2e") and the flags it raised.
 
     Where a call takes seconds, `core` gets 6 blocks and `e2e` 3, too few for an interval.
     """
     fewest = FEWEST_BLOCKS if name == "core" else FEWEST_BLOCKS // 2
-    warm = warm_up(work, device)
-    calls = calls_per_block(warm.seconds_per_call)
+    fewest = min(fewest, timing.blocks)
+    warm = warm_up(work, device, timing)
+    calls = calls_per_block(warm.seconds_per_call, timing.block_seconds)
     before = busy_clock_state(work, calls) if device == "cuda" else None
     blocks: list[Block] = []
     start = time.perf_counter()
-    while len(blocks) < BLOCKS:
+    while len(blocks) < timing.blocks:
         blocks.append(time_block(work, calls, device))
         if len(blocks) >= fewest and time.perf_counter() - start > REGION_SECONDS:
             break

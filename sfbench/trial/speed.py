@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sfbench import device
 from sfbench.records import Reading
 from sfbench.trial.state import Trial, inference
 from sfbench.values.metric_names import CORE, FLOPS, MFU
 
+if TYPE_CHECKING:
+    from sfbench.speed.probe import SpeedProbe
 
-def time_regions(trial: Trial) -> None:
-    """Measure throughput of both regions, then latency."""
+
+def probe_of(trial: Trial) -> SpeedProbe:
+    """Return the speed probe of the case; settings other than the protocol's are flagged."""
     from sfbench.speed.probe import SpeedProbe  # torch comes with it
 
     case = trial.case
-    probe = SpeedProbe(batch=case.batch, seed=case.seed, device=case.device, phase=trial.phase)
+    if not case.timing.is_protocol:
+        trial.raise_flags(["custom_timing"])
+    return SpeedProbe(
+        batch=case.batch,
+        seed=case.seed,
+        device=case.device,
+        phase=trial.phase,
+        timing=case.timing,
+    )
+
+
+def time_regions(trial: Trial) -> None:
+    """Measure throughput of both regions, then latency."""
+    probe = probe_of(trial)
     trial.add(*probe(trial.generator))
     trial.raise_flags(probe.flags)
 
@@ -21,10 +39,10 @@ def time_regions(trial: Trial) -> None:
 def time_core(trial: Trial) -> None:
     """Measure throughput and memory of the core region, and nothing else."""
     from sfbench.speed.memory import measure_memory  # torch comes with it
-    from sfbench.speed.probe import SpeedProbe, core_work
+    from sfbench.speed.probe import core_work
 
     case = trial.case
-    probe = SpeedProbe(batch=case.batch, seed=case.seed, device=case.device, phase=trial.phase)
+    probe = probe_of(trial)
     with inference():
         trial.add(probe.region(trial.generator, "core"))
         work = core_work(trial.generator, case.batch, case.seed, ring=1)

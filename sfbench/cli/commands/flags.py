@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sfbench.cli import defaults
+from sfbench.values.timing import BLOCK_SECONDS, BLOCKS, LATENCY_CALLS
 
 if TYPE_CHECKING:
     from sfbench.cli.measuring import Settings
@@ -27,6 +28,19 @@ DeviceName = Annotated[
 ]
 Options = Annotated[list[str] | None, typer.Option("--option", help="NAME=VALUE for the model.")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads [all there are].")]
+WarmupSeconds = Annotated[
+    float | None,
+    typer.Option(help="Least seconds of warm-up before each timed pass [default: CPU 1, GPU 2]."),
+]
+Blocks = Annotated[
+    int | None, typer.Option(help=f"Timed blocks of each region [default: {BLOCKS}].")
+]
+BlockSeconds = Annotated[
+    float | None, typer.Option(help=f"Least seconds of a block [default: {BLOCK_SECONDS}].")
+]
+LatencyCalls = Annotated[
+    int | None, typer.Option(help=f"Calls in the latency pass [default: {LATENCY_CALLS}].")
+]
 Trials = Annotated[int, typer.Option(help="Fresh processes a case.")]
 Timeout = Annotated[float, typer.Option(help="Seconds a trial may take.")]
 Extractor = Annotated[

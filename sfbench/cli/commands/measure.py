@@ -10,9 +10,12 @@ import typer
 from sfbench.cli import defaults, sound
 from sfbench.cli.commands.flags import (
     AsJson,
+    Blocks,
+    BlockSeconds,
     DeviceName,
     Dtype,
     ExtractorWeights,
+    LatencyCalls,
     Mode,
     NoPlugins,
     Options,
@@ -22,6 +25,7 @@ from sfbench.cli.commands.flags import (
     Threads,
     Timeout,
     Trials,
+    WarmupSeconds,
     settings_of,
 )
 from sfbench.cli.commands.root import app
@@ -64,6 +68,10 @@ def run_command(
     plugin: Plugins = None,
     no_plugin: NoPlugins = None,
     *,
+    warmup_seconds: WarmupSeconds = None,
+    blocks: Blocks = None,
+    block_seconds: BlockSeconds = None,
+    latency_calls: LatencyCalls = None,
     min_memory: Annotated[
         bool, typer.Option("--min-memory", help="Find the least memory it runs in: minutes.")
     ] = False,
@@ -90,6 +98,10 @@ def run_command(
         seed=seed,
         threads=threads,
         train_kimg=train_kimg,
+        warmup_seconds=warmup_seconds,
+        blocks=blocks,
+        block_seconds=block_seconds,
+        latency_calls=latency_calls,
     )
     requests = measuring.requests(flags, suite, scale)
     settings = settings_of(store, plugin, no_plugin, trials, timeout, as_json=as_json)
