@@ -12,7 +12,7 @@ from sfbench.plan import Case, Source
 from sfbench.records import Reading, reading_from
 from sfbench.values.timing import Timing
 
-Task = Literal["trial", "core", "fits"]
+Task = Literal["trial", "core", "fits", "warm"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,8 @@ class Job:
     process was started (seconds since the epoch). `task`: a whole trial; "core", the throughput of
     the core region alone; "fits", whether the case runs at all. `memory_limit`: bytes beyond which
     allocations fail. `notes`: readings that were made before, to be stored with the trial's own.
-    `interpreter`: the Python whose sfbench measures; None for this one.
+    "warm": what compiling costs with filled caches. `caches`: the folder of compiler caches; None
+    for the user's own. `interpreter`: the Python whose sfbench measures; None for this one.
     """
 
     case: Case
@@ -44,6 +45,7 @@ class Job:
     memory_limit: int | None = None
     notes: tuple[Reading, ...] = ()
     interpreter: str | None = None
+    caches: str | None = None
     spawned: float = 0.0
 
 

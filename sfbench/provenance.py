@@ -22,6 +22,7 @@ def provenance(job: Job) -> dict[str, Any]:
         "flags": device.global_flags(),
         "environment": dict(job.environment),
         "commit": job.commit,
+        "compiler_caches": "the user's own" if job.caches is None else "private, empty at first",
     }
 
 

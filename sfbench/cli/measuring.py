@@ -20,6 +20,7 @@ from sfbench.quality.published import EMBEDDED, STANDARD
 from sfbench.quality.weights import place
 from sfbench.records import Record, record_to_json
 from sfbench.request import Request
+from sfbench.run.compile_caches import with_own_caches
 from sfbench.run.grid import make_plan
 from sfbench.run.local import launch
 from sfbench.run.schedule import carry_out, pending_trials
@@ -144,7 +145,7 @@ def carried_out(asked: Sequence[Request], settings: Settings) -> Done | None:
         records = carry_out(
             trials,
             store,
-            searched(launch),
+            with_own_caches(searched(launch)),
             listener,
             plugins=settings.plugins,
             disabled=settings.disabled,

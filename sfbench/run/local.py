@@ -36,7 +36,7 @@ def launch(job: Job, timeout_seconds: float, on_event: OnEvent) -> Record:
         folder = Path(name)
         timed = dataclasses.replace(job, spawned=time.time())
         (folder / "job.json").write_text(job_to_json(timed), encoding="utf-8")
-        child, events = spawn(folder, job.interpreter)
+        child, events = spawn(folder, job)
         try:
             ended = follow(child, events, timeout_seconds, on_event)
         finally:
@@ -61,16 +61,17 @@ def launch(job: Job, timeout_seconds: float, on_event: OnEvent) -> Record:
     )
 
 
-def spawn(folder: Path, interpreter: str | None) -> tuple[subprocess.Popen[bytes], int]:
+def spawn(folder: Path, job: Job) -> tuple[subprocess.Popen[bytes], int]:
     """Start the worker in a session of its own; return it and where its events are read."""
     reader, writer = os.pipe()
     # -P: another installation must not find the sfbench of the present folder.
-    command = [sys.executable] if interpreter is None else [interpreter, "-P"]
+    command = [sys.executable] if job.interpreter is None else [job.interpreter, "-P"]
     command += ["-m", "sfbench.worker"]
     command += [str(folder / "job.json"), str(folder / "record.json"), str(writer)]
     with (folder / "output.log").open("wb") as output:
         child = subprocess.Popen(  # noqa: S603  # our own module, by an interpreter of the user's
             command,
+            env=os.environ | compiler_caches(job.caches),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -79,6 +80,17 @@ def spawn(folder: Path, interpreter: str | None) -> tuple[subprocess.Popen[bytes
         )
     os.close(writer)
     return child, reader
+
+
+def compiler_caches(folder: str | None) -> dict[str, str]:
+    """Return the variables that tell torch's compilers where to keep what they made."""
+    if folder is None:
+        return {}
+    return {
+        "TORCHINDUCTOR_CACHE_DIR": f"{folder}/inductor",
+        "TRITON_CACHE_DIR": f"{folder}/triton",
+        "CUDA_CACHE_PATH": f"{folder}/cuda",
+    }
 
 
 def follow(

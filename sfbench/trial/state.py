@@ -72,7 +72,8 @@ class Trial:
 
     def cold(self, name: str, seconds: float, what: str) -> None:
         """Add a reading of a cost that is paid once."""
-        self.add(Reading(metric=f"cold.{name}", value=seconds, how={"what": what}))
+        prefix = "warm" if self.job.task == "warm" else "cold"
+        self.add(Reading(metric=f"{prefix}.{name}", value=seconds, how={"what": what}))
 
     def phase(self, name: str) -> None:
         """Tell the parent what comes next, and note the host's peak in what is over."""

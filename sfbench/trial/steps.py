@@ -28,8 +28,8 @@ Part = Literal[
     "preparing", "search", "speed", "memory", "energy", "complexity", "quality", "samples"
 ]
 TRIAL: frozenset[Task] = frozenset({"trial"})
-TIMED: frozenset[Task] = frozenset({"trial", "core"})
-EVERY: frozenset[Task] = frozenset({"trial", "core", "fits"})
+CHECKED: frozenset[Task] = frozenset({"trial", "core", "warm"})
+EVERY: frozenset[Task] = frozenset({"trial", "core", "fits", "warm"})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +75,7 @@ STEPS = (
     ),
     Step(title="build", run=preparing.build_generator, part="preparing", tasks=EVERY, images=True),
     Step(title="", run=search.try_batches, part="search", tasks=frozenset({"fits"})),
-    Step(title="reference check", run=preparing.check_generator, part="preparing", tasks=TIMED),
+    Step(title="reference check", run=preparing.check_generator, part="preparing", tasks=CHECKED),
     Step(title="", run=speed.time_core, part="speed", tasks=frozenset({"core"})),
     Step(title="", run=memory.note_cold_peaks, part="memory", measures=PERFORMANCE),
     Step(title="", run=speed.time_regions, part="speed", measures=frozenset({"speed"})),

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from sfbench.values.metric_names import (
+    COLD_COMPILE,
     CORE,
     DEVICE_ALLOCATED,
     DEVICE_RESERVED,
@@ -30,6 +31,7 @@ from sfbench.values.metric_names import (
     MFU,
     MINIMUM_MEMORY,
     PARAMETERS,
+    WARM_COMPILE,
     WEIGHTS,
 )
 
@@ -240,7 +242,18 @@ METRICS: tuple[Metric, ...] = (
     speed("cold.import", "s", "process start to torch imported"),
     speed("cold.build", "s", "build, weights included"),
     speed("cold.first_call", "s", "first images, 3 seeds"),
-    speed("cold.compile", "s", "compilation and the first batch", needs="a mode other than eager"),
+    speed(
+        COLD_COMPILE,
+        "s",
+        "compilation and the first batch, compiler caches empty",
+        needs="a mode other than eager",
+    ),
+    speed(
+        WARM_COMPILE,
+        "s",
+        "the same in a second process with the caches of the first",
+        needs="a compile mode",
+    ),
     speed("roofline.flops", "FLOP/s", "fastest of a few square matrix products"),
     speed("roofline.bandwidth", "bytes/s", "fastest of a few copies, bytes read and written"),
     speed(
@@ -291,6 +304,20 @@ METRICS: tuple[Metric, ...] = (
     ),
 )
 BY_NAME = {metric.name: metric for metric in METRICS}
+
+
+def markdown() -> str:
+    """Return the declarations as the tables of `docs/metrics.md`, a table a family."""
+    lines: list[str] = []
+    for family in FAMILIES:
+        lines += ["", f"## {family.capitalize()}", ""]
+        lines += ["| metric | unit | better | what | needs |", "| --- | --- | --- | --- | --- |"]
+        for metric in METRICS:
+            if metric.family == family:
+                name = f"`{metric.name}[...]`" if metric.bracketed else f"`{metric.name}`"
+                cells = (name, metric.unit, metric.better or "", metric.text, metric.needs)
+                lines.append(f"| {' | '.join(cells)} |".replace("  |", " |"))
+    return "\n".join(lines[1:]) + "\n"
 
 
 def find_metric(name: str) -> Metric | None:

@@ -15,6 +15,7 @@ from sfbench.cli.commands import app
 from sfbench.report.frame import ABOUT
 from sfbench.report.measurements import CASE
 from sfbench.run.suites import read_suite
+from sfbench.values import metrics
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 ROOT = Path(__file__).parents[2]
@@ -63,6 +64,12 @@ def test_the_columns_of_a_report_are_documented_in_their_order() -> None:
         for name in re.findall(r"`(\w+)`", line.split("|")[1])
     ]
     assert named == [*CASE, *ABOUT]
+
+
+@pytest.mark.fast
+def test_the_page_of_metrics_is_what_is_declared() -> None:
+    page = (ROOT / "docs" / "metrics.md").read_text()
+    assert page.endswith(metrics.markdown()), "python scripts/write_metrics_page.py"
 
 
 def test_the_plugin_of_the_docs_has_under_30_lines_and_holds_to_the_contract(

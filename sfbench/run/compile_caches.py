@@ -1,0 +1,41 @@
+"""Cold means cold: each trial of a compile mode has compiler caches of its own, empty at its start.
+
+What compiling costs where the caches are filled is read by a second process with the same folder.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sfbench.job import Job
+from sfbench.records import Record
+from sfbench.values.metric_names import COLD_COMPILE, WARM_COMPILE
+
+Launcher = Callable[[Job, float, Callable[[Mapping[str, Any]], None]], Record]
+
+
+def with_own_caches(launcher: Launcher) -> Launcher:
+    """Return a launcher that gives compiling trials a private cache, and measures it warm, too."""
+
+    def launch(
+        job: Job, timeout_seconds: float, on_event: Callable[[Mapping[str, Any]], None]
+    ) -> Record:
+        if not job.case.mode.startswith("compile"):
+            return launcher(job, timeout_seconds, on_event)
+        with tempfile.TemporaryDirectory(prefix="sfbench-caches-") as folder:
+            private = dataclasses.replace(job, caches=folder)
+            record = launcher(private, timeout_seconds, on_event)
+            compiled = any(reading.metric == COLD_COMPILE for reading in record.readings)
+            if record.status != "ok" or not compiled:
+                return record
+            on_event({"phase": "compile again, caches filled"})
+            again = launcher(
+                dataclasses.replace(private, task="warm", notes=()), timeout_seconds, lambda _: None
+            )
+        warm = tuple(r for r in again.readings if r.metric == WARM_COMPILE)
+        return dataclasses.replace(record, readings=(*record.readings, *warm))
+
+    return launch
