@@ -20,7 +20,7 @@ demo: $(STAMP)
 	@echo "Above: the page of these measurements; their records: $(CURDIR)/results/runs"
 
 test: $(STAMP)
-	$(VENV)/bin/python -m pytest -q
+	$(VENV)/bin/python -m pytest -q -n 2 --dist loadgroup
 
 clean:
 	rm -rf $(VENV) build dist

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sfbench.records import digest
+from sfbench.values.whole_file import write_whole
 
 ABOUT = "about.json"
 KINDS = (
@@ -73,9 +74,7 @@ def enter(
     """Enter the picture `kind`.png of the folder; one of the same kind is replaced."""
     document = read(folder / ABOUT) or {"subject": subject_of(case), "pictures": {}}
     document["pictures"][kind] = {"caption": caption, "how": dict(how)}
-    part = folder / f"{ABOUT}.part"
-    part.write_text(json.dumps(document, sort_keys=True, indent=1), encoding="utf-8")
-    part.replace(folder / ABOUT)
+    write_whole(folder / ABOUT, json.dumps(document, sort_keys=True, indent=1))
 
 
 def read(path: Path) -> dict[str, Any] | None:

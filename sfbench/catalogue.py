@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from sfbench import __version__
 from sfbench.api.errors import PluginError, UsageError
 from sfbench.api.spec import Option
 from sfbench.records import digest
+from sfbench.values.whole_file import write_whole
 
 IMPORT_SECONDS = 60
 PARTS = ("models", "plugins", "checkpoints", "extractors")
@@ -139,10 +139,7 @@ def keep(file: Path, document: Mapping[str, Any]) -> None:
     """Write the cache file; a read-only home only costs speed."""
     with contextlib.suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=file.parent)
-        with os.fdopen(handle, "w", encoding="utf-8") as part:
-            json.dump(document, part)
-        Path(name).replace(file)
+        write_whole(file, json.dumps(document))
 
 
 def ask(given: Sequence[str], disabled: Sequence[str]) -> dict[str, Any]:

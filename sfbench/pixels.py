@@ -11,8 +11,6 @@ from torch import Tensor
 Images = Float[Tensor, "*batch channels height width"]
 Bytes = UInt8[Tensor, "*batch channels height width"]
 
-QUANTISATION = "round((x + 1) * 127.5), clamped to 0..255"
-
 
 def to_bytes(images: Images) -> Bytes:
     """Return images in [-1, 1] as uint8: rounded to the nearest of 256 levels, clamped."""

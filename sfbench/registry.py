@@ -18,7 +18,7 @@ from typing import TypeVar
 
 import pluggy
 
-from sfbench.api.errors import PluginError, UsageError
+from sfbench.api.errors import PluginError, UsageError, first_line
 from sfbench.api.hooks import PROJECT, Hooks
 from sfbench.api.spec import CheckpointCard, ExtractorSpec, GeneratorSpec
 
@@ -134,8 +134,8 @@ def collect(hook: Callable[[], Iterable[Iterable[T]]], kind: type[T]) -> tuple[T
 
 def one_line(error: BaseException) -> str:
     """Return an error as one line: its type and the first line of its message."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    name = type(error).__name__
+    return f"{name}: {first_line(error)}" if str(error).strip() else name
 
 
 def find_generator(plugins: Iterable[Plugin], name: str) -> tuple[Plugin, GeneratorSpec]:

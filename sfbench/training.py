@@ -30,8 +30,8 @@ from sfbench.train.engine import Engine, Meeting, joined
 from sfbench.train.feed import Feed
 from sfbench.train.log import RunLog
 from sfbench.train.loop import Length, Listener, Tick, Trainer
-from sfbench.train.state import write
 from sfbench.values.metrics import is_distance
+from sfbench.values.whole_file import write_whole
 
 __all__ = ["Wanted", "Watcher", "ready_images", "train"]
 
@@ -314,7 +314,7 @@ def save_weights(learner: Learner, folder: Path, name: str, card: Mapping[str, A
     part = folder / f"{name}.part.safetensors"
     learner.save_weights(part)
     part.replace(folder / f"{name}.safetensors")
-    write(folder / f"{name}.json", json.dumps(card, indent=1, default=str).encode())
+    write_whole(folder / f"{name}.json", json.dumps(card, indent=1, default=str), durable=True)
 
 
 def peak_bytes(where: str) -> int | None:

@@ -24,12 +24,14 @@ from sfbench.api.errors import (
     SfbenchError,
     SkippedError,
     UnsupportedError,
+    first_line,
 )
 from sfbench.job import Job, case_document, job_from_json
 from sfbench.records import Reading, Record, Status, record_to_json
 from sfbench.trial.state import Trial
 from sfbench.trial.steps import carry_out
 from sfbench.values.metrics import METRICS, find_metric
+from sfbench.values.whole_file import write_whole
 
 STARTED = time.perf_counter()
 REASON_LENGTH = 400
@@ -95,11 +97,8 @@ def status_of(error: Exception) -> Status:
 
 def shortened(error: Exception) -> str:
     """Return an error in one line."""
-    lines = str(error).strip().splitlines()
-    text = lines[0] if lines else ""
-    return (text if isinstance(error, SfbenchError) else f"{type(error).__name__}: {text}")[
-        :REASON_LENGTH
-    ]
+    text = first_line(error, REASON_LENGTH)
+    return text if isinstance(error, SfbenchError) else f"{type(error).__name__}: {text}"
 
 
 def main(job_file: str, record_file: str, descriptor: str) -> None:
@@ -111,9 +110,7 @@ def main(job_file: str, record_file: str, descriptor: str) -> None:
 
     job = job_from_json(Path(job_file).read_text(encoding="utf-8"))
     record = measured(job, emit)
-    part = Path(record_file + ".part")
-    part.write_text(record_to_json(record), encoding="utf-8")
-    part.rename(record_file)
+    write_whole(Path(record_file), record_to_json(record))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from sfbench.api.errors import first_line
+
 MEMBER_LIMIT = 1 << 28
 MEMBER_FACTOR = 1100
 """No deflated file unpacks to more than 1,032 times its size; other methods could."""
@@ -31,8 +33,7 @@ def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
         with zipfile.ZipFile(path) as archive:
             yield archive
     except (OSError, *DAMAGE) as error:
-        reason = (str(error).strip().splitlines() or ["cut off"])[0]
-        msg = f"a damaged zip file ({reason[:200]})"
+        msg = f"a damaged zip file ({first_line(error)})"
         raise ArchiveError(msg) from None
 
 

@@ -51,3 +51,10 @@ class ContractError(SfbenchError):
 
 class NonFiniteError(ContractError):
     """The generator's images hold NaN or infinity."""
+
+
+def first_line(error: BaseException, most: int = 200) -> str:
+    """Return the first line of an error's message, its type where it has none; printable."""
+    lines = str(error).strip().splitlines()
+    text = (lines[0] if lines else type(error).__name__)[:most]
+    return text if text.isprintable() else ascii(text)[1:-1]

@@ -13,6 +13,8 @@ import struct
 import warnings
 from typing import TYPE_CHECKING
 
+from sfbench.api.errors import first_line
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -55,8 +57,7 @@ def open_image(content: bytes) -> Image.Image:
         msg = f"no image of a known format ({', '.join(FORMATS)}), or cut off"
         raise ImageFileError(msg) from None
     except Exception as error:  # noqa: BLE001  # decoders of strange files raise anything
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ImageFileError(reason[:200]) from None
+        raise ImageFileError(first_line(error)) from None
 
 
 def check_size(width: int, height: int, file_bytes: int) -> None:

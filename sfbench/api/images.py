@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from sfbench.api.archives import DAMAGE, MEMBER_LIMIT, ArchiveError, read_member
-from sfbench.api.errors import DataError
+from sfbench.api.errors import DataError, first_line
 from sfbench.api.image_files import open_image
 
 if TYPE_CHECKING:
@@ -129,8 +129,7 @@ class ImageCollection:
         except DataError:
             raise
         except Exception as error:  # noqa: BLE001  # strange metadata and members raise anything
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            msg = f"{self.path}: {name} cannot be read as an image ({reason})"
+            msg = f"{self.path}: {name} cannot be read as an image ({first_line(error)})"
             raise DataError(msg) from None
         if turned:
             note = "turned upright by its EXIF orientation"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sfbench.api.errors import WeightsError
+from sfbench.api.errors import WeightsError, first_line
 from sfbench.api.torch_files import is_torch_file, read_torch_file
 
 if TYPE_CHECKING:
@@ -25,8 +25,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         found = load(path)
     except Exception as error:  # noqa: BLE001  # loading a stranger's file can raise anything
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        msg = f"{path}: cannot be read as weights ({reason})"
+        msg = f"{path}: cannot be read as weights ({first_line(error)})"
         raise WeightsError(msg) from None
     for name in ("model", "state_dict"):
         inner = found.get(name)

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from sfbench.cli import defaults
+from sfbench.values.whole_file import write_whole
 
 
 def place(machine: str, where: str) -> Path:
@@ -25,5 +26,5 @@ def keep(machine: str, where: str, quad: float, quads: int) -> Path:
     """Keep the noise and return its file."""
     path = place(machine, where)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"quad": quad, "quads": quads}), encoding="utf-8")
+    write_whole(path, json.dumps({"quad": quad, "quads": quads}))
     return path

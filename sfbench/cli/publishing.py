@@ -10,6 +10,7 @@ from sfbench.cli.exits import Exit
 from sfbench.cli.reporting import beside
 from sfbench.report.site import About, site
 from sfbench.store import Store
+from sfbench.values.whole_file import write_whole
 
 
 def publish(store: Path, out: Path, title: str) -> Exit:
@@ -47,7 +48,7 @@ def publish(store: Path, out: Path, title: str) -> Exit:
         for name, text in site(records, beside(records, store, catalogue), about, title):
             path = out / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+            write_whole(path, text)
             count += 1
     except OSError as error:
         msg = f"{out}: cannot be written ({error.strerror})"

@@ -25,6 +25,7 @@ from sfbench.report.measurements import Measurements, measurements
 from sfbench.report.pairing import paired
 from sfbench.store import Store
 from sfbench.trained import runs_of_store, training_runs
+from sfbench.values.whole_file import write_whole
 
 if TYPE_CHECKING:
     from sfbench.catalogue import Catalogue
@@ -143,7 +144,7 @@ def chosen(
 def write_page(text: str, target: Path) -> None:
     """Write the HTML page, and say where it is."""
     try:
-        target.write_text(text, encoding="utf-8")
+        write_whole(target, text)
     except OSError as error:
         msg = f"--html {target}: cannot be written ({error.strerror})"
         raise UsageError(msg) from None

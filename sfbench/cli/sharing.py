@@ -25,6 +25,7 @@ from sfbench.report.measurements import measurements
 from sfbench.report.pairing import paired
 from sfbench.run.suites import read_suite, scales_of, suite_path
 from sfbench.store import Store
+from sfbench.values.whole_file import whole_file
 
 FOLDER, PAGE, TABLE, SUITE = "records", "report.html", "report.csv", "suite.toml"
 ENVIRONMENT, FIGURES, PICTURES = "environment.json", "figures", "pictures"
@@ -80,15 +81,12 @@ def sent(records: Sequence[Record], target: str, given: Sequence[str]) -> str:
 
 def write_bundle(store: Path, kept: Sequence[Record], target: Path, suite: str | None) -> None:
     """Write a bundle: records, page, table, figures, pictures."""
-    part = target.with_name(target.name + ".part")
     try:
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as bundle:
+        with whole_file(target) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as bundle:
             for name, what in members(store, kept, suite):
                 bundle.writestr(name, what)
             count = len(bundle.namelist())
-        part.replace(target)
     except OSError as error:
-        part.unlink(missing_ok=True)
         msg = f"{target}: cannot be written ({error.strerror})"
         raise DataError(msg) from None
     print(f"{target}: {len(kept)} records, {PAGE}, {TABLE}; {count} files in all")

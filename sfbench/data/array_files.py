@@ -14,6 +14,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from sfbench.api.archives import check_member, open_zip
+from sfbench.api.errors import first_line
 
 MAGIC = b"\x93NUMPY"
 SUFFIX = ".npy"
@@ -34,8 +35,7 @@ def array_errors() -> Iterator[None]:
     except FileNotFoundError:
         raise
     except Exception as error:  # noqa: BLE001  # damaged headers raise anything
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ArrayFileError(reason[:200]) from None
+        raise ArrayFileError(first_line(error)) from None
 
 
 def map_array(path: Path) -> NDArray[Any]:

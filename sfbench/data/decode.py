@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from sfbench.api.errors import first_line
 from sfbench.api.image_files import open_image
 from sfbench.api.images import to_rgb
 from sfbench.data.item import Item
@@ -93,5 +94,4 @@ def opened(content: bytes | NDArray[np.uint8]) -> Image.Image:
     try:
         return ImageOps.exif_transpose(open_image(content))
     except Exception as error:  # noqa: BLE001  # strange metadata raises anything
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise RejectedImageError(lines[0]) from None
+        raise RejectedImageError(first_line(error)) from None

@@ -16,6 +16,7 @@ from sfbench.contract import check_finite
 from sfbench.inspection.attention import attention, linformer_tokens
 from sfbench.inspection.styles import interpolation, mixing, truncation
 from sfbench.inspection.tiles import grid, pixels_of
+from sfbench.values.whole_file import whole_file
 
 SAMPLE_SEEDS = range(8)
 """The same for every model, so that pictures of models stand side by side."""
@@ -66,9 +67,8 @@ def keep(
     image, caption = picture
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{kind}.png"
-    part = folder / f"{kind}.part"
-    image.save(part, format="PNG")
-    part.replace(path)
+    with whole_file(path) as file:
+        image.save(file, format="PNG")
     album.enter(folder, case, kind, caption, how)
     return path
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ import numpy as np
 from sfbench.data.array_files import read_arrays
 from sfbench.quality.statistics import FeatureStatistics, Rows
 from sfbench.records import digest
+from sfbench.values.whole_file import whole_file, write_whole
 
 SHARD_IMAGES = 1024
 META = "meta.json"
@@ -123,22 +122,9 @@ class FeatureStore:
 
 
 def write_archive(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays as .npz beside its place and rename it there."""
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]  # arrays by name
-        Path(name).replace(path)
-    finally:
-        Path(name).unlink(missing_ok=True)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file beside its place and rename it there."""
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-    Path(name).replace(path)
+    """Write arrays as .npz, wholly or not at all."""
+    with whole_file(path) as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # arrays by name
 
 
 def shard_numbers(count: int) -> range:

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sfbench.api.errors import WeightsError
+from sfbench.api.errors import WeightsError, first_line
 from sfbench.api.protocols import Features
 from sfbench.api.spec import ExtractorRequest
 from sfbench.api.tensors import read_tensors
@@ -114,8 +114,7 @@ def load_network(path: Path) -> nn.Module:
                 INCEPTION, LAYERS, feature_extractor_weights_path=str(copy)
             )
         except RuntimeError as error:
-            reason = str(error).strip().splitlines()[0]
-            msg = f"{path}: not Inception-v3 of 2015 ({reason})"
+            msg = f"{path}: not Inception-v3 of 2015 ({first_line(error)})"
             raise WeightsError(msg) from None
     return network.eval().requires_grad_(requires_grad=False)
 

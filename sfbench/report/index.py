@@ -23,6 +23,7 @@ from sfbench.records import Record
 from sfbench.report import measurements as extraction
 from sfbench.report.measurements import BODY, HEAD, Measurements, measurements
 from sfbench.store import Store, Unreadable, read
+from sfbench.values.whole_file import whole_file
 
 NAME = ".index.npz"
 INDEXED_FROM = 1000
@@ -125,15 +126,8 @@ def keep(path: Path, found: Measurements, files: pd.DataFrame) -> None:
         for name in frame.columns:
             for suffix, array in column_arrays(frame[name]).items():
                 columns[f"{prefix}.{name}.{suffix}"] = array
-    # Not a temporary file, which only its owner could read: a store may be shared.
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            np.savez(file, allow_pickle=False, **columns)
-        part.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+    with contextlib.suppress(OSError), whole_file(path) as file:
+        np.savez(file, allow_pickle=False, **columns)
 
 
 def column_arrays(column: pd.Series) -> dict[str, np.ndarray]:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from sfbench.api.errors import first_line
 from sfbench.api.protocols import ImageGenerator
 from sfbench.records import Reading
 from sfbench.values.metric_names import FLOPS, PARAMETERS
@@ -36,8 +37,7 @@ def flop_reading(build_on_meta: Callable[[], ImageGenerator]) -> Reading:
         with FlopCounterMode(display=False) as counter, torch.inference_mode():
             generator.synthesize(latents)
     except Exception as error:  # noqa: BLE001  # a model that cannot run on meta may raise anything
-        lines = str(error).strip().splitlines() or [""]
-        return Reading(metric=FLOPS, reason=f"not on the meta device: {lines[0]:.120}")
+        return Reading(metric=FLOPS, reason=f"not on the meta device: {first_line(error, 120)}")
     total = counter.get_total_flops()
     if total == 0:
         return Reading(metric=FLOPS, reason="the counter saw no operation")

@@ -17,8 +17,8 @@ from typing import Any
 
 from sfbench.api.errors import DataError, UsageError
 from sfbench.records import digest
-from sfbench.train.state import write
 from sfbench.trained import RUN, read_asked
+from sfbench.values.whole_file import write_whole
 
 LATEST, BEST = "weights", "best"
 LENGTH = ("kimg", "processes")
@@ -35,7 +35,7 @@ def begin(folder: Path, asked: Mapping[str, Any], *, resume: bool) -> dict[str, 
     if there is None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            write(folder / RUN, json.dumps(document, indent=1).encode())
+            write_whole(folder / RUN, json.dumps(document, indent=1), durable=True)
         except OSError as error:
             msg = f"--out {folder}: cannot be written ({error.strerror})"
             raise DataError(msg) from None
@@ -49,7 +49,7 @@ def begin(folder: Path, asked: Mapping[str, Any], *, resume: bool) -> dict[str, 
         lines = differences(there["asked"], asked)
         msg = f"--out {folder}: its run is another one: {'; '.join(lines)}"
         raise UsageError(msg)
-    write(folder / RUN, json.dumps(document, indent=1).encode())
+    write_whole(folder / RUN, json.dumps(document, indent=1), durable=True)
     return document
 
 

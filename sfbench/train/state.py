@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +20,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from sfbench.api.errors import DataError
+from sfbench.values.whole_file import write_whole
 
 GENERATIONS = 2
 TENSOR, PAIRS = "$tensor", "$pairs"
@@ -60,13 +60,13 @@ def write_state(folder: Path, state: Packed) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         content = safetensors.torch.save(dict(state.tensors))
-        write(stem.with_suffix(".safetensors"), content)
+        write_whole(stem.with_suffix(".safetensors"), content, durable=True)
         document = {
             "step": state.step,
             "sha256": hashlib.sha256(content).hexdigest(),
             "rest": state.rest,
         }
-        write(stem.with_suffix(".json"), json.dumps(document).encode())
+        write_whole(stem.with_suffix(".json"), json.dumps(document), durable=True)
         for old in states(folder)[GENERATIONS:]:
             old.unlink()
             old.with_suffix(".safetensors").unlink(missing_ok=True)
@@ -93,21 +93,6 @@ class Saver:
         if self.writing is not None:
             writing, self.writing = self.writing, None
             writing.result()
-
-
-def write(path: Path, content: bytes) -> None:
-    """Write a file so that it is there wholly or not at all, and stays after a power cut."""
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def states(folder: Path) -> list[Path]:
