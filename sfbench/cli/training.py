@@ -79,7 +79,7 @@ def train(asked: Asked, *, as_json: bool) -> Exit:
         device=asked.device,
         seed=asked.seed,
         threads=asked.threads or max(device.cpu_count() // meeting.world, 1),
-        measure="memory,quality",
+        measure="quality",
         extractor=asked.extractor,
     )
     plan = make_plan(

@@ -261,7 +261,7 @@ def position(pictures: Any, seen: Seen) -> np.ndarray:
 
 def missing(protocol: Protocol, extractor: str, reason: str) -> Reading:
     """Return the null reading of a protocol whose extractor is not there."""
-    absent: Any = Absent(name=extractor, standard=extractor in {INCEPTION, AUTO})
+    absent = Absent(name=extractor, standard=extractor in {INCEPTION, AUTO})
     names = MetricNames(protocol.name, absent)
     metric = names.cmmd if protocol.more.cmmd else names.frechet
     return Reading(metric=metric, reason=reason)

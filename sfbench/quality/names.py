@@ -8,8 +8,8 @@ this project's own is named, too: `fid[clean-fid-0.1]`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
 
-from sfbench.api.protocols import FeatureExtractor
 from sfbench.quality.protocols import OWN
 from sfbench.values.metric_names import (
     FD,
@@ -22,10 +22,25 @@ CLIP = "clip-vitl14-336"
 MEASURES = ("precision", "recall", "density", "coverage")
 
 
+@runtime_checkable
+class Named(Protocol):
+    """What names depend on: an extractor, or one that is not there."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def standard(self) -> bool:
+        """Whether established names are for it."""
+        ...
+
+
 class MetricNames:
     """The names of one protocol's metrics with one extractor."""
 
-    def __init__(self, protocol: str, extractor: FeatureExtractor) -> None:
+    def __init__(self, protocol: str, extractor: Named) -> None:
         self.protocol = protocol
         self.extractor = extractor.name
         self.standard = extractor.standard

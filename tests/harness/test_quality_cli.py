@@ -42,7 +42,7 @@ def test_quality_prints_every_metric_with_intervals_in_80_columns(
         assert f"{name}[cifar-cnn7]" in done.stdout
     assert "59 images against 80 real of real" in done.stdout
     assert "! images: 1 could not be read and are left out" in done.stdout
-    assert "made: 010.png cannot be read as an image (of no known format" in done.stderr
+    assert "made: 010.png cannot be read as an image (no image of a known format" in done.stderr
     assert "note: --reference: 1 files are no images: readme.txt" in done.stderr
     assert " fid" not in done.stdout
     with Image.open(tmp_path / "n.png") as picture:

@@ -47,6 +47,7 @@ def test_every_way_to_fail_is_a_row_and_the_others_are_finished(
 
 def test_a_whole_trial_measures_everything_once(sfbench: Command) -> None:
     command = ("run", "--model", "fault-none", "--res", "16", "--samples", "16", "--plugin", FAULTS)
+    command += ("--warmup-seconds", "0.1", "--blocks", "8", "--block-seconds", "0.02")
     done = sfbench(*command, "--json")
     assert done.returncode == 0, done.stderr
     records = json.loads(done.stdout)
