@@ -168,7 +168,7 @@ seed = {SEED}
 script = "scripts/train_extractor.py"
 commit = "{commit}"
 torch = "{torch.__version__}"
-licence = "Apache-2.0"
+license = "Apache-2.0"
 """
     (arguments.out / "cifar-cnn7.toml").write_text(card)
     print(f"test accuracy {accuracy:.2%}, {weights.stat().st_size} bytes, sha256 {digest}")

@@ -36,7 +36,7 @@ class Model:
     summary: str
     resolutions: tuple[int, ...]
     options: tuple[Option, ...]
-    licence: str
+    license: str
     citation: str
     synthesizes: bool
     trainable: bool

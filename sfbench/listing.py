@@ -65,7 +65,7 @@ def describe(plugins: Sequence[Plugin], imported: set[str]) -> dict[str, Any]:
                 "summary": spec.summary,
                 "resolutions": list(spec.resolutions),
                 "options": [dataclasses.asdict(option) for option in spec.options],
-                "licence": spec.licence,
+                "license": spec.license,
                 "citation": spec.citation,
                 "synthesizes": spec.synthesizes,
                 "trainable": spec.build_learner is not None,
@@ -93,7 +93,7 @@ def describe(plugins: Sequence[Plugin], imported: set[str]) -> dict[str, Any]:
                 "summary": spec.summary,
                 "weights": [dataclasses.asdict(file) for file in spec.weights],
                 "variants": spec.variants,
-                "licence": spec.licence,
+                "license": spec.license,
                 "citation": spec.citation,
             }
             for plugin in plugins

@@ -68,7 +68,7 @@ def sfbench_generators() -> list[GeneratorSpec]:
             resolutions=(),
             options=(Option(name="path", kind="path", help="folder or zip file of images"),),
             build=build,
-            licence="Apache-2.0",
+            license="Apache-2.0",
             synthesizes=False,
         )
     ]

@@ -87,7 +87,7 @@ def sfbench_generators() -> list[GeneratorSpec]:
             build_learner=learn,
             settings=options_of(AdversarialConfig),
             presets=PRESETS,
-            licence="Apache-2.0",
+            license="Apache-2.0",
             citation="Karras et al., StyleGAN2, CVPR 2020, arXiv 1912.04958",
             code=("reference_models",),
         )

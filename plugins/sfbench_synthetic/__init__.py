@@ -32,6 +32,6 @@ def sfbench_generators() -> list[GeneratorSpec]:
             resolutions=(),
             options=OPTIONS,
             build=build,
-            licence="Apache-2.0",
+            license="Apache-2.0",
         )
     ]

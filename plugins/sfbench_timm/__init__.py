@@ -54,7 +54,7 @@ def sfbench_extractors() -> Iterable[ExtractorSpec]:
         summary="DINOv2 ViT-L/14 class token (1024 features, FD-DINOv2)",
         build=build_dinov2,
         weights=(DINOV2,),
-        licence="Apache-2.0",
+        license="Apache-2.0",
         citation="Oquab et al., arXiv 2304.07193; Stein et al., arXiv 2306.04675",
     )
     yield ExtractorSpec(
@@ -62,7 +62,7 @@ def sfbench_extractors() -> Iterable[ExtractorSpec]:
         summary="CLIP ViT-L/14 at 336 px, projected embedding (768 features, CMMD)",
         build=build_clip,
         weights=(CLIP,),
-        licence="MIT",
+        license="MIT",
         citation="Radford et al., arXiv 2103.00020; Jayasumana et al., arXiv 2401.09603",
     )
     yield ExtractorSpec(

@@ -141,7 +141,7 @@ class GeneratorSpec:
     resolutions: tuple[int, ...]
     build: Callable[[BuildRequest], ImageGenerator]
     options: tuple[Option, ...] = ()
-    licence: str = ""
+    license: str = ""
     citation: str = ""
     build_learner: Callable[[LearnRequest], Learner] | None = None
     settings: tuple[Option, ...] = ()
@@ -194,7 +194,7 @@ class ExtractorSpec:
     build: Callable[[ExtractorRequest], FeatureExtractor]
     weights: tuple[WeightsFile, ...] = ()
     variants: str | None = None
-    licence: str = ""
+    license: str = ""
     citation: str = ""
 
 

@@ -54,7 +54,7 @@ SHOWN = {
     "extractors": ("name", "plugin", "summary"),
     "protocols": ("name", "extractor", "summary"),
     "suites": ("name", "rows", "summary"),
-    "metrics": ("name", "unit", "better", "family", "summary"),
+    "metrics": ("name", "unit", "better", "family"),
 }
 
 

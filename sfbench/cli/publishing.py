@@ -35,7 +35,7 @@ def publish(store: Path, out: Path, title: str) -> Exit:
                 name: text
                 for name, text in (
                     ("citation", model.citation),
-                    ("licence", model.licence),
+                    ("license", model.license),
                     ("plugin", model.plugin),
                 )
                 if text

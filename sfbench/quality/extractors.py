@@ -42,14 +42,14 @@ BUILT_IN = (
         summary="Inception-v3 of 2015-12-05, the network FID is defined by (2048 features)",
         build=build_inception,
         weights=STANDARD_FILES,
-        licence="Apache-2.0",
+        license="Apache-2.0",
         citation="Szegedy et al., arXiv 1512.00567; Heusel et al., arXiv 1706.08500",
     ),
     ExtractorSpec(
         name=EMBEDDED,
         summary="small network trained on CIFAR-10, shipped; sees 32x32 pixels (256 features)",
         build=build_embedded,
-        licence="Apache-2.0",
+        license="Apache-2.0",
     ),
 )
 
@@ -62,7 +62,7 @@ class Offer:
     summary: str
     weights: tuple[WeightsFile, ...] = ()
     variants: str | None = None
-    licence: str = ""
+    license: str = ""
     citation: str = ""
     plugin: str = "built in"
 
@@ -74,7 +74,7 @@ def offers(listed: Iterable[Mapping[str, Any]]) -> tuple[Offer, ...]:
             name=spec.name,
             summary=spec.summary,
             weights=spec.weights,
-            licence=spec.licence,
+            license=spec.license,
             citation=spec.citation,
         )
         for spec in BUILT_IN

@@ -109,7 +109,7 @@ def test_what_was_measured_once_or_elsewhere_has_no_history() -> None:
 
 def test_the_site_has_a_page_a_model_and_every_link_leads_somewhere() -> None:
     records = [*RECORDS, record(0, 50.0, "../b <x>")]
-    about = {"a": About(summary="what <b>it</b> is", facts={"licence": "Apache-2.0"})}
+    about = {"a": About(summary="what <b>it</b> is", facts={"license": "Apache-2.0"})}
     files = dict(site(records, Beside(options={}), about, "Board"))
     assert set(files) == {
         "index.html", "report.html", "records.csv", "models/a.html", f"models/{page_name('../b <x>')}",

@@ -28,10 +28,18 @@ app.add_typer(data_app)
 @data_app.command("stats")
 def data_stats_command(
     source: Annotated[
-        str, typer.Argument(help="Images: folder, zip, .npz, .npy or shapes; none: list.")
+        str,
+        typer.Argument(
+            help="Images: a folder, zip, .npz, .npy, or shapes; without one, list what is stored."
+        ),
     ] = "",
-    out: Annotated[Path | None, typer.Option(help="Statistics .npz for other packages.")] = None,
-    protocol: Annotated[str, typer.Option(help="See sfbench list protocols.")] = "sfbench",
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write the statistics to this .npz, which other packages read."),
+    ] = None,
+    protocol: Annotated[
+        str, typer.Option(help="Protocol to follow; see sfbench list protocols.")
+    ] = "sfbench",
     extractor: Extractor = None,
     extractor_weights: ExtractorWeights = "auto",
     samples: MostSamples = None,
@@ -39,7 +47,7 @@ def data_stats_command(
     device: DeviceName = "auto",
     plugin: Plugins = None,
     *,
-    clear: Annotated[bool, typer.Option("--clear", help="Remove all kept features.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Delete all stored features.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Compute reference statistics once, or list what is kept."""
@@ -63,19 +71,26 @@ def data_build_command(
     source: Annotated[
         Path, typer.Argument(help="Folder, zip, CIFAR or STL-10 archive, tar, LMDB, parquet, .npy.")
     ],
-    out: Annotated[Path, typer.Option(help="Folder to make.")],
-    res: Annotated[int, typer.Option(help="Pixels.")],
+    out: Annotated[Path, typer.Option(help="Folder to create.")],
+    res: Annotated[int, typer.Option(help="Resolution in pixels.")],
     crop: Annotated[
-        str, typer.Option(help="center, squash (to a square), none (square images alone).")
+        str,
+        typer.Option(
+            help="How to make images square: center, squash, or none (only square images)."
+        ),
     ] = "center",
-    resample: Annotated[str, typer.Option("--filter", help="lanczos, box or bicubic.")] = "lanczos",
+    resample: Annotated[
+        str, typer.Option("--filter", help="Resampling filter: lanczos, box or bicubic.")
+    ] = "lanczos",
     alpha: Annotated[
-        str, typer.Option(help="Transparent pixels: error, white, black or drop.")
+        str, typer.Option(help="What to do with transparent pixels: error, white, black or drop.")
     ] = "error",
-    max_bad: Annotated[int, typer.Option(help="Images that may be left out.")] = 0,
-    subset: Annotated[int | None, typer.Option(help="Only the first so many images.")] = None,
+    max_bad: Annotated[
+        int, typer.Option(help="Maximum number of unreadable images to leave out.")
+    ] = 0,
+    subset: Annotated[int | None, typer.Option(help="Use only the first N images.")] = None,
     *,
-    labels: Annotated[bool, typer.Option("--labels/--no-labels", help="Keep classes.")] = True,
+    labels: Annotated[bool, typer.Option("--labels/--no-labels", help="Keep class labels.")] = True,
     as_json: AsJson = False,
 ) -> None:
     """Make images ready for training: one size, one array, rejected ones listed."""

@@ -14,20 +14,31 @@ if TYPE_CHECKING:
     from sfbench.cli.measuring import Settings
 
 Plugins = Annotated[
-    list[str] | None, typer.Option("--plugin", help="Also load this FILE.py or module.")
+    list[str] | None,
+    typer.Option("--plugin", help="Load this plugin, too: FILE.py or a module name."),
 ]
-NoPlugins = Annotated[list[str] | None, typer.Option("--no-plugin", help="Leave this plugin out.")]
+NoPlugins = Annotated[
+    list[str] | None, typer.Option("--no-plugin", help="Do not load this plugin.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-ExtractorWeights = Annotated[str, typer.Option(help="auto, download or FILE.")]
-StoreFolder = Annotated[Path, typer.Option("--store", help="Folder of records.")]
-Resolutions = Annotated[str, typer.Option("--res", help="Pixels: 32,64 or 32:256*2.")]
-Dtype = Annotated[str, typer.Option(help="fp32, tf32, bf16, fp16.")]
-Mode = Annotated[str, typer.Option(help="eager, compile, ...: see docs/cli.md.")]
-DeviceName = Annotated[
-    str, typer.Option("--device", help="auto, cpu or cuda.", callback=defaults.device_flag)
+ExtractorWeights = Annotated[
+    str, typer.Option(help="Weights of the extractor: auto, download, or a file.")
 ]
-Options = Annotated[list[str] | None, typer.Option("--option", help="NAME=VALUE for the model.")]
-Threads = Annotated[int | None, typer.Option(help="CPU threads [all there are].")]
+StoreFolder = Annotated[Path, typer.Option("--store", help="Folder of stored records.")]
+Resolutions = Annotated[
+    str,
+    typer.Option("--res", help="Resolutions in pixels: 32,64 or from:to*factor, e.g. 32:256*2."),
+]
+Dtype = Annotated[str, typer.Option(help="Precision: fp32, tf32, bf16, fp16.")]
+Mode = Annotated[str, typer.Option(help="Execution mode: eager, compile, ...; see docs/cli.md.")]
+DeviceName = Annotated[
+    str, typer.Option("--device", help="Device: auto, cpu or cuda.", callback=defaults.device_flag)
+]
+Options = Annotated[
+    list[str] | None,
+    typer.Option("--option", help="Option of the model, NAME=VALUE; may be repeated."),
+]
+Threads = Annotated[int | None, typer.Option(help="CPU threads [default: all].")]
 WarmupSeconds = Annotated[
     float | None,
     typer.Option(help="Least seconds of warm-up before each timed pass [default: CPU 1, GPU 2]."),
@@ -41,14 +52,20 @@ BlockSeconds = Annotated[
 LatencyCalls = Annotated[
     int | None, typer.Option(help=f"Calls in the latency pass [default: {LATENCY_CALLS}].")
 ]
-Trials = Annotated[int, typer.Option(help="Fresh processes a case.")]
-Timeout = Annotated[float, typer.Option(help="Seconds a trial may take.")]
+Trials = Annotated[int, typer.Option(help="Repetitions per case, each in a new process.")]
+Timeout = Annotated[float, typer.Option(help="Time limit per trial, in seconds.")]
 Extractor = Annotated[
-    str | None, typer.Option(help="Instead of the protocols' own; see sfbench list extractors.")
+    str | None,
+    typer.Option(help="Feature extractor [default: the protocol's]; see sfbench list extractors."),
 ]
-MostSamples = Annotated[int | None, typer.Option(help="At most so many images of each [all].")]
+MostSamples = Annotated[
+    int | None, typer.Option(help="Maximum number of images per set [default: all].")
+]
 AllResolution = Annotated[
-    int | None, typer.Option("--res", help="Pixels of all images [their own].")
+    int | None,
+    typer.Option(
+        "--res", help="Resize all images to this resolution, in pixels [default: as they are]."
+    ),
 ]
 
 

@@ -34,36 +34,47 @@ from sfbench.cli.exits import Exit
 
 @app.command("run")
 def run_command(
-    model: Annotated[str | None, typer.Option(help="NAME[,NAME]; see sfbench list.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Models to measure, NAME[,NAME]; see sfbench list.")
+    ] = None,
     res: Resolutions = "32",
-    batch: Annotated[str, typer.Option(help="8 or 1,8,max-fit,best-throughput.")] = "8",
+    batch: Annotated[
+        str, typer.Option(help="Batch sizes, e.g. 1,8,max-fit,best-throughput.")
+    ] = "8",
     dtype: Dtype = "fp32",
     mode: Mode = "eager",
     device: DeviceName = "auto",
-    data: Annotated[str, typer.Option(help="shapes, or a zip or folder of images.")] = "shapes",
+    data: Annotated[str, typer.Option(help="Real images: shapes, a zip, or a folder.")] = "shapes",
     measure: Annotated[
-        str, typer.Option(help="Also: energy, min-memory.")
+        str, typer.Option(help="What to measure; also available: energy, min-memory.")
     ] = "speed,memory,quality",
-    extractor: Annotated[str, typer.Option(help="See sfbench list extractors.")] = "auto",
+    extractor: Annotated[
+        str, typer.Option(help="Feature extractor; see sfbench list extractors.")
+    ] = "auto",
     extractor_weights: ExtractorWeights = "auto",
     option: Options = None,
     weights: Annotated[
-        str, typer.Option(help="auto, random, FILE, or MODEL=FILE[,MODEL=FILE].")
+        str, typer.Option(help="Weights: auto, random, a file, or MODEL=FILE[,MODEL=FILE].")
     ] = "auto",
     train_kimg: Annotated[
-        float | None, typer.Option(help="Train what has no weights, so many thousand images.")
+        float | None, typer.Option(help="Train models that have no weights for N kimg first.")
     ] = None,
     samples: Annotated[
-        int | None, typer.Option(help="Images for quality [CPU 128; GPU 50000, 1024 of shapes].")
+        int | None,
+        typer.Option(
+            help="Images per set for quality [default: 128 on a CPU; 50000 on a GPU, 1024 of shapes]."
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of initial weights, and the first image's.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Seed for initial weights and for the first latent.")
+    ] = 0,
     threads: Threads = None,
     trials: Trials = 1,
     timeout: Timeout = 3600.0,
     suite: Annotated[
-        str | None, typer.Option(help="NAME of sfbench list suites, or FILE.toml.")
+        str | None, typer.Option(help="Run a suite: NAME of sfbench list suites, or FILE.toml.")
     ] = None,
-    scale: Annotated[str, typer.Option(help="Of the suite: smoke, quick, full.")] = "full",
+    scale: Annotated[str, typer.Option(help="Scale of the suite: smoke, quick, full.")] = "full",
     store: StoreFolder = defaults.STORE,
     plugin: Plugins = None,
     no_plugin: NoPlugins = None,
@@ -73,7 +84,11 @@ def run_command(
     block_seconds: BlockSeconds = None,
     latency_calls: LatencyCalls = None,
     min_memory: Annotated[
-        bool, typer.Option("--min-memory", help="Find the least memory it runs in: minutes.")
+        bool,
+        typer.Option(
+            "--min-memory",
+            help="Search for the least memory in which each case runs (takes minutes).",
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -110,16 +125,21 @@ def run_command(
 
 @app.command("report")
 def report_command(
-    form: Annotated[str, typer.Option("--format", help="table, csv, json, md or tex.")] = "table",
-    model: Annotated[str | None, typer.Option(help="Only these models.")] = None,
-    res: Annotated[str | None, typer.Option(help="Only these resolutions.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write one HTML page instead.")] = None,
+    form: Annotated[
+        str, typer.Option("--format", help="Output format: table, csv, json, md or tex.")
+    ] = "table",
+    model: Annotated[str | None, typer.Option(help="Show only these models.")] = None,
+    res: Annotated[str | None, typer.Option(help="Show only these resolutions.")] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write an HTML page to this file instead.")
+    ] = None,
     training: Annotated[
-        list[Path] | None, typer.Option(help="On the page: also this run of sfbench train.")
+        list[Path] | None,
+        typer.Option(help="Include this training run on the page; may be repeated."),
     ] = None,
     store: StoreFolder = defaults.STORE,
     *,
-    tidy: Annotated[bool, typer.Option(help="csv and json: one row a number.")] = False,
+    tidy: Annotated[bool, typer.Option(help="For csv and json: one row per value.")] = False,
 ) -> None:
     """Show what has been measured: one row a case."""
     sound.check_format(form)
@@ -135,16 +155,18 @@ def report_command(
 
 @app.command("scaling")
 def scaling_command(
-    model: Annotated[str, typer.Option(help="NAME[,NAME]; see sfbench list.")],
-    res: Annotated[str, typer.Option(help="Three or more: 32:256*2.")] = "32:256*2",
-    batch: Annotated[str, typer.Option(help="One batch size for every resolution.")] = "8",
+    model: Annotated[str, typer.Option(help="Models to measure, NAME[,NAME]; see sfbench list.")],
+    res: Annotated[str, typer.Option(help="At least three resolutions in pixels.")] = "32:256*2",
+    batch: Annotated[str, typer.Option(help="Batch size, the same at every resolution.")] = "8",
     dtype: Dtype = "fp32",
     mode: Mode = "eager",
     device: DeviceName = "auto",
     option: Options = None,
     trials: Trials = 1,
     timeout: Timeout = 3600.0,
-    figure: Annotated[Path | None, typer.Option(help="FILE.svg, .png, .html or .json.")] = None,
+    figure: Annotated[
+        Path | None, typer.Option(help="Write the figure to this .svg, .png, .html or .json file.")
+    ] = None,
     store: StoreFolder = defaults.STORE,
     plugin: Plugins = None,
     no_plugin: NoPlugins = None,
@@ -173,24 +195,31 @@ def scaling_command(
 @app.command("compare")
 def compare_command(
     a: Annotated[
-        str, typer.Argument(help="A: MODEL[,key=value]..., or a folder or file of records.")
+        str, typer.Argument(help="A: MODEL[,key=value]..., a folder of records, or one record.")
     ],
-    b: Annotated[str, typer.Argument(help="B, likewise.")],
+    b: Annotated[str, typer.Argument(help="B, in the same form.")],
     res: Resolutions = "32",
-    batch: Annotated[str, typer.Option(help="Batch sizes, e.g. 8 or 1,8,64.")] = "8",
+    batch: Annotated[str, typer.Option(help="Batch sizes, e.g. 1,8,64.")] = "8",
     dtype: Dtype = "fp32",
     mode: Mode = "eager",
     device: DeviceName = "auto",
     option: Options = None,
-    weights: Annotated[str, typer.Option(help="auto, random or FILE.")] = "auto",
+    weights: Annotated[str, typer.Option(help="Weights: auto, random, or a file.")] = "auto",
     threads: Threads = None,
-    quads: Annotated[int, typer.Option(help="A, B, B, A in fresh processes, so often.")] = 8,
-    fail_on: Annotated[str, typer.Option(help="slower,more-memory,worse-quality: exit 4.")] = "",
+    quads: Annotated[
+        int, typer.Option(help="Number of A, B, B, A quads, each run in a new process.")
+    ] = 8,
+    fail_on: Annotated[
+        str,
+        typer.Option(help="Exit with 4 on these regressions: slower,more-memory,worse-quality."),
+    ] = "",
     store: StoreFolder = defaults.STORE,
     plugin: Plugins = None,
     no_plugin: NoPlugins = None,
     *,
-    live: Annotated[bool, typer.Option("--live", help="Measure both now, interleaved.")] = False,
+    live: Annotated[
+        bool, typer.Option("--live", help="Measure both sides now, interleaved.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Say whether B is faster, slower or the same as A, from interleaved or stored runs."""
@@ -228,10 +257,12 @@ def compare_command(
 
 @app.command("replay")
 def replay_command(
-    record: Annotated[Path, typer.Argument(help="A record's JSON file.")],
-    weights: Annotated[str | None, typer.Option(help="The weights file it names.")] = None,
-    data: Annotated[str | None, typer.Option(help="The real images it names.")] = None,
-    option: Annotated[list[str] | None, typer.Option(help="NAME=PATH where one is a file.")] = None,
+    record: Annotated[Path, typer.Argument(help="JSON file of a record.")],
+    weights: Annotated[str | None, typer.Option(help="Weights file that the record names.")] = None,
+    data: Annotated[str | None, typer.Option(help="Real images that the record names.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(help="Path of an option that is a file, NAME=PATH.")
+    ] = None,
     plugin: Plugins = None,
     no_plugin: NoPlugins = None,
     *,

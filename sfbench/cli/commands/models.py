@@ -21,13 +21,13 @@ from sfbench.cli.commands.root import app
 
 @app.command("sample")
 def sample_command(
-    model: Annotated[str, typer.Option(help="NAME; see sfbench list.")],
+    model: Annotated[str, typer.Option(help="Model; see sfbench list.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="PNG file to write.")],
-    seeds: Annotated[str, typer.Option(help="0-15 or 1,5,7.")] = "0-15",
-    res: Annotated[int, typer.Option(help="Pixels.")] = 32,
+    seeds: Annotated[str, typer.Option(help="Seeds, e.g. 0-15 or 1,5,7.")] = "0-15",
+    res: Annotated[int, typer.Option(help="Resolution in pixels.")] = 32,
     option: Options = None,
-    weights: Annotated[str, typer.Option(help="auto, random or FILE.")] = "auto",
-    seed: Annotated[int, typer.Option(help="Of initial weights.")] = 0,
+    weights: Annotated[str, typer.Option(help="Weights: auto, random, or a file.")] = "auto",
+    seed: Annotated[int, typer.Option(help="Seed for initial weights.")] = 0,
     device: DeviceName = "auto",
     plugin: Plugins = None,
     no_plugin: NoPlugins = None,
@@ -50,16 +50,17 @@ def sample_command(
 
 @app.command("inspect")
 def inspect_command(
-    model: Annotated[str, typer.Option(help="NAME; see sfbench list.")],
-    seeds: Annotated[str, typer.Option(help="0-7 or 1,5,7.")] = "0-7",
-    res: Annotated[int, typer.Option(help="Pixels.")] = 32,
+    model: Annotated[str, typer.Option(help="Model; see sfbench list.")],
+    seeds: Annotated[str, typer.Option(help="Seeds, e.g. 0-7 or 1,5,7.")] = "0-7",
+    res: Annotated[int, typer.Option(help="Resolution in pixels.")] = 32,
     option: Options = None,
-    weights: Annotated[str, typer.Option(help="auto, random or FILE.")] = "auto",
+    weights: Annotated[str, typer.Option(help="Weights: auto, random, or a file.")] = "auto",
     data: Annotated[
-        str | None, typer.Option(help="Show nearest real images of these: shapes, zip, folder.")
+        str | None,
+        typer.Option(help="Show the nearest real images among these: shapes, a zip, or a folder."),
     ] = None,
-    samples: Annotated[int | None, typer.Option(help="Images that nearest ones are of.")] = None,
-    seed: Annotated[int, typer.Option(help="Of initial weights.")] = 0,
+    samples: Annotated[int | None, typer.Option(help="Number of real images to search.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed for initial weights.")] = 0,
     device: DeviceName = "auto",
     store: StoreFolder = defaults.STORE,
     plugin: Plugins = None,
@@ -93,8 +94,8 @@ def inspect_command(
 
 @app.command("check")
 def check_command(
-    target: Annotated[str, typer.Argument(help="A model's name, or a plugin FILE.py.")],
-    res: Annotated[int | None, typer.Option(help="Pixels.")] = None,
+    target: Annotated[str, typer.Argument(help="Name of a model, or a plugin FILE.py.")],
+    res: Annotated[int | None, typer.Option(help="Resolution in pixels.")] = None,
     option: Options = None,
     plugin: Plugins = None,
     *,
@@ -110,8 +111,8 @@ def check_command(
 
 @app.command("convert")
 def convert_command(
-    source: Annotated[Path, typer.Argument(help="A .pkl snapshot or other checkpoint.")],
-    target: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
+    source: Annotated[Path, typer.Argument(help="Snapshot (.pkl) or other checkpoint.")],
+    target: Annotated[Path, typer.Argument(help="File to write (.safetensors).")],
     plugin: Plugins = None,
 ) -> None:
     """Rewrite published weights as safetensors; nothing in the file is executed."""

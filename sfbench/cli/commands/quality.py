@@ -26,34 +26,43 @@ from sfbench.cli.commands.root import app
 @app.command("quality")
 def quality_command(
     images: Annotated[
-        str | None, typer.Option(help="Generated images: folder, zip, .npz or .npy.")
+        str | None, typer.Option(help="Generated images: a folder, zip, .npz or .npy.")
     ] = None,
-    reference: Annotated[
-        str, typer.Option(help="Real images, or a statistics .npz; or shapes.")
-    ] = "",
-    model: Annotated[str | None, typer.Option(help="Draw the images from this model.")] = None,
-    res: Annotated[int | None, typer.Option(help="Pixels of a model, or of all images.")] = None,
-    protocol: Annotated[str, typer.Option(help="all, or NAME[,NAME].")] = "sfbench",
+    reference: Annotated[str, typer.Option(help="Real images, a statistics .npz, or shapes.")] = "",
+    model: Annotated[
+        str | None, typer.Option(help="Draw the generated images from this model.")
+    ] = None,
+    res: Annotated[
+        int | None, typer.Option(help="Resolution in pixels: of the model, or of all images.")
+    ] = None,
+    protocol: Annotated[
+        str, typer.Option(help="Protocols to follow: all, or NAME[,NAME].")
+    ] = "sfbench",
     extractor: Extractor = None,
     extractor_weights: ExtractorWeights = "auto",
     samples: Annotated[
-        int | None, typer.Option(help="At most so many images of each [all; a model's 1024].")
+        int | None,
+        typer.Option(help="Maximum number of images per set [default: all; 1024 of a model]."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="First image's, and of choices.")] = 0,
-    batch: Annotated[int, typer.Option(help="A model's batch.")] = 8,
+    seed: Annotated[int, typer.Option(help="Seed of the first image and of random choices.")] = 0,
+    batch: Annotated[int, typer.Option(help="Batch size of the model.")] = 8,
     option: Options = None,
-    weights: Annotated[str, typer.Option(help="The model's: auto, random or FILE.")] = "auto",
+    weights: Annotated[
+        str, typer.Option(help="Weights of the model: auto, random, or a file.")
+    ] = "auto",
     neighbours: Annotated[
-        Path | None, typer.Option(help="PNG of images beside their nearest real ones.")
+        Path | None, typer.Option(help="Write a PNG of images beside their nearest real images.")
     ] = None,
     device: DeviceName = "auto",
     threads: Threads = None,
     plugin: Plugins = None,
     no_plugin: NoPlugins = None,
     *,
-    fast: Annotated[bool, typer.Option("--fast", help="Folded Inception, within 1e-4.")] = False,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Faster Inception features, equal within 1e-4.")
+    ] = False,
     per_class: Annotated[
-        bool, typer.Option("--per-class", help="A distance a class, too.")
+        bool, typer.Option("--per-class", help="Also compute a distance per class.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -84,9 +93,12 @@ def quality_command(
 
 @app.command("explain")
 def explain_command(
-    images: Annotated[str, typer.Argument(help="Generated images: folder, zip, .npz or .npy.")],
-    reference: Annotated[str, typer.Argument(help="Real images.")],
-    protocols: Annotated[tuple[str, str], typer.Option(help="Two; see sfbench list protocols.")],
+    images: Annotated[str, typer.Argument(help="Generated images: a folder, zip, .npz or .npy.")],
+    reference: Annotated[str, typer.Argument(help="Real images: a folder, zip, .npz or .npy.")],
+    protocols: Annotated[
+        tuple[str, str],
+        typer.Option(help="The two protocols to explain; see sfbench list protocols."),
+    ],
     extractor: Extractor = None,
     extractor_weights: ExtractorWeights = "auto",
     samples: MostSamples = None,

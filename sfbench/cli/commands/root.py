@@ -74,11 +74,13 @@ def plugins_command(
 def doctor_command(
     plugin: Plugins = None,
     no_plugin: NoPlugins = None,
-    model: Annotated[str, typer.Option(help="With --aa: MODEL[,key=value]...")] = "synthetic",
-    quads: Annotated[int, typer.Option(help="With --aa: A, A, A, A in fresh processes.")] = 8,
+    model: Annotated[
+        str, typer.Option(help="With --aa: the model to time, MODEL[,key=value]...")
+    ] = "synthetic",
+    quads: Annotated[int, typer.Option(help="With --aa: number of quads of new processes.")] = 8,
     *,
     aa: Annotated[
-        bool, typer.Option("--aa", help="Measure this machine's noise floor: minutes.")
+        bool, typer.Option("--aa", help="Measure this machine's noise floor (takes minutes).")
     ] = False,
     as_json: AsJson = False,
 ) -> None:

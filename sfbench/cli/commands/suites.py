@@ -24,9 +24,13 @@ from sfbench.cli.exits import Exit
 if TYPE_CHECKING:
     from sfbench.request import Request
 
-Scale = Annotated[str, typer.Option(help="smoke, quick or full.")]
-Images = Annotated[str, typer.Option("--data", help="NAME=PATH[,NAME=PATH] of its data sets.")]
-Files = Annotated[str, typer.Option("--weights", help="CARD=FILE[,CARD=FILE].")]
+Scale = Annotated[str, typer.Option(help="Scale of the suite: smoke, quick or full.")]
+Images = Annotated[
+    str, typer.Option("--data", help="Paths of the suite's data sets, NAME=PATH[,NAME=PATH].")
+]
+Files = Annotated[
+    str, typer.Option("--weights", help="Files of the suite's checkpoints, CARD=FILE[,CARD=FILE].")
+]
 SUITE_HELP = "NAME of sfbench list suites, or FILE.toml."
 
 
@@ -73,7 +77,7 @@ def reproduce_command(
 @app.command("site")
 def site_command(
     out: Annotated[Path, typer.Argument(help="Folder to write.")],
-    title: Annotated[str, typer.Option(help="Of the first page.")] = "sfbench leaderboard",
+    title: Annotated[str, typer.Option(help="Title of the first page.")] = "sfbench leaderboard",
     store: StoreFolder = defaults.STORE,
 ) -> None:
     """Write a leaderboard as static pages: an index, a page a model with its history."""
@@ -87,9 +91,11 @@ def site_command(
 @app.command("export")
 def export_command(
     target: Annotated[str, typer.Argument(help="FILE.zip to write, or mlflow:URI[#EXPERIMENT].")],
-    model: Annotated[str | None, typer.Option(help="Only these models.")] = None,
-    res: Annotated[str | None, typer.Option(help="Only these resolutions.")] = None,
-    suite: Annotated[str | None, typer.Option(help="Only this suite's, with its file.")] = None,
+    model: Annotated[str | None, typer.Option(help="Export only these models.")] = None,
+    res: Annotated[str | None, typer.Option(help="Export only these resolutions.")] = None,
+    suite: Annotated[
+        str | None, typer.Option(help="Export only this suite's records, with its file.")
+    ] = None,
     store: StoreFolder = defaults.STORE,
     plugin: Plugins = None,
 ) -> None:
@@ -104,7 +110,7 @@ def export_command(
 
 @app.command("import")
 def import_command(
-    bundle: Annotated[Path, typer.Argument(help="FILE.zip of sfbench export.")],
+    bundle: Annotated[Path, typer.Argument(help="Bundle (.zip) of sfbench export.")],
     store: StoreFolder = defaults.STORE,
 ) -> None:
     """Add a bundle's records and pictures to the store; nothing there is replaced."""

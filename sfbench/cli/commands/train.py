@@ -14,42 +14,64 @@ from sfbench.cli.commands.root import app
 
 @app.command("train")
 def train_command(
-    model: Annotated[str, typer.Option(help="NAME; see sfbench list.")],
-    out: Annotated[Path, typer.Option(help="Folder of the run.")],
+    model: Annotated[str, typer.Option(help="Model; see sfbench list.")],
+    out: Annotated[Path, typer.Option(help="Folder of the training run.")],
     data: Annotated[
-        str, typer.Option(help="shapes, a folder of sfbench data build, a zip or folder of images.")
+        str,
+        typer.Option(
+            help="Training images: shapes, a folder of sfbench data build, a zip, or a folder."
+        ),
     ] = "shapes",
-    preset: Annotated[str | None, typer.Option(help="See sfbench list presets.")] = None,
-    kimg: Annotated[float | None, typer.Option(help="Length: thousand images.")] = None,
-    res: Annotated[int | None, typer.Option(help="Pixels [the preset's; 32].")] = None,
-    batch: Annotated[int | None, typer.Option(help="Images a step [the preset's; 32].")] = None,
-    gamma: Annotated[float | None, typer.Option(help="Short for --set gamma=.")] = None,
-    augment: Annotated[str | None, typer.Option(help="Short for --set augment=.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Training preset; see sfbench list presets.")
+    ] = None,
+    kimg: Annotated[
+        float | None, typer.Option(help="Length of training in thousands of images (kimg).")
+    ] = None,
+    res: Annotated[
+        int | None, typer.Option(help="Resolution in pixels [default: the preset's, else 32].")
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option(help="Batch size [default: the preset's, else 32].")
+    ] = None,
+    gamma: Annotated[
+        float | None, typer.Option(help="R1 weight; short for --set gamma=VALUE.")
+    ] = None,
+    augment: Annotated[
+        str | None, typer.Option(help="Augmentation; short for --set augment=VALUE.")
+    ] = None,
     setting: Annotated[
-        list[str] | None, typer.Option("--set", help="NAME=VALUE of training.")
+        list[str] | None,
+        typer.Option("--set", help="Setting of training, NAME=VALUE; may be repeated."),
     ] = None,
     option: Options = None,
-    weights: Annotated[str, typer.Option(help="Begin with the generator of this FILE.")] = "random",
-    dtype: Annotated[str, typer.Option(help="fp32, tf32, bf16.")] = "fp32",
-    mode: Annotated[str, typer.Option(help="eager or compile.")] = "eager",
+    weights: Annotated[str, typer.Option(help="Start from the generator in this file.")] = "random",
+    dtype: Annotated[str, typer.Option(help="Precision: fp32, tf32, bf16.")] = "fp32",
+    mode: Annotated[str, typer.Option(help="Execution mode: eager or compile.")] = "eager",
     device: DeviceName = "auto",
-    seed: Annotated[int, typer.Option(help="Of weights, order of images, latents.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed for weights, data order and latents.")] = 0,
     threads: Threads = None,
-    subset: Annotated[int | None, typer.Option(help="Only the first so many images.")] = None,
-    accumulate: Annotated[int, typer.Option(help="Parts of a batch, one after the other.")] = 1,
-    metrics: Annotated[int, typer.Option(help="Images for quality a snapshot; 0: none.")] = 1024,
+    subset: Annotated[int | None, typer.Option(help="Use only the first N images.")] = None,
+    accumulate: Annotated[
+        int, typer.Option(help="Gradient accumulation: number of parts of a batch.")
+    ] = 1,
+    metrics: Annotated[
+        int, typer.Option(help="Images used to evaluate each snapshot (0 = off).")
+    ] = 1024,
     snapshot_kimg: Annotated[
-        float | None, typer.Option(help="From one snapshot to the next [a tenth].")
+        float | None, typer.Option(help="Kimg between snapshots [default: a tenth of the run].")
     ] = None,
-    extractor: Annotated[str, typer.Option(help="See sfbench list extractors.")] = "auto",
+    extractor: Annotated[
+        str, typer.Option(help="Feature extractor; see sfbench list extractors.")
+    ] = "auto",
     plugin: Plugins = None,
     no_plugin: NoPlugins = None,
     *,
     mirror: Annotated[
-        bool | None, typer.Option("--mirror/--no-mirror", help="Mirrored images, too.")
+        bool | None, typer.Option("--mirror/--no-mirror", help="Random horizontal flips.")
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in --out, if there is one.")
+        bool, typer.Option("--resume", help="Resume the run in --out, if there is one.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
