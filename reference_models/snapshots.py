@@ -88,7 +88,9 @@ def state_of(module: Object) -> dict[Any, Any]:
     if not state or not all(
         isinstance(part, dict) or pickled_numbers.is_made_by(part, DICTIONARIES) for part in parts
     ):
-        msg = f"its module {str(meta.get('class_name'))[:60]!r} does not have the structure of one"
+        name = meta.get("class_name")
+        shown = name[:60] if isinstance(name, str) else pickled_numbers.kind_of(name)
+        msg = f"its module {shown!r} does not have the structure of one"
         raise PickleError(msg)
     return state
 
@@ -133,10 +135,11 @@ class Tensors:
         if not isinstance(content, bytes):
             msg = f"a tensor made of a {pickled_numbers.kind_of(value)}: refused"
             raise PickleError(msg)
-        if id(value) not in self.storages:
+        # By content: however often the file asks for it, it is unpacked once.
+        if id(content) not in self.storages:
             flat = torch_files.read_torch_bytes(content)
             if not isinstance(flat, Tensor):
                 msg = f"a storage that holds a {type(flat).__name__}: refused"
                 raise PickleError(msg)
-            self.storages[id(value)] = flat
-        return self.storages[id(value)]
+            self.storages[id(content)] = flat
+        return self.storages[id(content)]

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from sfbench.api.errors import UsageError
-from sfbench.api.spec import CheckpointCard, GeneratorSpec
+from sfbench.api.spec import CheckpointCard
 from sfbench.catalogue import stamp
-from sfbench.reach import tree_around
+from sfbench.reach import Reach, tree_around
 from sfbench.registry import (
     Plugin,
     load_plugin,
@@ -71,7 +71,7 @@ def describe(plugins: Sequence[Plugin], imported: set[str]) -> dict[str, Any]:
                 "trainable": spec.build_learner is not None,
                 "settings": [dataclasses.asdict(setting) for setting in spec.settings],
                 "presets": [dataclasses.asdict(preset) for preset in spec.presets],
-                **code_of(plugin, spec, cards),
+                **code_of(plugin, spec.code, cards),
             }
             for plugin in plugins
             for spec in plugin.generators
@@ -95,6 +95,7 @@ def describe(plugins: Sequence[Plugin], imported: set[str]) -> dict[str, Any]:
                 "variants": spec.variants,
                 "license": spec.license,
                 "citation": spec.citation,
+                **code_of(plugin, (), cards),
             }
             for plugin in plugins
             for spec in plugin.extractors
@@ -116,13 +117,18 @@ def files_of(card: CheckpointCard) -> list[Path]:
     return [path, *(path.with_suffix(suffix) for suffix in (".json", ".toml"))]
 
 
-def code_of(plugin: Plugin, spec: GeneratorSpec, cards: Sequence[Path]) -> dict[str, Any]:
-    """Return the digest of what a model's code can reach, and the packages it imports.
+def reach_of(plugin: Plugin, code: Sequence[str], cards: Sequence[Path]) -> Reach:
+    """Return what a plugin's module and the code that it names can reach.
 
     Raises PluginError for code that is named and cannot be found.
     """
-    modules = {name: source_file(name) for name in (plugin.module, *spec.code)}
-    reach = tree_around(modules).reach(modules, known=cards)
+    modules = {name: source_file(name) for name in (plugin.module, *code)}
+    return tree_around(modules).reach(modules, known=cards)
+
+
+def code_of(plugin: Plugin, code: Sequence[str], cards: Sequence[Path]) -> dict[str, Any]:
+    """Return the digest of what a plugin's code can reach, and the packages it imports."""
+    reach = reach_of(plugin, code, cards)
     return {"code_sha256": reach.digest, "packages": sorted(reach.packages)}
 
 
@@ -142,6 +148,11 @@ def files_behind(plugins: Sequence[Plugin], imported: set[str]) -> set[str]:
     folders = {path.parent for path in sources}
     files = {str(path) for path in sources | folders}
     files |= {str(card) for folder in folders for card in folder.glob("*.toml")}
+    for plugin in plugins:
+        if plugin.module:
+            code = [name for spec in plugin.generators for name in spec.code]
+            reach = reach_of(plugin, code, ())
+            files |= {str(path) for path in (*reach.modules.values(), *reach.data)}
     for name in imported:
         origin = getattr(sys.modules.get(name), "__file__", None)
         if origin:

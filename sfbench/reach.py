@@ -14,6 +14,7 @@ import functools
 import hashlib
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from importlib import metadata
 from pathlib import Path
 
@@ -91,6 +92,7 @@ class SourceTree:
         Raises UnknownModuleError for a name that is no module.
         """
         found: dict[str, Source] = {}
+        imported_: set[str] = set(names)
         outside: set[str] = set()
         ends = set(leaves)
         waiting = [*names, *ends]
@@ -109,8 +111,10 @@ class SourceTree:
             found[name] = source = read_source(path, name, path.stat().st_mtime_ns)
             waiting += packages_above(name)
             if name not in ends:
-                waiting += (self.resolved(one) for one in source.imports)
-        data = tuple(sorted(set(self.data_files(found)) - set(known)))
+                asked_for = [self.resolved(one) for one in source.imports]
+                imported_ |= set(asked_for)
+                waiting += asked_for
+        data = tuple(sorted(set(self.data_files(found, imported_)) - set(known)))
         return Reach(
             modules={name: source.path for name, source in sorted(found.items())},
             data=data,
@@ -130,35 +134,54 @@ class SourceTree:
                 name = package
         return name
 
-    def data_files(self, found: Mapping[str, Source]) -> Iterator[Path]:
-        """Yield the data files of the packages that some module of was reached."""
-        folders = {s.path.parent for s in found.values() if s.path.stem != INIT}
-        # A package without modules of its own is reached by its own import.
-        folders |= {
-            s.path.parent
-            for s in found.values()
-            if s.path.stem == INIT and s.imports and len([*s.path.parent.glob("*.py")]) == 1
+    def data_files(
+        self, found: Mapping[str, Source], imported_: AbstractSet[str]
+    ) -> Iterator[Path]:
+        """Yield the data files of packages of which a module was reached, or that were imported.
+
+        A package that was imported only because something below it was does not count.
+        """
+        folders = {
+            source.path.parent
+            for name, source in found.items()
+            if source.path.stem != INIT or name in imported_
         }
         for folder in sorted(folders):
             if (folder / f"{INIT}.py").is_file():
                 yield from data_below(folder)
 
+    def label(self, path: Path) -> str:
+        """Return a data file's place below its root."""
+        for root in self.roots.values():
+            if root.is_dir() and path.is_relative_to(root):
+                return path.relative_to(root.parent).as_posix()
+        return path.name
+
     def digest(self, found: Mapping[str, Source], data: Iterable[Path]) -> str:
         """Return the digest of these modules and files."""
         sha = hashlib.sha256()
-        for name, source in sorted(found.items()):
+        # A file given by its path is called by its own name, wherever it lies.
+        own = {name: p.stem if p.is_file() else name for name, p in self.roots.items()}
+        for name, source in sorted((own.get(n, n), s) for n, s in found.items()):
             sha.update(f"{name}\0{source.digest}\n".encode())
         for path in data:
-            sha.update(f"{path.name}\0{file_digest(path, path.stat().st_mtime_ns)}\n".encode())
+            label = self.label(path)
+            sha.update(f"{label}\0{file_digest(path, path.stat().st_mtime_ns)}\n".encode())
         return sha.hexdigest()
+
+
+def own_tree() -> Path:
+    """Return the folder of this package."""
+    return Path(__file__).parent
 
 
 def tree_around(modules: Mapping[str, Path]) -> SourceTree:
     """Return the tree of these modules' top-level packages.
 
-    What lies beside the file of a module without a package can be imported by it, too.
+    What lies beside the file of a module without a package can be imported by it, too, and
+    whatever of this package a plugin builds on is a part of its code.
     """
-    roots: dict[str, Path] = {}
+    roots: dict[str, Path] = {own_tree().name: own_tree()}
     for name, path in modules.items():
         depth = name.count(".") + (path.stem == INIT)
         if not depth:
@@ -188,8 +211,12 @@ def data_below(folder: Path) -> Iterator[Path]:
 
 @functools.lru_cache(maxsize=4096)
 def read_source(path: Path, name: str, _changed: int) -> Source:
-    """Return a module's imports and digest; raises SyntaxError for a file that is no source."""
-    tree = ast.parse(path.read_bytes())
+    """Return a module's imports and digest; of what does not parse, the digest of its bytes."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):
+        # Source of another Python that nobody imports here, or that fails when it is.
+        return Source(path, (), {}, file_digest(path, _changed))
     package = name if path.stem == INIT else name.rpartition(".")[0]
     imports = tuple(sorted(set(imported(tree, package))))
     offers: dict[str, str] = {}
@@ -220,7 +247,21 @@ def imported(tree: ast.AST, package: str, *, here: bool = False) -> Iterator[str
         elif isinstance(node, ast.ImportFrom):
             yield from (f"{base_of(node, package)}.{alias.name}" for alias in node.names)
         else:
+            if isinstance(node, ast.Call) and (name := named_import(node)):
+                yield name
             yield from imported(node, package)
+
+
+def named_import(node: ast.Call) -> str | None:
+    """Return the module that `import_module("...")` or `__import__("...")` names."""
+    function = (
+        node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    )
+    first = node.args[0] if node.args else None
+    constant = isinstance(first, ast.Constant) and isinstance(first.value, str)
+    if function not in {"import_module", "__import__"} or not constant:
+        return None
+    return str(first.value)  # type: ignore[union-attr]  # a constant
 
 
 def base_of(node: ast.ImportFrom, package: str) -> str:

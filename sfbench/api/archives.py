@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import lzma
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ MEMBER_FLOOR = 1 << 16
 
 DAMAGE = (
     EOFError, KeyError, NotImplementedError, RuntimeError, UnicodeDecodeError,
-    zipfile.BadZipFile, zlib.error,
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError,
 )  # fmt: skip
 """What zipfile raises of damaged archives, of passwords, and of methods it does not know."""
 

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM")
 MOST_PIXELS = 89_000_000
-PIXEL_FLOOR = 64 << 20
+PIXEL_FLOOR = 128 << 20
 PIXEL_FACTOR = 4096
 CHANNELS = 4
+TILE_TAGS = (322, 323)
 WEBP_HEADER_BYTES = 30
 WEBP_SIDE = (1 << 14) - 1
 
@@ -47,6 +48,7 @@ def open_image(content: bytes) -> Image.Image:
             # Pixels may be read from a file that is cut off without a complaint: checksums first.
             with Image.open(io.BytesIO(content), formats=FORMATS) as file:
                 check_size(*file.size, len(content))
+                check_size(*tile_size(file), len(content))
                 file.verify()
             with Image.open(io.BytesIO(content), formats=FORMATS) as file:
                 file.load()
@@ -66,6 +68,13 @@ def check_size(width: int, height: int, file_bytes: int) -> None:
     if pixels > MOST_PIXELS or pixels * CHANNELS > max(PIXEL_FLOOR, PIXEL_FACTOR * file_bytes):
         msg = f"{width}x{height} pixels in a file of {file_bytes:,} bytes: too large to be decoded"
         raise ImageFileError(msg)
+
+
+def tile_size(file: Image.Image) -> tuple[int, int]:
+    """Return the sides of a TIFF's tiles, (0, 0) for other files: a whole tile is allocated."""
+    tags = getattr(file, "tag_v2", {})
+    width, length = (tags.get(tag, 0) for tag in TILE_TAGS)
+    return (width, length) if type(width) is type(length) is int else (0, 0)
 
 
 def webp_size(content: bytes) -> tuple[int, int]:

@@ -19,7 +19,7 @@ ARRAYS = frozenset(Global(core, "_reconstruct") for core in CORES)
 NAMES = SCALARS | ARRAYS | {DTYPE, NDARRAY, Global("_codecs", "encode")}
 NUMERIC = re.compile(r"b1|[iu][1248]|f[248]")
 BYTE_ORDERS = {"<": "<", ">": ">", "|": "|", "=": "="}
-MOST_DIMENSIONS = 32
+MOST_DIMENSIONS, LONGEST = 32, 1 << 40
 STATE_LENGTH = 5
 
 
@@ -29,7 +29,8 @@ def dtype_of(value: Any) -> np.dtype[Any]:
 
     code = value.arguments[0] if is_made_by(value, {DTYPE}) and value.arguments else None
     if not isinstance(code, str) or not NUMERIC.fullmatch(code):
-        msg = f"values of type {str(code)[:40]!r}: expected numbers"
+        found = code[:40] if isinstance(code, str) else kind_of(code)
+        msg = f"values of type {found!r}: expected numbers"
         raise PickleError(msg)
     state = value.state
     order = state[1] if isinstance(state, tuple) and len(state) > 1 else "="
@@ -55,14 +56,18 @@ def array_of(value: Any) -> NDArray[Any]:
     if isinstance(content, str):
         content = latin1(content)
     sizes = isinstance(shape, tuple) and len(shape) <= MOST_DIMENSIONS
-    if not sizes or not all(type(n) is int and n >= 0 for n in shape):
+    if not sizes or not all(type(n) is int and 0 <= n < LONGEST for n in shape):
         msg = "an array without a shape"
         raise PickleError(msg)
     if not isinstance(content, bytes) or len(content) != math.prod(shape) * kind.itemsize:
         held = f"{len(content)} bytes" if isinstance(content, bytes) else kind_of(content)
         msg = f"an array {kind} {shape} that holds {held}: expected {math.prod(shape)} numbers"
         raise PickleError(msg)
-    return np.frombuffer(content, kind).reshape(shape, order="F" if fortran else "C")
+    try:
+        return np.frombuffer(content, kind).reshape(shape, order="F" if fortran else "C")
+    except ValueError:
+        msg = "an array of a shape that cannot be"
+        raise PickleError(msg) from None
 
 
 def number_of(value: Any) -> Any:

@@ -8,7 +8,7 @@ against arguments that do the harm. This parser resolves no name at all. Its gra
               | Object          a Global that the file would call with a tuple of arguments, with
                                 the items and the state that the file would set on the result
               | Reference       a persistent identifier, where the caller expects them
-    key       = str | bytes | int | float | bool | None       of dictionaries, sets and items
+    key       = str | bytes | int below 2^60 | bool | None    of dictionaries, sets and items
 
 Extension codes, out-of-band buffers, instances of protocol 0 and keyword arguments are refused. A
 file has at most `OPCODES` instructions, its integers `INTEGER_BYTES` bytes. The tree takes at most
@@ -34,7 +34,9 @@ LITERALS = INTEGERS | {
     "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8",
     "BINBYTES", "SHORT_BINBYTES", "BINBYTES8",
 }  # fmt: skip
-KEYS = (str, bytes, int, float, type(None))
+KEYS = (str, bytes, int, type(None))
+LARGEST_KEY = 1 << 60
+"""Larger integers can be chosen so that all have one hash."""
 
 
 class PickleError(ValueError):
@@ -72,6 +74,9 @@ class Object:
     has_state: bool = False
 
 
+UNREADABLE = (
+    ValueError, IndexError, KeyError, TypeError, OverflowError, MemoryError, RecursionError,
+)  # fmt: skip
 Allowed = Callable[[Global], bool]
 
 
@@ -88,7 +93,7 @@ def parse_pickle(
         return parser.run(pickletools.genops(Bounded(file)))  # type: ignore[arg-type]  # read, readline, tell
     except PickleError:
         raise
-    except (ValueError, IndexError, KeyError, TypeError, OverflowError, MemoryError) as error:
+    except UNREADABLE as error:
         lines = str(error).strip().splitlines() or ["cut off"]
         msg = f"it is not a readable pickle ({type(error).__name__}: {lines[0][:200]})"
         raise PickleError(msg) from None
@@ -128,6 +133,7 @@ class Parser:
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
+        self.encoded: dict[int, tuple[str, bytes]] = {}
 
     def run(self, operations: Iterator[tuple[pickletools.OpcodeInfo, Any, int | None]]) -> Any:
         """Carry out the instructions and return the value on top of the stack at the end."""
@@ -156,7 +162,7 @@ class Parser:
         push = self.stack.append
         match name:
             case "PUT" | "BINPUT" | "LONG_BINPUT":
-                self.memo[argument] = self.top()
+                self.memo[self.place(argument)] = self.top()
             case "MEMOIZE":
                 self.memo[len(self.memo)] = self.top()
             case "GET" | "BINGET" | "LONG_BINGET":
@@ -218,6 +224,13 @@ class Parser:
                 msg = f"it uses the instruction {name}, which no {self.purpose} needs: refused"
                 raise PickleError(msg)
 
+    def place(self, number: int) -> int:
+        """Return a place in the memo; raises PickleError for one that no writer would use."""
+        if not 0 <= number < OPCODES:
+            msg = f"it keeps a value at place {str(number)[:40]}; no {self.purpose} does"
+            raise PickleError(msg)
+        return number
+
     def pop(self) -> Any:
         """Return and remove the top of the stack, above the last mark."""
         if len(self.stack) <= (self.marks[-1] if self.marks else 0):
@@ -267,7 +280,10 @@ class Parser:
 
     def named(self, module: Any, name: Any) -> Global:
         """Return a name; raises PickleError for one that such files have no need of."""
-        found = Global(str(module), str(name))
+        if type(module) is not str or type(name) is not str:
+            msg = f"it names a {type(module).__name__} and a {type(name).__name__}: refused"
+            raise PickleError(msg)
+        found = Global(module, name)
         if not self.allowed(found):
             msg = f"it needs {str(found)[:120]}, which no {self.purpose} needs: refused"
             raise PickleError(msg)
@@ -282,7 +298,10 @@ class Parser:
         if function == Global("_codecs", "encode"):
             text, encoding = arguments
             if type(text) is str and encoding == "latin1":
-                return text.encode("latin1")
+                # Once for a text, however often the file calls it: the text is kept, so is its id.
+                if id(text) not in self.encoded:
+                    self.encoded[id(text)] = text, text.encode("latin1")
+                return self.encoded[id(text)][1]
         return Object(function, arguments)
 
     def set_state(self, value: Any, state: Any) -> None:
@@ -306,7 +325,7 @@ class Parser:
 
 def key_of(value: Any) -> Any:
     """Return a key; nested tuples are none: their hash is computed without a limit of depth."""
-    if not isinstance(value, KEYS):
+    if not isinstance(value, KEYS) or (isinstance(value, int) and abs(value) >= LARGEST_KEY):
         msg = f"a key of type {type(value).__name__}"
         raise TypeError(msg)
     return value

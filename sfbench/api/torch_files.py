@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from sfbench.api import pickled_numbers
+from sfbench.api.archives import DAMAGE
+from sfbench.api.errors import first_line
 from sfbench.api.pickles import Global, Object, PickleError, Reference, parse_pickle
 
 if TYPE_CHECKING:
@@ -47,21 +49,39 @@ PARAMETERS = {
     Global("torch._utils", "_rebuild_parameter"),
     Global("torch._utils", "_rebuild_parameter_with_state"),
 }
+MADE = TENSORS | PARAMETERS | {Global("torch._tensor", "_rebuild_from_type_v2")}
+TYPED, TYPED_ARGUMENTS = Global("torch._tensor", "_rebuild_from_type_v2"), 2
+"""Tensors that bear attributes, or are of a class of their own."""
 ORDERED = {Global("collections", "OrderedDict"), Global("collections", "defaultdict")}
 SETS = {Global("builtins", "set"), Global("__builtin__", "set")}
 TORCH_NAMES = frozenset(STORAGES) | {
     "Size", "device", "float16", "float32", "float64", "bfloat16", "int8", "int16", "int32",
     "int64", "uint8", "bool", "strided", "contiguous_format",
 }  # fmt: skip
-ALLOWED = TENSORS | PARAMETERS | ORDERED | SETS | pickled_numbers.NAMES
+PLAIN = {
+    Global(module, name)
+    for module, names in {
+        "argparse": ("Namespace",),
+        "collections": ("Counter", "deque"),
+        "pathlib": ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath", "Path"),
+        "builtins": ("bytes", "bytearray", "complex", "frozenset", "list", "dict", "int", "float"),
+        "__builtin__": ("bytes", "bytearray", "complex", "frozenset", "list", "dict", "int", "float"),
+        "numpy": ("str_", "bytes_", "float32", "float64", "int64"),
+        "torch.nn.parameter": ("Parameter",),
+        "torch": ("Tensor",),
+    }.items()
+    for name in names
+}  # fmt: skip
+"""What trainers keep beside weights. It is not made: it stays a name with arguments."""
+ALLOWED = TENSORS | PARAMETERS | ORDERED | SETS | PLAIN | pickled_numbers.NAMES | {TYPED}
 SIZE = Global("torch", "Size")
 SCRIPT = "__torch__"
 LENGTH = struct.Struct("<q")
-STORAGE_FIELDS, TENSOR_FIELDS = 5, 4
+STORAGE_FIELDS, TENSOR_FIELDS, METADATA = 5, 4, 6
 BLOCK_BYTES = 1 << 24
 MOST_NAMES = 1_000_000
 DEEPEST = 64
-LONGEST = 1 << 31
+LONGEST = 1 << 40
 FlatOf = Callable[[Any], "Tensor"]
 """The flat tensor of what a file gives as a tensor's storage."""
 
@@ -91,8 +111,8 @@ def read_torch_file(path: Path) -> Any:
         try:
             with zipfile.ZipFile(path) as archive:
                 return read_archive(archive, path.stat().st_size)
-        except (zipfile.BadZipFile, KeyError, EOFError, NotImplementedError, RuntimeError) as error:
-            msg = f"it is a damaged zip archive ({error})"
+        except (*DAMAGE, OSError, MemoryError) as error:
+            msg = f"it is a damaged zip archive ({first_line(error)})"
             raise PickleError(msg) from None
     with path.open("rb") as file:
         return read_legacy(file)
@@ -105,8 +125,8 @@ def read_torch_bytes(content: bytes) -> Any:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             return read_archive(archive, len(content))
-    except (zipfile.BadZipFile, KeyError, EOFError, NotImplementedError, RuntimeError) as error:
-        msg = f"its stored tensor is damaged ({error})"
+    except (*DAMAGE, OSError, MemoryError) as error:
+        msg = f"its stored tensor is damaged ({first_line(error)})"
         raise PickleError(msg) from None
 
 
@@ -137,14 +157,15 @@ def read_archive(archive: zipfile.ZipFile, size: int) -> Any:
 def read_legacy(file: BinaryIO) -> Any:
     """Return the tree of a file of the time before zip archives."""
     _, protocol, _ = [parse_pickle(file, nothing, purpose=PURPOSE) for _ in range(3)]
-    if protocol != LEGACY_PROTOCOL:
-        msg = f"it is of torch's format {str(protocol)[:20]}; expected {LEGACY_PROTOCOL}"
+    if type(protocol) is not int or protocol != LEGACY_PROTOCOL:
+        msg = f"it is of another format of torch than {LEGACY_PROTOCOL}"
         raise PickleError(msg)
     references: list[Reference] = []
     document = parse_pickle(file, weights_name, purpose=PURPOSE, references=references)
     keys = parse_pickle(file, nothing, purpose=PURPOSE)
     kinds = {storage.key: storage.kind for storage in map(storage_of, references)}
-    if not isinstance(keys, list) or set(map(str, keys)) != kinds.keys():
+    named = isinstance(keys, list) and all(type(key) is str for key in keys)
+    if not named or set(keys) != kinds.keys():
         msg = "its list of storages is not that of its tensors"
         raise PickleError(msg)
     flat = {str(key): following_storage(file, kinds[str(key)]) for key in keys}
@@ -207,7 +228,8 @@ def storage_of(reference: Any) -> Storage:
         raise PickleError(msg)
     _, kind, key, _, count, *view = fields
     if not isinstance(kind, Global) or kind.module != "torch" or kind.name not in STORAGES:
-        msg = f"a storage of type {str(kind)[:60]}; expected one of {', '.join(STORAGES)}"
+        found = str(kind)[:60] if isinstance(kind, Global) else type(kind).__name__
+        msg = f"a storage of type {found}; expected one of {', '.join(STORAGES)}"
         raise PickleError(msg)
     if not isinstance(key, str) or type(count) is not int or any(view):
         msg = "a storage without a name and a length of its own: refused"
@@ -247,13 +269,17 @@ def strided_tensor(flat: Tensor, offset: Any, size: Any, stride: Any) -> Tensor:
 
     One stored value cannot stand for many: a view has at most as many values as its storage.
     """
-    numbers = (offset, *size, *stride) if type(size) is type(stride) is tuple else (None,)
-    if not all(type(n) is int and n >= 0 for n in numbers) or len(size) != len(stride):
+    tuples = type(size) is type(stride) is tuple and len(size) == len(stride) <= DEEPEST
+    numbers = (offset, *size, *stride) if tuples else (None,)
+    if not all(type(n) is int and 0 <= n < LONGEST for n in numbers):
         msg = "a tensor without an offset, a size and strides"
+        raise PickleError(msg)
+    if math.prod(filter(None, size)) >= LONGEST:
+        msg = f"a tensor of size {size} reaches beyond its {flat.numel()} stored values"
         raise PickleError(msg)
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     beyond = last >= flat.numel() or math.prod(size) > flat.numel()
-    if len(size) > DEEPEST or max(size, default=0) > LONGEST or (0 not in size and beyond):
+    if 0 not in size and beyond:
         msg = f"a tensor of size {size} reaches beyond its {flat.numel()} stored values"
         raise PickleError(msg)
     if 0 in size:
@@ -264,6 +290,12 @@ def strided_tensor(flat: Tensor, offset: Any, size: Any, stride: Any) -> Tensor:
 def tensor_of(value: Object, flat_of: FlatOf) -> Tensor:
     """Return the tensor that a pickle describes, through any number of parameters around it."""
     for _ in range(DEEPEST):
+        if value.made_by == TYPED and len(value.arguments) > TYPED_ARGUMENTS:
+            made_by, _, inside = value.arguments[: TYPED_ARGUMENTS + 1]
+            if not isinstance(made_by, Global) or type(inside) is not tuple:
+                break
+            value = Object(made_by, inside)
+            continue
         if value.made_by not in PARAMETERS:
             break
         inner = value.arguments[0] if value.arguments else None
@@ -275,6 +307,9 @@ def tensor_of(value: Object, flat_of: FlatOf) -> Tensor:
         msg = f"a {value.made_by} where a tensor was expected"
         raise PickleError(msg)
     stored, offset, size, stride = value.arguments[:TENSOR_FIELDS]
+    if any(value.arguments[METADATA:]):
+        msg = "a tensor that is stored as the conjugate or negative of its values"
+        raise PickleError(msg)
     if isinstance(size, Object) and size.made_by == SIZE and len(size.arguments) == 1:
         size = size.arguments[0]
     return strided_tensor(flat_of(stored), offset, size, stride)
@@ -311,7 +346,7 @@ def resolved(  # noqa: C901  # one case for each kind of value
             return {key: at(one, depth) for key, one in (value.items or {}).items()}
         if value.made_by in pickled_numbers.SCALARS:
             return pickled_numbers.number_of(value)
-        if value.made_by in TENSORS | PARAMETERS:
+        if value.made_by in MADE:
             return tensor_of(value, flat_of)
         return value
 
@@ -333,7 +368,7 @@ def module_tensors(root: Any, flat_of: FlatOf) -> Iterator[tuple[str, Tensor]]:
             raise PickleError(msg)
         if not isinstance(value, Object):
             continue
-        if value.made_by in TENSORS | PARAMETERS:
+        if value.made_by in MADE:
             if id(value) not in made:
                 made[id(value)] = tensor_of(value, flat_of)
             yield name, made[id(value)]

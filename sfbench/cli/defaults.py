@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from sfbench.train.engine import Meeting
 
 STORE = Path("results")
-MEASURING = ("CUDA_", "CUBLAS_", "KMP_", "MKL_", "NVIDIA_", "OMP_", "PYTORCH_", "TORCH", "MALLOC_")
+MEASURING = (
+    "ATEN_", "CUBLAS_", "CUDA_", "DNNL_", "GOMP_", "KMP_", "LD_PRELOAD", "MALLOC_", "MKL_", "NVIDIA_",
+    "OMP_", "ONEDNN_", "OPENBLAS_", "PYTORCH_", "TORCH", "TRITON_",
+)  # fmt: skip
 
 
 def user_cache() -> Path:

@@ -82,7 +82,7 @@ def check_header(file: IO[bytes], size: int) -> None:
     version = npy.read_magic(file)
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     shape, _, dtype = read(file)
-    if dtype.kind not in KINDS or any(side < 0 for side in shape):
+    if dtype.kind not in KINDS or not dtype.itemsize or any(side < 0 for side in shape):
         msg = f"an array of {dtype} {shape}; expected numbers"
         raise ValueError(msg)
     expected = file.tell() + math.prod(shape) * dtype.itemsize

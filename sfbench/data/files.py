@@ -69,7 +69,11 @@ class ArrayDataset:
         if not len(self.pixels):
             msg = f"{path}: an array of no images"
             raise DataError(msg)
-        numbered = classes is not None and classes.shape == (len(self.pixels),)
+        numbered = (
+            classes is not None
+            and classes.shape == (len(self.pixels),)
+            and classes.dtype.kind in "iu"
+        )
         self.classes = classes if numbered else None
         self.identity: Mapping[str, Any] = {
             "name": path.name,

@@ -80,7 +80,10 @@ def offers(listed: Iterable[Mapping[str, Any]]) -> tuple[Offer, ...]:
         for spec in BUILT_IN
     )
     return built_in + tuple(
-        Offer(**{**entry, "weights": tuple(WeightsFile(**file) for file in entry["weights"])})
+        Offer(
+            **{field.name: entry[field.name] for field in dataclasses.fields(Offer)}
+            | {"weights": tuple(WeightsFile(**file) for file in entry["weights"])}
+        )
         for entry in listed
     )
 

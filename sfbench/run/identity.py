@@ -26,6 +26,8 @@ FRAME = ("sfbench.worker", "sfbench.trial.steps")
 SEARCH = "sfbench.run.search"
 """What finds a batch before a trial."""
 OWN = "sfbench"
+COMPILERS = frozenset({"triton"})
+"""What torch.compile makes code with, which nobody imports by name."""
 
 
 def harness_tree() -> SourceTree:
@@ -58,11 +60,20 @@ class Identities:
             self.reached[measures] = measuring_code(measures, self.tree)
         return self.reached[measures]
 
-    def of(self, case: Case, model: Model) -> str:
-        """Return the digest that a trial is found again by."""
+    def of(self, case: Case, model: Model, extractor: Mapping[str, Any] | None = None) -> str:
+        """Return the digest that a trial is found again by.
+
+        `extractor`: the plugin's entry of the case's extractor; None where a plugin offers none.
+        """
         reach = self.reach(case.measure)
-        versions = versions_of(reach.packages | set(model.packages))
-        parts = [case.key(), model.code_sha256, reach.digest, self.machine, self.python, versions]
+        packages = reach.packages | set(model.packages)
+        code = [model.code_sha256]
+        if "quality" in case.measure and extractor is not None:
+            packages |= set(extractor["packages"])
+            code.append(extractor["code_sha256"])
+        if case.mode.startswith("compile"):
+            packages |= COMPILERS
+        parts = [case.key(), code, reach.digest, self.machine, self.python, versions_of(packages)]
         return digest([*parts, PROTOCOL])
 
 

@@ -63,6 +63,7 @@ def pending_trials(
 ) -> list[Pending]:
     """Return every trial of the plan in the order of doing: rounds, each in a seeded random order."""
     identities = Identities(machine)
+    extractors = {str(entry["name"]): entry for entry in catalogue.extractors}
     models = {model.name: model for model in catalogue.models}
     hardware = machine_digest(machine)
     trials = []
@@ -70,7 +71,8 @@ def pending_trials(
         cases = list(plan.cases)
         random.Random(trial).shuffle(cases)  # noqa: S311  # an order, not a secret
         for case in cases:
-            name = identities.of(case, models[case.model])
+            extractor = extractors.get(case.extractor.kind.partition(":")[0])
+            name = identities.of(case, models[case.model], extractor)
             trials.append(
                 Pending(
                     case=case,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import collections
 import contextlib
 import io
 import json
@@ -28,6 +30,7 @@ from sfbench.api.image_files import ImageFileError, open_image
 from sfbench.api.images import ImageCollection
 from sfbench.api.pickles import MEMORY_FACTOR, Global, Object, PickleError, parse_pickle
 from sfbench.api.tensors import read_tensors
+from sfbench.api.torch_files import read_torch_file
 from sfbench.data.array_files import ArrayFileError, map_array, read_arrays
 from sfbench.data.readers import cifar
 
@@ -248,11 +251,90 @@ def test_a_pickle_takes_memory_in_proportion_to_its_size(content: bytes) -> None
         (b"\x80\x02}K\x01\x85K\x01s.", "a key of type tuple"),
         (b"\x80\x02X\x02\x00\x00\x00idQ.", "outside the file"),
         (b"\x80\x02\x8a\x50" + b"\x01" * 80 + b".", "an integer of"),
+        (b"\x80\x02}\x8a\x09" + b"\x00" * 7 + b"\x10\x00Ns.", "a key of type int"),
+        (b"p99999999999\n.", "stack|place"),
+        (b"Np99999999999\n.", "it keeps a value at place"),
+        (b"\x80\x04)" + b"\x85" * 100_000 + b"\x8c\x01x\x93.", "it names a tuple and a str"),
     ],
 )
 def test_what_is_beyond_the_grammar_is_refused_in_one_line(content: bytes, message: str) -> None:
     with pytest.raises(PickleError, match=message):
         parsed(content)
+
+
+@pytest.mark.fast
+def test_a_text_is_encoded_once_however_often_the_file_asks() -> None:
+    text = b"X" + struct.pack("<I", 200_000) + "\u00e9".encode() * 100_000
+    latin = b"X\x06\x00\x00\x00latin1"
+    start = b"\x80\x02c_codecs\nencode\nq\x00" + text + latin + b"\x86q\x01"
+    tracemalloc.start()
+    parsed(start + b"](" + b"h\x00h\x01R" * 4000 + b"e.")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5_000_000
+
+
+def torch_pickle(folder: Path, edit: Callable[[bytes], bytes]) -> Path:
+    """Return a state dict whose pickle was edited."""
+    torch.save({"w": torch.zeros(2, 2)}, folder / "x.pth")
+    with (
+        zipfile.ZipFile(folder / "x.pth") as source,
+        zipfile.ZipFile(folder / "y.pth", "w") as target,
+    ):
+        for name in source.namelist():
+            content = source.read(name)
+            target.writestr(name, edit(content) if name.endswith("data.pkl") else content)
+    return folder / "y.pth"
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda c: c.replace(b"K\x02K\x01\x86", b"K\x02\x8a\x26" + b"\x01" * 38 + b"\x86"),
+        lambda c: c.replace(b"K\x02K\x02\x86", b"(K\x00" + b"J\xff\xff\xff\x7f" * 40 + b"t"),
+        lambda c: c.replace(b"K\x02K\x02\x86", b"(" + b"K\x01" * 500 + b"t"),
+    ],
+)
+def test_sizes_and_strides_that_no_tensor_has_are_refused_in_one_line(
+    edit: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    with pytest.raises(PickleError, match=r"^[^\n]{1,300}$"):
+        read_torch_file(torch_pickle(tmp_path, edit))
+
+
+@pytest.mark.fast
+def test_a_view_that_is_the_negative_of_its_values_is_refused(tmp_path: Path) -> None:
+    torch.save({"w": torch._neg_view(torch.ones(2))}, tmp_path / "x.pth")
+    with pytest.raises(PickleError, match="conjugate or negative"):
+        read_torch_file(tmp_path / "x.pth")
+
+
+@pytest.mark.fast
+def test_what_trainers_keep_beside_weights_does_not_stand_in_their_way(tmp_path: Path) -> None:
+    weights = {"w": torch.ones(2)}
+    beside = {
+        "args": argparse.Namespace(lr=1, path=Path("x")),
+        "milestones": collections.Counter({3: 1}),
+        "empty": b"",
+        "score": np.float64(1.5),
+        "names": frozenset({"a"}),
+        "array": np.zeros(0),
+    }
+    torch.save({"model": weights, **beside}, tmp_path / "x.pth")
+    assert torch.equal(read_tensors(tmp_path / "x.pth")["w"], weights["w"])
+
+
+@pytest.mark.fast
+def test_a_tile_that_is_larger_than_its_image_is_refused() -> None:
+    tags = [
+        (256, 16), (257, 16), (258, 8), (259, 5), (262, 1), (277, 1), (322, 40000), (323, 40000),
+        (324, 200), (325, 3),
+    ]  # fmt: skip
+    body = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    head = b"II*\x00" + struct.pack("<IH", 8, len(tags)) + body + bytes(4)
+    with pytest.raises(ImageFileError, match="too large to be decoded"):
+        open_image(head.ljust(200, b"\0") + b"\x80\x01\x02")
 
 
 @pytest.mark.fast
@@ -334,6 +416,7 @@ def npy(header: str, content: bytes = b"") -> bytes:
         npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }", b"A" * 8),
         npy("{'descr': '|u1', 'fortran_order': False, 'shape': (3,), }", b"abcd"),
         npy("{" * 100),
+        npy("{'descr': '<U0', 'fortran_order': False, 'shape': (1000000000000,), }"),
         b"\x93NUMPY\x09\x00",
         b"",
     ],

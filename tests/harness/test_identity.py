@@ -183,6 +183,37 @@ def test_imports_of_every_form_are_followed(tmp_path: Path) -> None:
 
 
 @pytest.mark.fast
+def test_data_of_a_package_without_modules_counts_once_it_is_imported(tmp_path: Path) -> None:
+    (tmp_path / "p" / "cards").mkdir(parents=True)
+    for name in ("", "cards"):
+        (tmp_path / "p" / name / "__init__.py").write_text("")
+    (tmp_path / "p" / "cards" / "a.toml").write_text("")
+    (tmp_path / "p" / "m.py").write_text("from p import cards\n")
+    tree = SourceTree({"p": tmp_path / "p"})
+    assert [path.name for path in tree.reach(["p.m"]).data] == ["a.toml"]
+
+
+@pytest.mark.fast
+def test_what_a_plugin_builds_on_in_this_package_is_a_part_of_its_code(tmp_path: Path) -> None:
+    (tmp_path / "plugin.py").write_text("from sfbench.api import ModuleGenerator\n")
+    reach = tree_around({"plugin": tmp_path / "plugin.py"}).reach(["plugin"])
+    assert "sfbench.api.module_generator" in reach.modules
+    assert "sfbench.cli" not in reach.modules
+
+
+@pytest.mark.fast
+def test_a_plugin_file_is_the_same_wherever_it_lies(tmp_path: Path) -> None:
+    found = set()
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "plugin.py").write_text("X = 1\n")
+        (tmp_path / folder / "old.py").write_text("print 1\n")
+        name = f"loaded_as_{folder}"
+        found.add(tree_around({name: tmp_path / folder / "plugin.py"}).reach([name]).digest)
+    assert len(found) == 1
+
+
+@pytest.mark.fast
 def test_what_lies_beside_a_plugin_file_counts_once_it_is_imported(tmp_path: Path) -> None:
     (tmp_path / "plugin.py").write_text("import helper\n")
     (tmp_path / "helper.py").write_text("X = 1\n")
@@ -234,8 +265,9 @@ def test_an_identity_moves_with_case_code_machine_and_python(copy: Path) -> None
         Identities(MACHINE, tree).of(CASE, model(packages=("timm",))),
         Identities(MACHINE | {"cpu": "y"}, tree).of(CASE, model()),
         Identities({"cpu": "x", "versions": {"python": "3.12.0"}}, tree).of(CASE, model()),
+        Identities(MACHINE, tree).of(CASE, model(), {"code_sha256": "3", "packages": []}),
     ]
-    assert len({before, *others}) == 6
+    assert len({before, *others}) == 7
     # A package that neither the harness nor the model imports moves nothing.
     assert (
         Identities({"cpu": "x", "versions": {"python": "3.11.7"}}, tree).of(CASE, model()) == before

@@ -27,8 +27,11 @@ def items(path: Path) -> Iterator[Item]:
     if pixels.shape[3] not in CHANNELS:
         msg = f"{path}: images {pixels.shape[1:]}; expected 1, 3 or 4 channels, first or last"
         raise DataError(msg)
-    if labels is not None and labels.shape != (len(pixels),):
-        msg = f"{path}: labels {labels.shape} of {len(pixels)} images; expected one number an image"
+    if labels is not None and (labels.shape != (len(pixels),) or labels.dtype.kind not in "iu"):
+        msg = (
+            f"{path}: labels {labels.dtype} {labels.shape} of {len(pixels)} images; expected one "
+            "whole number per image"
+        )
         raise DataError(msg)
     for index in range(len(pixels)):
         label = None if labels is None else int(labels[index])
