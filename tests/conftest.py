@@ -14,9 +14,6 @@ from pathlib import Path
 import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
-if "PYTEST_XDIST_WORKER" in os.environ:
-    # Two processes with a thread for each core would wait for each other most of the time.
-    os.environ["OMP_NUM_THREADS"] = "1"
 CHECKED = ["reference_models", "sfbench.pixels", "sfbench.quality"]
 ROOT = Path(__file__).parents[1]
 
@@ -28,6 +25,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # Two processes with a thread for each core would wait for each other most of the time.
+        # Not by the environment, which the processes that tests start would inherit.
+        import torch
+
+        torch.set_num_threads(1)
     if not config.getoption("--no-shapes"):
         from jaxtyping import install_import_hook
 
