@@ -63,6 +63,7 @@ PLAIN = {
     for module, names in {
         "argparse": ("Namespace",),
         "collections": ("Counter", "deque"),
+        "pathlib._local": ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath", "Path"),
         "pathlib": ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath", "Path"),
         "builtins": ("bytes", "bytearray", "complex", "frozenset", "list", "dict", "int", "float"),
         "__builtin__": ("bytes", "bytearray", "complex", "frozenset", "list", "dict", "int", "float"),

@@ -81,7 +81,7 @@ def offers(listed: Iterable[Mapping[str, Any]]) -> tuple[Offer, ...]:
     )
     return built_in + tuple(
         Offer(
-            **{field.name: entry[field.name] for field in dataclasses.fields(Offer)}
+            **{f.name: entry[f.name] for f in dataclasses.fields(Offer) if f.name in entry}
             | {"weights": tuple(WeightsFile(**file) for file in entry["weights"])}
         )
         for entry in listed

@@ -34,12 +34,14 @@ def test_every_trial_is_sent_once(
     assert all("latency.p99" not in run.data.metrics for run in runs)
 
 
-def test_without_the_package_it_says_what_to_install(sfbench: Command, tmp_path: Path) -> None:
+def test_without_the_package_it_says_what_to_install(
+    sfbench_process: Command, tmp_path: Path
+) -> None:
     blocked = tmp_path / "blocked" / "mlflow"
     blocked.mkdir(parents=True)
     (blocked / "__init__.py").write_text("raise ImportError")
     path = str(tmp_path / "blocked")
-    done = sfbench("export", "mlflow:x", "--store", str(PUBLISHED), PYTHONPATH=path)
+    done = sfbench_process("export", "mlflow:x", "--store", str(PUBLISHED), PYTHONPATH=path)
     assert done.returncode == 2
     assert "needs the package mlflow-skinny" in done.stderr
 
