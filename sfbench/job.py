@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from sfbench.plan import Case, Source
-from sfbench.records import Reading, reading_from
+from sfbench.records import Reading, Record, reading_from
 from sfbench.values.timing import Timing
 
+OnEvent = Callable[[Mapping[str, Any]], None]
+"""Hears phases and counts of images while a trial goes on."""
 Task = Literal["trial", "core", "fits", "warm"]
 
 
@@ -47,6 +49,10 @@ class Job:
     interpreter: str | None = None
     caches: str | None = None
     spawned: float = 0.0
+
+
+Launcher = Callable[[Job, float, OnEvent], Record]
+"""Carries a job out within so many seconds and returns its record, however the job ends."""
 
 
 def job_to_json(job: Job) -> str:

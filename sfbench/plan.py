@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from sfbench.api.errors import UsageError
 from sfbench.records import digest
-from sfbench.values.timing import PROTOCOL, Timing
+from sfbench.values.timing import STANDARD_TIMING, Timing
 
 Dtype = Literal["fp32", "tf32", "bf16", "fp16"]
 Mode = Literal["eager", "compile", "compile-reduce-overhead", "compile-max-autotune", "cuda-graph"]
@@ -68,7 +68,7 @@ class Case:
     seed: int
     threads: int
     train_kimg: float | None = None
-    timing: Timing = PROTOCOL
+    timing: Timing = STANDARD_TIMING
 
     def inputs(self) -> dict[str, Any]:
         """Return the canonical inputs: equal inputs mean the same measurement."""

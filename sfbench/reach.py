@@ -170,9 +170,10 @@ class SourceTree:
         return sha.hexdigest()
 
 
-def own_tree() -> Path:
-    """Return the folder of this package."""
-    return Path(__file__).parent
+def harness_tree() -> SourceTree:
+    """Return the tree of this package."""
+    folder = Path(__file__).parent
+    return SourceTree({folder.name: folder})
 
 
 def tree_around(modules: Mapping[str, Path]) -> SourceTree:
@@ -181,7 +182,7 @@ def tree_around(modules: Mapping[str, Path]) -> SourceTree:
     What lies beside the file of a module without a package can be imported by it, too, and
     whatever of this package a plugin builds on is a part of its code.
     """
-    roots: dict[str, Path] = {own_tree().name: own_tree()}
+    roots = harness_tree().roots
     for name, path in modules.items():
         depth = name.count(".") + (path.stem == INIT)
         if not depth:

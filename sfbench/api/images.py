@@ -50,7 +50,7 @@ class ImageCollection:
         self.path = path
         try:
             self.archive = None if path.is_dir() else zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError, NotImplementedError, UnicodeDecodeError) as error:
+        except (OSError, *DAMAGE) as error:
             msg = f"{path}: a damaged zip file ({error})"
             raise DataError(msg) from None
         names = sorted(self._all_names())

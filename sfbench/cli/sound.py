@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sfbench.api.errors import DataError, UsageError
 from sfbench.cli import defaults
-from sfbench.data.sources import BUILT_IN
+from sfbench.data.sources import check_there
 from sfbench.store import Store
 
 FORMATS = ("table", "csv", "json", "md", "tex")
@@ -17,10 +17,8 @@ FORMATS = ("table", "csv", "json", "md", "tex")
 def check_images(**flags: str | None) -> None:
     """Raise UsageError for a flag that names neither built-in images nor a file or folder."""
     for name, text in flags.items():
-        if text and text not in BUILT_IN and not Path(text).exists():
-            flag = "SRC" if name == "source" else f"--{name}"
-            msg = f"{flag} {text}: not a file or folder, and not one of {', '.join(BUILT_IN)}"
-            raise UsageError(msg)
+        if text:
+            check_there(text, "SRC" if name == "source" else f"--{name}")
 
 
 def check_file(path: Path, what: str) -> None:

@@ -18,18 +18,23 @@ BUILT_IN = ("shapes",)
 ARRAYS = frozenset({".npy", ".npz"})
 
 
+def check_there(text: str, flag: str) -> None:
+    """Raise UsageError for a name that is neither built in nor a path."""
+    if text not in BUILT_IN and not Path(text).exists():
+        msg = f"{flag} {text}: not a file or folder, and not one of {', '.join(BUILT_IN)}"
+        raise UsageError(msg)
+
+
 def locate(text: str, flag: str = "--data") -> Source:
     """Return what a --data value stands for, digested. No torch needed.
 
     Raises UsageError for a name that is neither built in nor a path, DataError for a path
     without images.
     """
+    check_there(text, flag)
     if text in BUILT_IN:
         return Source(kind=text)
     path = Path(text)
-    if not path.exists():
-        msg = f"{flag} {text}: not a file or folder, and not one of {', '.join(BUILT_IN)}"
-        raise UsageError(msg)
     if path.is_file() and path.suffix.lower() in ARRAYS:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()

@@ -36,7 +36,6 @@ from sfbench.values.metric_names import (
 from sfbench.values.metrics import MEBI
 
 KINDS = {WEIGHTS: "weights", HOST_ABOVE_LOADED: "above what was loaded"}
-ALLOCATED, RESERVED = DEVICE_ALLOCATED, DEVICE_RESERVED
 SCALING_TEXT = (
     "Points are measured, lines are the fit a + b r² + c r⁴; below, the part of each term. Full "
     "attention grows with r⁴."
@@ -156,11 +155,11 @@ def memory_frame(rows: pd.DataFrame) -> pd.DataFrame:
     """Return a row a case and kind of memory, in bytes."""
     gpu = rows["device"] == "cuda"
     kinds = {kind: rows[name].where(~gpu) for name, kind in KINDS.items() if name in rows}
-    if {ALLOCATED, RESERVED, WEIGHTS} <= set(rows.columns):
+    if {DEVICE_ALLOCATED, DEVICE_RESERVED, WEIGHTS} <= set(rows.columns):
         weights = rows[WEIGHTS]
         kinds["weights"] = weights
-        kinds["activations"] = (rows[ALLOCATED] - weights).where(gpu)
-        kinds["held by the allocator"] = (rows[RESERVED] - rows[ALLOCATED]).where(gpu)
+        kinds["activations"] = (rows[DEVICE_ALLOCATED] - weights).where(gpu)
+        kinds["held by the allocator"] = (rows[DEVICE_RESERVED] - rows[DEVICE_ALLOCATED]).where(gpu)
     parts = [
         measured(rows.assign(bytes=values), {"bytes": "MiB"}).assign(kind=kind)
         for kind, values in kinds.items()

@@ -7,22 +7,16 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Callable, Mapping
-from typing import Any
 
-from sfbench.job import Job
+from sfbench.job import Job, Launcher, OnEvent
 from sfbench.records import Record
 from sfbench.values.metric_names import COLD_COMPILE, WARM_COMPILE
-
-Launcher = Callable[[Job, float, Callable[[Mapping[str, Any]], None]], Record]
 
 
 def with_own_caches(launcher: Launcher) -> Launcher:
     """Return a launcher that gives compiling trials a private cache, and measures it warm, too."""
 
-    def launch(
-        job: Job, timeout_seconds: float, on_event: Callable[[Mapping[str, Any]], None]
-    ) -> Record:
+    def launch(job: Job, timeout_seconds: float, on_event: OnEvent) -> Record:
         if not job.case.mode.startswith("compile"):
             return launcher(job, timeout_seconds, on_event)
         with tempfile.TemporaryDirectory(prefix="sfbench-caches-") as folder:

@@ -13,10 +13,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import sfbench
 from sfbench.catalogue import Model
 from sfbench.plan import Case, Measure
-from sfbench.reach import Reach, SourceTree, versions_of
+from sfbench.reach import Reach, SourceTree, harness_tree, versions_of
 from sfbench.records import PROTOCOL, digest
 from sfbench.trial import search as search_step
 from sfbench.trial.steps import modules_of
@@ -25,14 +24,8 @@ FRAME = ("sfbench.worker", "sfbench.trial.steps")
 """What holds the steps together: its own text counts, not what it imports."""
 SEARCH = "sfbench.run.search"
 """What finds a batch before a trial."""
-OWN = "sfbench"
 COMPILERS = frozenset({"triton"})
 """What torch.compile makes code with, which nobody imports by name."""
-
-
-def harness_tree() -> SourceTree:
-    """Return the source of the harness."""
-    return SourceTree({OWN: Path(sfbench.__file__).parent})
 
 
 def measuring_code(measures: Iterable[Measure], tree: SourceTree) -> Reach:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from sfbench.api.errors import SfbenchError
-from sfbench.job import Job
-from sfbench.records import Record
+from sfbench.job import Job, Launcher
 from sfbench.report.comparison import Quad
 
-Launcher = Callable[[Job, float, Callable[[Mapping[str, Any]], None]], Record]
 Progress = Callable[[str, int, int], None]
 ORDER = "abba"
 

@@ -11,18 +11,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from sfbench.job import Job, case_document, job_to_json
+from sfbench.job import Job, OnEvent, case_document, job_to_json
 from sfbench.records import Record, Status, record_from_json
 
 LAST_WAIT_SECONDS = 10
 CHUNK = 65_536
-
-OnEvent = Callable[[Mapping[str, Any]], None]
 
 
 def launch(job: Job, timeout_seconds: float, on_event: OnEvent) -> Record:

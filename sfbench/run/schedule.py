@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from sfbench.catalogue import Catalogue
-from sfbench.job import Job
+from sfbench.job import Job, Launcher
 from sfbench.plan import Case, Plan
 from sfbench.records import Record, digest
 from sfbench.run.identity import Identities, commit
@@ -16,8 +16,6 @@ from sfbench.store import Store
 
 SOFTWARE = frozenset({"versions", "environment"})
 """What of a machine can change without its being another machine."""
-
-Launcher = Callable[[Job, float, Callable[[Mapping[str, Any]], None]], Record]
 
 
 class Listener(Protocol):

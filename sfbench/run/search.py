@@ -7,16 +7,15 @@ is found, and every try, is a reading of the trial that follows.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from sfbench import device
 from sfbench.api.errors import SfbenchError
-from sfbench.job import Job
+from sfbench.job import Job, Launcher, OnEvent
 from sfbench.records import Reading, Record
 from sfbench.values.metric_names import MINIMUM_MEMORY
 
-Launcher = Callable[[Job, float, Callable[[Mapping[str, Any]], None]], Record]
 FIRST_BATCH = 8
 LARGEST_BATCH = 1 << 16
 PRECISION = 1 / 16
@@ -36,9 +35,7 @@ class SearchError(SfbenchError):
 def searched(launcher: Launcher) -> Launcher:
     """Return a launcher that first finds what the case leaves open, then measures."""
 
-    def launch(
-        job: Job, timeout_seconds: float, on_event: Callable[[Mapping[str, Any]], None]
-    ) -> Record:
+    def launch(job: Job, timeout_seconds: float, on_event: OnEvent) -> Record:
         try:
             if job.case.batch_rule != "fixed":
                 job = Search(job, launcher, timeout_seconds, on_event).batch()
@@ -65,7 +62,7 @@ class Search:
         job: Job,
         launcher: Launcher,
         timeout_seconds: float,
-        on_event: Callable[[Mapping[str, Any]], None],
+        on_event: OnEvent,
     ) -> None:
         self.job = job
         self.launcher = launcher

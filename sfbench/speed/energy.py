@@ -9,7 +9,7 @@ from sfbench import cuda, device
 from sfbench.records import Reading
 from sfbench.speed.throughput import warm_up
 from sfbench.values.metric_names import ENERGY
-from sfbench.values.timing import PROTOCOL, Timing
+from sfbench.values.timing import STANDARD_TIMING, Timing
 
 SECONDS = 5.0
 """Counters are updated some ten times a second; over so long that does not matter."""
@@ -21,7 +21,7 @@ COUNTERS: dict[str, tuple[Callable[[], float | None], str]] = {
 
 
 def energy_reading(
-    work: Callable[[], object], *, batch: int, where: str, timing: Timing = PROTOCOL
+    work: Callable[[], object], *, batch: int, where: str, timing: Timing = STANDARD_TIMING
 ) -> Reading:
     """Return joules an image of the core region, idle power included; null without a counter."""
     counter, what = COUNTERS[where]

@@ -9,7 +9,7 @@ from sfbench.device import synchronize
 from sfbench.records import Reading
 from sfbench.speed.intervals import quantile, quantile_interval
 from sfbench.speed.throughput import warm_up
-from sfbench.values.timing import PROTOCOL, Timing
+from sfbench.values.timing import STANDARD_TIMING, Timing
 
 FEWEST_CALLS = 20
 PASS_SECONDS = 20.0
@@ -23,7 +23,7 @@ def measure_latency(
     batch: int,
     device: str,
     name: str = "latency",
-    timing: Timing = PROTOCOL,
+    timing: Timing = STANDARD_TIMING,
 ) -> Iterator[Reading]:
     """Yield p50 and p90 (and p99 with 500 calls or more) of the seconds that one call takes.
 

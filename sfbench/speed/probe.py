@@ -21,7 +21,7 @@ from sfbench.speed.latency import (
 )
 from sfbench.speed.throughput import measure_region
 from sfbench.values.metric_names import LATENCY, LATENCY_BATCH
-from sfbench.values.timing import PROTOCOL, Timing
+from sfbench.values.timing import STANDARD_TIMING, Timing
 
 RING = 4
 ONE_IMAGE = 1
@@ -61,7 +61,7 @@ class SpeedProbe:
     seed: int
     device: str
     phase: Callable[[str], None]
-    timing: Timing = PROTOCOL
+    timing: Timing = STANDARD_TIMING
     flags: list[str] = dataclasses.field(default_factory=list)
 
     def __call__(self, generator: ImageGenerator) -> Iterator[Reading]:

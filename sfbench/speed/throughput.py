@@ -12,7 +12,7 @@ from sfbench.device import synchronize
 from sfbench.records import Reading
 from sfbench.speed.blocks import Block, calls_per_block, time_block
 from sfbench.speed.intervals import median, quantile_interval
-from sfbench.values.timing import PROTOCOL, Timing
+from sfbench.values.timing import STANDARD_TIMING, Timing
 
 FEWEST_BLOCKS = 6
 REGION_SECONDS = 25.0
@@ -37,7 +37,7 @@ class WarmUp:
     seconds_per_call: float
 
 
-def warm_up(work: Work, device: str, timing: Timing = PROTOCOL) -> WarmUp:
+def warm_up(work: Work, device: str, timing: Timing = STANDARD_TIMING) -> WarmUp:
     """Call `work` until the last blocks show no slope and little spread, or the limit is reached."""
     first = time_block(work, 1, device)  # may compile or tune: no measure of the calls after it
     if first.seconds > WARM_LIMIT_SECONDS:
@@ -73,7 +73,7 @@ def is_steady(seconds: list[float]) -> bool:
 
 
 def measure_region(
-    name: str, work: Work, *, batch: int, device: str, timing: Timing = PROTOCOL
+    name: str, work: Work, *, batch: int, device: str, timing: Timing = STANDARD_TIMING
 ) -> tuple[Reading, list[str]]:
     """Return images per second of a region ("core" or "e2e") and the flags it raised.
 

@@ -29,7 +29,9 @@ class Timing:
     def changed(self) -> dict[str, Any]:
         """Return the settings that are not the protocol's."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return {name: value for name, value in values.items() if value != getattr(PROTOCOL, name)}
+        return {
+            name: value for name, value in values.items() if value != getattr(STANDARD_TIMING, name)
+        }
 
     @property
     def is_protocol(self) -> bool:
@@ -37,7 +39,7 @@ class Timing:
         return not self.changed()
 
 
-PROTOCOL = Timing()
+STANDARD_TIMING = Timing()
 NAMES = tuple(field.name for field in dataclasses.fields(Timing))
 
 
