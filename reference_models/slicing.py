@@ -20,7 +20,7 @@ BATCH_TOKENS = 8192
 
 def at_once(x: Tensor) -> bool:
     """Return whether to work on everything at once."""
-    return torch.is_grad_enabled() or torch.compiler.is_compiling() or x.device.type != "cpu"
+    return torch.is_grad_enabled() or torch.compiler.is_compiling() or not x.is_cpu
 
 
 def token_slices(x: Float[Tensor, "batch tokens channels"]) -> list[slice]:

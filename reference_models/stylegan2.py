@@ -230,7 +230,7 @@ class SynthesisBlock(nn.Module):
         """Return the features and the image so far."""
         if self.first or x is None:
             x = self.const.expand(len(ws), -1, -1, -1)
-        if x.device.type == "cpu" and not torch.compiler.is_compiling():
+        if x.is_cpu and not torch.compiler.is_compiling():
             x = x.contiguous(memory_format=torch.channels_last)
         if self.first:
             x = self.conv1(x, ws[:, 0], noise[0])

@@ -26,7 +26,7 @@ def pays(x: Float[Tensor, "batch inputs height width"], outputs: int) -> bool:
     """Return whether to convolve so: single precision on a CPU, enough of everything."""
     batch, inputs, height, width = x.shape
     return (
-        x.device.type == "cpu"
+        x.is_cpu
         and x.dtype == torch.float32
         and not torch.compiler.is_compiling()
         and min(inputs, outputs) >= FEWEST_CHANNELS

@@ -31,7 +31,7 @@ from reference_models import official
 from reference_models.style_generator import StyleGenerator
 from reference_models.styleformer import Styleformer
 from reference_models.stylegan2 import StyleGAN2
-from sfbench import device
+from sfbench.hardware import host
 from sfbench.speed.intervals import median, quantile_interval
 
 BATCH = 8
@@ -175,13 +175,13 @@ def memory_child(row: Row, checkout: Path, which: str) -> None:
     if which == "ours":
         official_weights(model)
     z = latents()
-    loaded = device.host_memory("VmRSS")
-    if loaded is None or not device.reset_host_peak():
+    loaded = host.host_memory("VmRSS")
+    if loaded is None or not host.reset_host_peak():
         sys.exit("this system cannot reset the peak of resident memory")
     with torch.inference_mode():
         for _ in range(2):
             call(model, z)()
-    print((device.host_memory("VmHWM") or 0) - loaded)
+    print((host.host_memory("VmHWM") or 0) - loaded)
 
 
 def official_weights(model: nn.Module) -> None:
@@ -226,14 +226,14 @@ def main() -> int:
     parser.add_argument("--memory", choices=("ours", "theirs"), help="used by the script itself")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
-    torch.set_num_threads(device.cpu_count())
+    torch.set_num_threads(host.cpu_count())
     names = given.only.split(",")
     if given.memory:
         memory_child(ROWS[names[0]], given.checkout, given.memory)
         return 0
     print(
         f"official seconds over ours, {given.quads} ABBA quads, batch {BATCH}, fp32, "
-        f"{device.cpu_count()} threads, {device.cpu_model()}, torch {torch.__version__}"
+        f"{host.cpu_count()} threads, {host.cpu_model()}, torch {torch.__version__}"
     )
     print(
         f"{'':<26} {'speed':>5} {'interval':<14} {'goal':<7} {'memory':>6} {'goal':<7} "

@@ -34,7 +34,8 @@ from torch_fidelity.interpolate_compat_tensorflow import (
 )
 
 from sfbench.api.spec import ExtractorRequest
-from sfbench.data.files import FileDataset
+from sfbench.data.containers.files import ImageFiles
+from sfbench.data.dataset import ContainerDataset
 from sfbench.data.shapes import ShapesDataset
 from sfbench.data.sources import locate
 from sfbench.quality.comparison import Comparison
@@ -118,7 +119,7 @@ def bench_pass(weights: Path, place: Path) -> None:
     """The feature pass at 32 px, resize and network, ours in fast mode."""
     images = scenes(0, PASS_IMAGES)
     network = FeatureExtractorInceptionV3("x", LAYERS, feature_extractor_weights_path=str(weights))
-    dataset = FileDataset(folder_of(images, place / "pass"), None, "0" * 64)
+    dataset = ContainerDataset(ImageFiles(folder_of(images, place / "pass")), None, "0" * 64)
 
     def peer() -> None:
         with torch.inference_mode():
@@ -222,7 +223,7 @@ def bench_metrics(weights: Path, place: Path) -> None:
             store = FeatureStore(Path(folder))
             pictures = {
                 name: RealPictures(
-                    dataset=FileDataset(path, None, str(locate(str(path)).sha256)),
+                    dataset=ContainerDataset(ImageFiles(path), None, str(locate(str(path)).sha256)),
                     indices=range(METRIC_IMAGES),
                 )
                 for name, path in folders.items()

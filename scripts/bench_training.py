@@ -31,11 +31,12 @@ import torch
 from preset_learner import preset_learner
 
 from reference_models.training_presets import TRAINING_PRESETS
-from sfbench import device
 from sfbench.data.decode import Decoding
 from sfbench.data.prepare import Preparation, prepare
 from sfbench.data.prepared import PreparedImages
 from sfbench.data.ready import drawn
+from sfbench.hardware import host
+from sfbench.hardware.devices import find_backend
 from sfbench.speed.intervals import median
 from sfbench.train.engine import Engine
 from sfbench.train.feed import Feed
@@ -86,14 +87,13 @@ def images(folder: Path, side: int) -> PreparedImages:
 def feed_of(row: Row, folder: Path, batch: int) -> Feed:
     """Return the steps' images."""
     side = preset_of(row).resolution
-    cpu = torch.device("cpu")
     return Feed(
         images=images(folder, side),
         batch=batch,
         seed=0,
         mirror=False,
         conditional=False,
-        device=cpu,
+        backend=find_backend("cpu"),
     )
 
 
@@ -197,12 +197,12 @@ def memory_child(row: Row, which: str, batch: int, checkout: Path, folder: Path)
     """Print the bytes of the peak of steps above what is resident before the first."""
     feed = feed_of(row, folder / "images", batch)
     step = ours(row, feed, folder) if which == "ours" else theirs(row, feed, checkout)
-    loaded = device.host_memory("VmRSS")
-    if loaded is None or not device.reset_host_peak():
+    loaded = host.host_memory("VmRSS")
+    if loaded is None or not host.reset_host_peak():
         sys.exit("this system cannot reset the peak of resident memory")
     step(0)
     step(1)
-    print((device.host_memory("VmHWM") or 0) - loaded)
+    print((host.host_memory("VmHWM") or 0) - loaded)
 
 
 def measure(name: str, batch: int | None, quads: int, checkout: Path) -> bool:
@@ -252,7 +252,7 @@ def main() -> int:
     parser.add_argument("--memory", choices=("ours", "theirs"), help="used by the script itself")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
-    torch.set_num_threads(device.cpu_count())
+    torch.set_num_threads(host.cpu_count())
     names = given.only.split(",")
     if given.memory:
         with tempfile.TemporaryDirectory() as folder:
@@ -261,7 +261,7 @@ def main() -> int:
         return 0
     print(
         f"s/kimg, {given.quads} ABBA quads, fp32, ADA (p 0), R1 every {R1_EVERY}th step, "
-        f"{device.cpu_count()} threads, {device.cpu_model()}, torch {torch.__version__}"
+        f"{host.cpu_count()} threads, {host.cpu_model()}, torch {torch.__version__}"
     )
     print(
         f"{'':<28} {'batch':>5} {'ours':>8} {'theirs':>8} {'ratio':>6} {'range':<13} {'goal':<7} "

@@ -36,7 +36,7 @@ from sfbench.api.errors import SfbenchError
 from sfbench.api.image_files import FORMATS, open_image
 from sfbench.api.tensors import read_tensors
 from sfbench.data.array_files import array_names, map_array, read_arrays
-from sfbench.data.readers import cifar
+from sfbench.data.containers import cifar
 
 FORBIDDEN_EVENTS = (
     "subprocess.Popen", "os.exec", "os.posix_spawn", "os.system", "os.fork", "os.forkpty",
@@ -146,7 +146,7 @@ def arrays() -> list[bytes]:
 
 def read_cifar(path: Path) -> None:
     """Read a part of CIFAR."""
-    list(cifar.images("data_batch_1", path.read_bytes(), path))
+    cifar.arrays_of("data_batch_1", path.read_bytes(), path)
 
 
 def read_image(path: Path) -> None:

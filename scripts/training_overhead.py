@@ -20,8 +20,9 @@ from typing import Any
 import torch
 from preset_learner import preset_learner
 
-from sfbench import device
 from sfbench.data.ready import ready_images
+from sfbench.hardware import host
+from sfbench.hardware.devices import find_backend
 from sfbench.train.engine import Engine
 from sfbench.train.feed import Feed
 from sfbench.train.log import RunLog
@@ -73,7 +74,7 @@ def main() -> int:
     parser.add_argument("--preset", default="nano-16")
     parser.add_argument("--steps", type=int, default=300)
     given = parser.parse_args()
-    torch.set_num_threads(device.cpu_count())
+    torch.set_num_threads(host.cpu_count())
     learner, preset = preset_learner(given.model, given.preset)
     computing = Computing()
     with tempfile.TemporaryDirectory() as text:
@@ -81,7 +82,7 @@ def main() -> int:
         images = ready_images("shapes", preset.resolution, folder, 2000, lambda *_: None)
         feed = Feed(
             images=images, batch=preset.batch, seed=0, mirror=False, conditional=False,
-            device=torch.device("cpu"),
+            backend=find_backend("cpu"),
         )  # fmt: skip
         whole_run = round(preset.kimg * 1000 / preset.batch)
         length = Length(steps=whole_run, tick=max(whole_run // TICKS, 1), snapshot=1 << 30)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sfbench import device
 from sfbench.api.protocols import ImageGenerator
 from sfbench.api.spec import BuildRequest, GeneratorSpec
+from sfbench.hardware.policy import TORCH_DTYPES
 from sfbench.plan import Case
 
 
@@ -24,7 +24,7 @@ def build(spec: GeneratorSpec, case: Case, where: str) -> ImageGenerator:
         weights=None if case.weights.path is None else Path(case.weights.path),
         seed=case.seed,
         device=where,
-        dtype=device.TORCH_DTYPES[case.dtype],
+        dtype=TORCH_DTYPES[case.dtype],
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(case.seed)

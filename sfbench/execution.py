@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sfbench import cuda
 from sfbench.api.errors import UnsupportedError
 from sfbench.api.protocols import ImageGenerator
+from sfbench.hardware.backend import Backend
 from sfbench.plan import Mode
 
 COMPILE_MODES: Mapping[str, str] = {
@@ -23,7 +23,9 @@ COMPILE_MODES: Mapping[str, str] = {
 """torch.compile's own name of each mode."""
 
 
-def prepared(generator: ImageGenerator, mode: Mode, module: nn.Module | None) -> ImageGenerator:
+def prepared(
+    generator: ImageGenerator, mode: Mode, module: nn.Module | None, backend: Backend
+) -> ImageGenerator:
     """Return the generator to be measured in that mode.
 
     Raises UnsupportedError where the mode needs what the generator or the machine has not.
@@ -31,10 +33,7 @@ def prepared(generator: ImageGenerator, mode: Mode, module: nn.Module | None) ->
     if mode == "eager":
         return generator
     if mode == "cuda-graph":
-        if not cuda.present():
-            msg = "mode cuda-graph needs an NVIDIA GPU; use eager or compile"
-            raise UnsupportedError(msg)
-        return GraphedGenerator(generator)
+        return GraphedGenerator(generator, backend)
     if module is None:
         msg = f"mode {mode} needs a generator with an nn.Module"
         raise UnsupportedError(msg)
@@ -79,8 +78,9 @@ class CompiledGenerator(Wrapped):
 class GraphedGenerator(Wrapped):
     """Replays a CUDA graph of `synthesize`, one a shape of latents, captured at its first use."""
 
-    def __init__(self, inner: ImageGenerator) -> None:
+    def __init__(self, inner: ImageGenerator, backend: Backend) -> None:
         super().__init__(inner)
+        self.backend = backend
         self.graphs: dict[tuple[Any, ...], tuple[list[Tensor], Callable[[], None], Tensor]] = {}
 
     def synthesize(self, latents: Any) -> Tensor:
@@ -89,7 +89,7 @@ class GraphedGenerator(Wrapped):
         key = tuple((tuple(tensor.shape), tensor.dtype) for tensor in given)
         if key not in self.graphs:
             own = copy.deepcopy(latents)
-            replay, output = cuda.captured(lambda: self.inner.synthesize(own))
+            replay, output = self.backend.captured(lambda: self.inner.synthesize(own))
             self.graphs[key] = list(tensors_in(own)), replay, output
         inputs, replay, output = self.graphs[key]
         for target, source in zip(inputs, given, strict=True):

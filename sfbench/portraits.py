@@ -8,10 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sfbench import album, device
+from sfbench import album
 from sfbench.api.spec import GeneratorSpec
 from sfbench.building import build
 from sfbench.data.sources import open_dataset
+from sfbench.hardware.devices import find_backend
+from sfbench.hardware.policy import set_policy
 from sfbench.inspection.portrait import keep, portray
 from sfbench.job import case_document
 from sfbench.neighbour_picture import neighbours
@@ -42,7 +44,7 @@ class Sitting:
 def portraits(sitting: Sitting, progress: Progress) -> Iterator[tuple[str, Path | str]]:
     """Draw and keep each kind of picture; yield it with its file, or with why there is none."""
     case = sitting.case
-    device.set_policy(case.dtype, case.threads)
+    set_policy(find_backend(case.device), case.dtype, case.threads)
     generator = build(sitting.spec, case, case.device)
     folder = album.place(sitting.store, case.inputs())
     how = {**sitting.how, "seeds": list(sitting.seeds), "dtype": case.dtype, "device": case.device}

@@ -7,19 +7,22 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sfbench import device
+from sfbench.hardware import host, machine
+from sfbench.hardware.devices import accelerators, find_backend
+from sfbench.hardware.policy import global_flags
 from sfbench.job import Job
 
 
 def provenance(job: Job) -> dict[str, Any]:
     """Return how the trial was made: machine, versions, policy, environment."""
+    gpu = find_backend(job.case.device).identity()
     return {
-        "machine": device.machine_class(),
-        "gpu": device.current_gpu() if job.case.device == "cuda" else None,
-        "gpus": device.gpus() if job.case.device == "cuda" else [],
-        "cpu_quota": device.cpu_quota(),
-        "cpu_pressure_percent": device.pressure(),
-        "flags": device.global_flags(),
+        "machine": machine.machine_class(),
+        "gpu": gpu,
+        "gpus": [] if gpu is None else accelerators(),
+        "cpu_quota": host.cpu_quota(),
+        "cpu_pressure_percent": host.pressure(),
+        "flags": global_flags(),
         "environment": dict(job.environment),
         "commit": job.commit,
         "compiler_caches": "the user's own" if job.caches is None else "private, empty at first",

@@ -8,9 +8,10 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from sfbench import device
 from sfbench.api.spec import GeneratorSpec
 from sfbench.building import build
+from sfbench.hardware.devices import find_backend
+from sfbench.hardware.policy import set_policy
 from sfbench.inspection.tiles import grid, pixels_of
 from sfbench.plan import Case
 
@@ -19,7 +20,7 @@ BATCH = 16
 
 def draw_grid(spec: GeneratorSpec, case: Case, seeds: Sequence[int], output: Path) -> None:
     """Write the images of these seeds, row by row, as one PNG."""
-    device.set_policy(case.dtype, case.threads)
+    set_policy(find_backend(case.device), case.dtype, case.threads)
     generator = build(spec, case, case.device)
     with torch.inference_mode():
         parts = [

@@ -10,11 +10,12 @@ from typing import Any
 
 import torch
 
-from sfbench import contract, device
+from sfbench import contract
 from sfbench.api.errors import ContractError
 from sfbench.api.protocols import FeatureExtractor, ImageGenerator
 from sfbench.api.spec import GeneratorSpec, OptionValue
 from sfbench.building import build
+from sfbench.hardware.policy import global_flags
 from sfbench.plan import Case, Source
 from sfbench.quality.resizing import resized
 
@@ -115,13 +116,13 @@ class GeneratorSuite:
 
     def check_build(self) -> str:
         """Build it, and compare torch's global switches and random state before and after."""
-        flags, state = device.global_flags(), torch.get_rng_state()
+        flags, state = global_flags(), torch.get_rng_state()
         built: object = build(self.spec, self.case, "cpu")
         if not isinstance(built, ImageGenerator):
             msg = f"build returned {type(built).__name__}, which is no ImageGenerator"
             raise ContractError(msg)
         self.generator = built
-        changed = [name for name, was in flags.items() if device.global_flags()[name] != was]
+        changed = [name for name, was in flags.items() if global_flags()[name] != was]
         if not torch.equal(state, torch.get_rng_state()):
             changed.append("random state")
         if changed:

@@ -12,12 +12,14 @@ import torch
 from PIL import Image
 from safetensors import SafetensorError
 
-from sfbench import cuda, device
 from sfbench.api.errors import DataError, UnsupportedError, UsageError
 from sfbench.api.learning import Learner
 from sfbench.api.spec import BuildRequest, GeneratorSpec, LearnRequest
 from sfbench.data.prepared import PreparedDataset, PreparedImages
 from sfbench.data.ready import ready_images
+from sfbench.hardware.devices import find_backend
+from sfbench.hardware.host import host_memory
+from sfbench.hardware.policy import set_policy
 from sfbench.inspection.tiles import grid
 from sfbench.pixels import to_bytes, to_rgb
 from sfbench.plan import Case
@@ -129,8 +131,11 @@ def train(wanted: Wanted, meeting: Meeting, watcher: Watcher) -> Path:
     Raises UsageError, DataError or UnsupportedError before any work, DivergedError at a bad end.
     """
     case = wanted.case
-    device.set_policy(case.dtype if case.dtype == "tf32" else "fp32", case.threads)
-    with joined(meeting, wanted.parts, case.device) as engine:
+    backend = find_backend(case.device)
+    if meeting.world > 1:
+        backend = backend.of_process(meeting.local_rank)
+    set_policy(backend, case.dtype if case.dtype == "tf32" else "fp32", case.threads)
+    with joined(meeting, wanted.parts, backend.process_group) as engine:
         if engine.rank == 0:
             run_folder.begin(wanted.out, wanted.document(meeting.world), resume=wanted.resume)
         engine.wait()
@@ -142,7 +147,7 @@ def train(wanted: Wanted, meeting: Meeting, watcher: Watcher) -> Path:
             seed=case.seed,
             mirror=wanted.mirror,
             conditional=bool(case.options.get("c_dim")),
-            device=torch.device(case.device),
+            backend=backend,
         )
         trainer = Trainer(learner, feed, engine, wanted.length, wanted.out, listener)
         complaint = trainer.resume()
@@ -319,4 +324,5 @@ def save_weights(learner: Learner, folder: Path, name: str, card: Mapping[str, A
 
 def peak_bytes(where: str) -> int | None:
     """Return the most memory so far: of the device's allocator, or of the process."""
-    return cuda.allocator_peaks().allocated if where == "cuda" else device.host_memory("VmHWM")
+    peaks = find_backend(where).peaks()
+    return host_memory("VmHWM") if peaks is None else peaks.allocated

@@ -17,7 +17,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sfbench import device
 from sfbench.api.errors import (
     ContractError,
     NonFiniteError,
@@ -26,6 +25,7 @@ from sfbench.api.errors import (
     UnsupportedError,
     first_line,
 )
+from sfbench.hardware.policy import out_of_memory
 from sfbench.job import Job, case_document, job_from_json
 from sfbench.records import Reading, Record, Status, record_to_json
 from sfbench.trial.state import Trial
@@ -33,12 +33,12 @@ from sfbench.trial.steps import carry_out
 from sfbench.values.metrics import METRICS, find_metric
 from sfbench.values.whole_file import write_whole
 
-STARTED = time.perf_counter()
 REASON_LENGTH = 400
 
 
 def measured(job: Job, emit: Callable[[Mapping[str, Any]], None]) -> Record:
     """Return the trial's record; every failure becomes its status and reason."""
+    started = time.perf_counter()
     trial = Trial(job, emit)
     began = datetime.now(UTC)
     status: Status = "ok"
@@ -61,7 +61,7 @@ def measured(job: Job, emit: Callable[[Mapping[str, Any]], None]) -> Record:
         machine=job.machine,
         provenance=trial.provenance,
         started=began.isoformat(timespec="seconds"),
-        seconds=time.perf_counter() - STARTED,
+        seconds=time.perf_counter() - started,
     )
 
 
@@ -82,7 +82,7 @@ def with_unit(reading: Reading) -> Reading:
 
 def status_of(error: Exception) -> Status:
     """Return the status that an exception stands for."""
-    if device.out_of_memory(error):
+    if out_of_memory(error):
         return "oom"
     if isinstance(error, NonFiniteError):
         return "nonfinite"

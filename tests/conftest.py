@@ -10,8 +10,12 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from sfbench.job import Launcher
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 CHECKED = ["reference_models", "sfbench.pixels", "sfbench.quality"]
@@ -50,7 +54,25 @@ def inception_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def sfbench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
-    """Runs the command line in this process, in an empty folder with a cache of its own."""
+    """Runs the command line and its trials in this process, in an empty folder with its own cache.
+
+    Trials that need a process get one: limits of memory, compile modes, other interpreters.
+    """
+    from sfbench.run.launchers import in_process, local
+
+    return command_line(tmp_path, monkeypatch, in_process.in_process(local.launch))
+
+
+@pytest.fixture
+def sfbench_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Runs the command line in this process, and each trial in one of its own."""
+    return command_line(tmp_path, monkeypatch, None)
+
+
+def command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, launcher: Launcher | None
+) -> Command:
+    """Return the command line as a function of its arguments and environment variables."""
     from sfbench.cli.main import main
 
     def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -64,7 +86,7 @@ def sfbench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
                 patch.setenv(name, value)
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
                 try:
-                    main([*map(str, arguments)])
+                    main([*map(str, arguments)], launcher)
                 except SystemExit as stop:
                     code = stop.code
         status = code if isinstance(code, int) else int(code is not None)

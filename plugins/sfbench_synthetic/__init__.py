@@ -17,7 +17,7 @@ OPTIONS = (
 
 def build(request: BuildRequest) -> ImageGenerator:
     """Build it (torch is imported here, not when plugins are listed)."""
-    from sfbench_synthetic.build import synthetic  # torch comes with it
+    from sfbench_synthetic.products import synthetic  # torch comes with it
 
     return synthetic(request)
 

@@ -27,21 +27,21 @@ CLIP = WeightsFile(
 
 def build_dinov2(request: ExtractorRequest) -> FeatureExtractor:
     """Return DINOv2 ViT-L/14 at 224 pixels: the class token after the last normalisation."""
-    from sfbench_timm.build import dinov2  # torch and timm come with it
+    from sfbench_timm.models import dinov2  # torch and timm come with it
 
     return dinov2(request, "vit_large_patch14_dinov2.lvd142m", "dinov2-vitl14", (DINOV2,))
 
 
 def build_clip(request: ExtractorRequest) -> FeatureExtractor:
     """Return CLIP ViT-L/14 at 336 pixels: the projected image embedding."""
-    from sfbench_timm.build import clip  # torch and timm come with it
+    from sfbench_timm.models import clip  # torch and timm come with it
 
     return clip(request, "vit_large_patch14_clip_quickgelu_336.openai", "clip-vitl14-336", (CLIP,))
 
 
 def build_any(request: ExtractorRequest) -> FeatureExtractor:
     """Return the model that the variant names, with the file's weights."""
-    from sfbench_timm.build import by_name  # torch and timm come with it
+    from sfbench_timm.models import by_name  # torch and timm come with it
 
     return by_name(request)
 

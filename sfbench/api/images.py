@@ -119,27 +119,14 @@ class ImageCollection:
         With a resolution, an image of another size is cropped to a centred square and resized.
         Raises DataError in one line for a file that is damaged or no image.
         """
-        from PIL import Image, ImageOps  # slow to import
-
         name = self.names[index]
         try:
-            opened = open_image(self.read_bytes(name))
-            turned = opened.getexif().get(ORIENTATION, 1) != 1
-            rgb, note = to_rgb(ImageOps.exif_transpose(opened))
+            return upright_rgb(open_image(self.read_bytes(name)), resolution)
         except DataError:
             raise
         except Exception as error:  # noqa: BLE001  # strange metadata and members raise anything
             msg = f"{self.path}: {name} cannot be read as an image ({first_line(error)})"
             raise DataError(msg) from None
-        if turned:
-            note = "turned upright by its EXIF orientation"
-        if resolution is not None and rgb.size != (resolution, resolution):
-            # Cropped first: resizing a box of the image would let the filter see beyond it.
-            side = min(rgb.size)
-            left, top = (rgb.width - side) // 2, (rgb.height - side) // 2
-            square = rgb.crop((left, top, left + side, top + side))
-            rgb = square.resize((resolution, resolution), Image.Resampling.LANCZOS)
-        return ReadImage(np_array(rgb), note)
 
     def label(self, index: int) -> int | None:
         """Return the class number of image `index` from dataset.json, or None."""
@@ -158,6 +145,26 @@ class ImageCollection:
                 content = f"unreadable: {error.strerror}"
             digest.update(f"{name}\0{content}\n".encode(errors="surrogateescape"))
         return digest.hexdigest()
+
+
+def upright_rgb(opened: Image.Image, resolution: int | None) -> ReadImage:
+    """Return an image as uint8 RGB, upright by its EXIF orientation, and what had to be done to it.
+
+    With a resolution, an image of another size is cropped to a centered square and resized.
+    """
+    from PIL import Image, ImageOps  # slow to import
+
+    turned = opened.getexif().get(ORIENTATION, 1) != 1
+    rgb, note = to_rgb(ImageOps.exif_transpose(opened))
+    if turned:
+        note = "turned upright by its EXIF orientation"
+    if resolution is not None and rgb.size != (resolution, resolution):
+        # Cropped first: resizing a box of the image would let the filter see beyond it.
+        side = min(rgb.size)
+        left, top = (rgb.width - side) // 2, (rgb.height - side) // 2
+        square = rgb.crop((left, top, left + side, top + side))
+        rgb = square.resize((resolution, resolution), Image.Resampling.LANCZOS)
+    return ReadImage(np_array(rgb), note)
 
 
 def is_image_name(name: str) -> bool:

@@ -9,20 +9,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sfbench import device
 from sfbench.api.errors import UsageError
 from sfbench.catalogue import Catalogue
 from sfbench.cli import defaults, noise
 from sfbench.cli.exits import Exit
 from sfbench.cli.progress import PassProgress
-from sfbench.job import Job
+from sfbench.hardware.machine import machine_class
+from sfbench.job import Job, Launcher
 from sfbench.plan import Case
 from sfbench.report import comparison, verdicts
 from sfbench.report.verdicts import Row
 from sfbench.request import Request
 from sfbench.run.grid import make_plan
 from sfbench.run.live import LegError, measured_legs, quads_of
-from sfbench.run.local import launch
 from sfbench.run.schedule import machine_digest
 from sfbench.store import Store
 from sfbench.values.metric_names import CORE
@@ -42,6 +41,7 @@ class Asked:
     quads: int
     fail_on: tuple[str, ...]
     store: Path
+    launcher: Launcher
     plugins: tuple[str, ...] = ()
     disabled: tuple[str, ...] = ()
 
@@ -109,25 +109,28 @@ def live_rows(asked: Asked, shared: Request) -> list[Row] | None:
     rows: list[Row] = []
     try:
         for a, b in zip(*sides, strict=True):
-            rows += one_case(a, b, asked.quads, known)
+            rows += one_case(a, b, asked, known)
         rows = verdicts.adjusted(rows)
-        return [again(row, sides, asked.quads, known) for row in rows]
+        return [again(row, sides, asked, known) for row in rows]
     except KeyboardInterrupt:
         print("interrupted: a comparison needs all of its quads; nothing is kept", file=sys.stderr)
         return None
 
 
-def one_case(a: Job, b: Job, quads: int, known: float | None) -> list[Row]:
+def one_case(a: Job, b: Job, asked: Asked, known: float | None) -> list[Row]:
     """Return the rows of one pair of cases: speed and memory."""
     bar = PassProgress(sys.stderr, live=sys.stderr.isatty(), quiet=False)
     try:
-        legs = measured_legs(a, b, quads, launch, timeout_seconds=TRIALS_TIMEOUT, progress=bar)
+        legs = measured_legs(
+            a, b, asked.quads, asked.launcher, timeout_seconds=TRIALS_TIMEOUT, progress=bar
+        )
     except LegError as error:
         return [Row(title=verdicts.title(a.case, b.case), metric=CORE, failure=str(error))]
     finally:
         bar.clear()
     rows = []
-    for metric in (*verdicts.SPEED, verdicts.peak_metric(a.case.device, a.case.mode)):
+    read = {metric for quad in legs for leg in quad for metric in leg.values}
+    for metric in (*verdicts.SPEED, verdicts.peak_metric(a.case.mode, read)):
         found = quads_of(legs, metric)
         if found is None:
             continue
@@ -146,14 +149,14 @@ def one_case(a: Job, b: Job, quads: int, known: float | None) -> list[Row]:
     return rows
 
 
-def again(row: Row, sides: Sequence[Sequence[Job]], quads: int, known: float | None) -> Row:
+def again(row: Row, sides: Sequence[Sequence[Job]], asked: Asked, known: float | None) -> Row:
     """Return the row, measured again where it shows a regression: it must recur to count."""
     if row.verdict != row.kind:
         return row
     print(f"{row.title}: {row.verdict}; measuring again", file=sys.stderr)
     for a, b in zip(*sides, strict=True):
         if verdicts.title(a.case, b.case) == row.title:
-            found = one_case(a, b, quads, known)
+            found = one_case(a, b, asked, known)
             second = next((r for r in found if r.metric == row.metric), found[0])
             return dataclasses.replace(
                 row, second=second.result, recurred=second.verdict == row.verdict
@@ -200,7 +203,7 @@ def side_jobs(text: str, shared: Request, catalogue: Catalogue, asked: Asked) ->
         msg = f"{text}: a comparison needs batch sizes, e.g. --batch 8; find one with sfbench run"
         raise UsageError(msg)
     environment = defaults.measuring_environment()
-    machine = machine_digest(device.machine_class())
+    machine = machine_digest(machine_class())
     return [job(case, catalogue, asked, environment, machine, interpreter) for case in plan.cases]
 
 

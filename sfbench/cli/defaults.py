@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sfbench.hardware.devices import AUTO, backends
+
 if TYPE_CHECKING:
     from sfbench.catalogue import Catalogue
     from sfbench.train.engine import Meeting
@@ -29,9 +31,18 @@ def torch_home() -> Path:
 
 
 def device_flag(text: str) -> str:
-    """Return the value of --device: "cpu" for "auto" where the environment hides every GPU."""
-    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in {"", "-1"}
-    return "cpu" if hidden and text == "auto" else text
+    """Return the value of --device: for "auto", the best kind that the environment does not hide."""
+    if text != AUTO:
+        return text
+    kinds = backends().values()
+    hidden = {
+        kind
+        for kind in kinds
+        if kind.visibility_variable and os.environ.get(kind.visibility_variable) in {"", "-1"}
+    }
+    if not hidden:
+        return text
+    return next(kind.kind for kind in kinds if kind not in hidden and kind.present())
 
 
 def ranks() -> tuple[int, int]:
@@ -47,6 +58,7 @@ def meeting() -> Meeting:
     return Meeting(
         rank=rank,
         world=world,
+        local_rank=local_rank(),
         address=os.environ.get("MASTER_ADDR", "localhost"),
         port=int(os.environ.get("MASTER_PORT", "0")),
         attempt=os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"),

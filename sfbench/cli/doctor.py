@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sfbench import device
 from sfbench.catalogue import Catalogue
 from sfbench.cli import defaults
+from sfbench.hardware import host
+from sfbench.hardware.devices import accelerators
+from sfbench.hardware.machine import machine_class
 from sfbench.quality.extractors import offers
 from sfbench.quality.published import INCEPTION
 from sfbench.quality.weights import file_sha256, place
@@ -21,8 +23,9 @@ def examined(catalogue: Catalogue, *, as_json: bool) -> str:
     if as_json:
         return json.dumps(facts | {"advice": advice(facts)}, indent=1, sort_keys=True)
     machine = facts["machine"]
+    processor, count = machine["cpu"], machine["cpus"]
     lines = [
-        f"machine     {machine['cpu']}, {machine['cpus']} processors, {machine['system']}",
+        f"machine     {processor}, {count} processors, {machine['system']}",
         f"quota       {facts['cpu_quota'] or 'none'} processors by control group",
         f"pressure    {shown(facts['cpu_pressure_percent'], '%')} of the last 10 s waited for a CPU",
         f"host peak   {'can be reset' if facts['host_peak_resettable'] else 'cannot be reset'}",
@@ -45,11 +48,11 @@ def shown(value: float | None, unit: str) -> str:
 def gathered(catalogue: Catalogue) -> dict[str, Any]:
     """Return the facts."""
     return {
-        "machine": device.machine_class(),
-        "cpu_quota": device.cpu_quota(),
-        "cpu_pressure_percent": device.pressure(),
-        "host_peak_resettable": device.reset_host_peak(),
-        "gpus": device.gpus(),
+        "machine": machine_class(),
+        "cpu_quota": host.cpu_quota(),
+        "cpu_pressure_percent": host.pressure(),
+        "host_peak_resettable": host.reset_host_peak(),
+        "gpus": accelerators(),
         "plugins": [entry.name for entry in catalogue.plugins],
         "broken": [entry.name for entry in catalogue.plugins if entry.problem],
         "extractor_weights": extractor_weights(catalogue),

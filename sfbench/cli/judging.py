@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sfbench import device
 from sfbench.api.errors import DataError, UsageError
 from sfbench.api.protocols import FeatureExtractor
 from sfbench.catalogue import Catalogue
@@ -19,6 +18,9 @@ from sfbench.cli import defaults, sound
 from sfbench.cli.exits import Exit
 from sfbench.cli.progress import PassProgress
 from sfbench.data import sources
+from sfbench.hardware.devices import resolve
+from sfbench.hardware.host import cpu_count
+from sfbench.hardware.policy import set_policy
 from sfbench.quality import extractors, published
 from sfbench.quality.protocols import AUTO, Protocol, read_protocol, read_protocols
 from sfbench.registry import load_plugin, plugin_sources
@@ -59,14 +61,15 @@ class Bench:
         from sfbench.quality.feature_store import FeatureStore  # numpy comes with it
 
         self.rank, self.world = defaults.ranks()
-        self.device = device.resolve(asked.device)
+        backend = resolve(asked.device)
+        if self.world > 1:
+            backend = backend.of_process(defaults.local_rank())
+        self.device = backend.name
         if asked.samples is not None and asked.samples < 1:
             msg = f"--samples {asked.samples}: expected a whole number, 1 or more"
             raise UsageError(msg)
-        if self.device == "cuda":
-            device.use_gpu(defaults.local_rank())
-        threads = asked.threads or max(device.cpu_count() // self.world, 1)
-        device.set_policy("fp32", threads)
+        threads = asked.threads or max(cpu_count() // self.world, 1)
+        set_policy(backend, "fp32", threads)
         self.progress = PassProgress(sys.stderr, live=sys.stderr.isatty(), quiet=self.rank > 0)
         self.store = FeatureStore(defaults.user_cache() / "sfbench" / "features")
         self.open_extractor = functools.cache(self.opened)
@@ -223,11 +226,8 @@ def labels_of(pictures: Any) -> Any:
 
 def announce(flag: str, dataset: Any) -> None:
     """Say what lies beside the images and is not one."""
-    images = getattr(dataset, "images", None)
-    for what, names in (
-        ("files are no images", getattr(images, "others", [])),
-        ("folders are empty", getattr(images, "empty", [])),
-    ):
+    container = getattr(dataset, "container", None)
+    for what, names in (container.beside() if container is not None else {}).items():
         if names:
             shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")  # noqa: PLR2004
             print(f"note: {flag}: {len(names)} {what}: {shown}", file=sys.stderr)

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from sfbench.api.errors import PluginError, SfbenchError
 from sfbench.cli import quick
 from sfbench.cli.exits import Exit
 
+if TYPE_CHECKING:
+    from sfbench.job import Launcher
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line: these arguments, or those of the process."""
+
+def main(arguments: Sequence[str] | None = None, launcher: Launcher | None = None) -> None:
+    """Run the command line: these arguments, or those of the process.
+
+    `launcher`: how trials are started; None for processes of this machine.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         text = quick.answer(given)
@@ -20,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             return
         from sfbench.cli.commands import app
 
-        app(given, prog_name="sfbench")
+        app(given, prog_name="sfbench", obj=launcher)
     except SfbenchError as error:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)

@@ -9,12 +9,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sfbench import device
 from sfbench.api.errors import SfbenchError, UsageError
 from sfbench.catalogue import Catalogue
 from sfbench.cli import defaults, train_first
 from sfbench.cli.exits import Exit
 from sfbench.cli.progress import ProgressLines
+from sfbench.hardware.machine import machine_class
+from sfbench.job import Launcher
 from sfbench.plan import Plan
 from sfbench.quality.published import EMBEDDED, STANDARD
 from sfbench.quality.weights import place
@@ -22,7 +23,6 @@ from sfbench.records import Record, record_to_json
 from sfbench.request import Request
 from sfbench.run.compile_caches import with_own_caches
 from sfbench.run.grid import make_plan
-from sfbench.run.local import launch
 from sfbench.run.schedule import carry_out, pending_trials
 from sfbench.run.search import searched
 from sfbench.run.suites import Row, Suite, completed, named, read_suite, requests_of
@@ -34,6 +34,7 @@ class Settings:
     """How to carry the run out, apart from what is measured."""
 
     store: Path
+    launcher: Launcher
     plugins: tuple[str, ...]
     disabled: tuple[str, ...]
     trials: int
@@ -136,7 +137,7 @@ def carried_out(asked: Sequence[Request], settings: Settings) -> Done | None:
     for failure in untrained:
         print(f"error: {failure}", file=sys.stderr)
     environment = defaults.measuring_environment()
-    machine = device.machine_class() | {"environment": environment}
+    machine = machine_class() | {"environment": environment}
     trials = pending_trials(plan, catalogue, store, machine)
     listener = ProgressLines(sys.stderr, live=sys.stderr.isatty())
     # A cluster ends jobs with SIGTERM; that, too, must end the trial's process and keep the rest.
@@ -145,7 +146,7 @@ def carried_out(asked: Sequence[Request], settings: Settings) -> Done | None:
         records = carry_out(
             trials,
             store,
-            with_own_caches(searched(launch)),
+            with_own_caches(searched(settings.launcher)),
             listener,
             plugins=settings.plugins,
             disabled=settings.disabled,

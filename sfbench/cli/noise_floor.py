@@ -9,15 +9,21 @@ import sys
 from sfbench.api.errors import UnsupportedError, UsageError
 from sfbench.cli import comparing, defaults, noise
 from sfbench.cli.progress import PassProgress
+from sfbench.job import Launcher
 from sfbench.report import comparison
 from sfbench.request import Request
 from sfbench.run.live import measured_legs, quads_of
-from sfbench.run.local import launch
 from sfbench.values.metric_names import CORE
 
 
 def examined(
-    model: str, quads: int, plugins: tuple[str, ...], disabled: tuple[str, ...], *, as_json: bool
+    model: str,
+    quads: int,
+    plugins: tuple[str, ...],
+    disabled: tuple[str, ...],
+    launcher: Launcher,
+    *,
+    as_json: bool,
 ) -> str:
     """Measure a case against itself, keep the noise for `compare`, and return what it means."""
     if quads < 1:
@@ -30,6 +36,7 @@ def examined(
         quads=quads,
         fail_on=(),
         store=defaults.STORE,
+        launcher=launcher,
         plugins=plugins,
         disabled=disabled,
     )
@@ -37,7 +44,7 @@ def examined(
     (job,) = comparing.side_jobs(model, Request(model=""), catalogue, asked)
     bar = PassProgress(sys.stderr, live=sys.stderr.isatty(), quiet=False)
     legs = measured_legs(
-        job, job, quads, launch, timeout_seconds=comparing.TRIALS_TIMEOUT, progress=bar
+        job, job, quads, launcher, timeout_seconds=comparing.TRIALS_TIMEOUT, progress=bar
     )
     bar.clear()
     found = quads_of(legs, CORE)

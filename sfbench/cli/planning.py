@@ -9,12 +9,12 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sfbench import device
 from sfbench.catalogue import Catalogue
 from sfbench.cli import defaults, measuring, train_first
 from sfbench.cli.exits import Exit
 from sfbench.cli.measuring import Settings
 from sfbench.cli.progress import clock
+from sfbench.hardware.machine import machine_class
 from sfbench.records import Record, digest
 from sfbench.request import Request
 from sfbench.run.grid import make_plan
@@ -87,7 +87,7 @@ def lines(  # a row, and all that is known
         yield base | {"case": title, "weights": "-", "state": "needs", "seconds": None}
         return
     environment = defaults.measuring_environment()
-    machine = device.machine_class() | {"environment": environment}
+    machine = machine_class() | {"environment": environment}
     plan = make_plan(
         [row.request], catalogue, torch_home=defaults.torch_home(), trials=1, timeout_seconds=1
     )

@@ -60,18 +60,18 @@ def wanted(
 
 def build(source: Path, out: Path, wanted: Preparation, *, as_json: bool) -> Exit:
     """Make a folder of prepared images and say what it holds."""
+    from sfbench.data.containers import open_container
     from sfbench.data.prepare import prepare
-    from sfbench.data.readers import open_reader
 
-    reader = open_reader(source)
+    _, container = open_container(source)
     bar = PassProgress(sys.stderr, live=sys.stderr.isatty(), quiet=False)
     try:
         meta = prepare(
-            reader.items(),
+            container.items(),
             out,
             wanted,
-            source={"name": source.name, "kind": reader.kind},
-            total=reader.length,
+            source={"name": source.name, "kind": container.title},
+            total=len(container),
             progress=lambda what, done, total: bar(what, done, total or 0),
         )
     except KeyboardInterrupt:

@@ -9,17 +9,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sfbench import device
 from sfbench.api.errors import DataError, UsageError
 from sfbench.catalogue import Catalogue
 from sfbench.cli import defaults
 from sfbench.cli.exits import Exit
 from sfbench.cli.progress import ProgressLines
+from sfbench.hardware.machine import machine_class
+from sfbench.job import Launcher
 from sfbench.records import Record
 from sfbench.report import replay
 from sfbench.request import request_of
 from sfbench.run.grid import make_plan
-from sfbench.run.local import launch
 from sfbench.run.schedule import job_of, pending_trials
 from sfbench.store import Store, read
 
@@ -32,6 +32,7 @@ def again(
     option: tuple[str, ...],
     plugins: tuple[str, ...],
     disabled: tuple[str, ...],
+    launcher: Launcher,
     as_json: bool,
 ) -> Exit:
     """Measure the record's trial again; 0 when it is the same, 1 when it differs."""
@@ -69,7 +70,7 @@ def again(
         )
         raise UsageError(msg)
     environment = defaults.measuring_environment()
-    machine = device.machine_class() | {"environment": environment}
+    machine = machine_class() | {"environment": environment}
     (trial,) = pending_trials(
         dataclasses.replace(plan, cases=(case,)), catalogue, Store(path.parent), machine
     )
@@ -84,7 +85,7 @@ def again(
         features=str(defaults.user_cache() / "sfbench" / "features"),
     )
     try:
-        fresh = launch(job, 3600.0, listener.event)
+        fresh = launcher(job, 3600.0, listener.event)
     except KeyboardInterrupt:
         print("interrupted: nothing is kept of a replay", file=sys.stderr)
         return Exit.INTERRUPTED

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sfbench import device
 from sfbench.api.errors import UsageError
 from sfbench.api.spec import TrainingPreset
 from sfbench.cli import defaults, sound
 from sfbench.cli.exits import Exit
 from sfbench.cli.progress import PassProgress, clock
+from sfbench.hardware import host
 from sfbench.plan import flag_text
 from sfbench.registry import find_generator, load_plugin, plugin_sources
 from sfbench.request import Request
@@ -78,7 +78,7 @@ def train(asked: Asked, *, as_json: bool) -> Exit:
         mode=asked.mode,
         device=asked.device,
         seed=asked.seed,
-        threads=asked.threads or max(device.cpu_count() // meeting.world, 1),
+        threads=asked.threads or max(host.cpu_count() // meeting.world, 1),
         measure="quality",
         extractor=asked.extractor,
     )

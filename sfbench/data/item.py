@@ -1,29 +1,22 @@
-"""One image of a source, not yet looked at; and a source of them."""
+"""One image of a container, before it is decoded."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class Item(NamedTuple):
-    """Its name, its content (an image file's bytes, or pixels [height, width, channels]), its class.
+    """An image's name, its content and its class.
 
-    `problem` says why there is no content.
+    `content`: the bytes of an image file, or pixels uint8 [height, width, channels]. `problem`
+    says why there is no content.
     """
 
     name: str
     content: bytes | NDArray[np.uint8]
     label: int | None = None
     problem: str | None = None
-
-
-class Reader(NamedTuple):
-    """What a source was taken for, how many images it says to hold, and the images."""
-
-    kind: str
-    length: int | None
-    items: Callable[[], Iterator[Item]]

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sfbench.api.errors import DataError
+from sfbench.data.containers import open_container
 from sfbench.data.decode import Decoding
-from sfbench.data.item import Item, Reader
+from sfbench.data.item import Item
 from sfbench.data.prepare import Preparation, Progress, prepare
 from sfbench.data.prepared import PreparedImages
 from sfbench.data.prepared_folder import is_prepared
-from sfbench.data.readers import open_reader
 from sfbench.data.shapes import COUNT, DEFINITION, ShapesDataset
 from sfbench.data.sources import locate
 
@@ -39,20 +39,21 @@ def ready_images(
     if source.kind == "shapes":
         count = min(most or SHAPES_KEPT, COUNT)
         origin = {"name": "shapes", "kind": "drawn", "definition": DEFINITION}
-        reader = Reader("drawn", count, lambda: drawn(resolution, count))
+        total, items = count, drawn(resolution, count)
         folder = kept / f"{DEFINITION}-{resolution}-{count}"
     else:
-        reader = open_reader(path)
-        origin = {"name": path.name, "kind": reader.kind, "sha256": str(source.sha256)}
+        _, container = open_container(path)
+        total, items = len(container), container.items()
+        origin = {"name": path.name, "kind": container.title, "sha256": str(source.sha256)}
         folder = kept / f"{str(source.sha256)[:16]}-{resolution}-{most or 'all'}"
     if not is_prepared(folder):
         try:
             prepare(
-                reader.items(),
+                items,
                 folder,
                 wanted,
                 source=origin,
-                total=reader.length,
+                total=total,
                 progress=progress,
             )
         except DataError:

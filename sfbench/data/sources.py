@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sfbench.api.errors import DataError, UsageError
-from sfbench.api.images import ImageCollection
+from sfbench.data.containers import kinds, open_container
 from sfbench.data.prepared_folder import is_prepared, read_meta
 from sfbench.plan import Source
 
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
     from sfbench.api.protocols import Dataset
 
 BUILT_IN = ("shapes",)
-ARRAYS = frozenset({".npy", ".npz"})
 
 
 def check_there(text: str, flag: str) -> None:
@@ -35,14 +33,15 @@ def locate(text: str, flag: str = "--data") -> Source:
     if text in BUILT_IN:
         return Source(kind=text)
     path = Path(text)
-    if path.is_file() and path.suffix.lower() in ARRAYS:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return Source(kind="array", path=str(path.resolve()), sha256=digest)
     if is_prepared(path):
         return Source(kind="prepared", path=str(path.resolve()), sha256=read_meta(path)["sha256"])
-    collection = ImageCollection(path)
-    return Source(kind="files", path=str(path.resolve()), sha256=collection.sha256())
+    kind, container = open_container(path)
+    return Source(kind=kind, path=str(path.resolve()), sha256=container.sha256())
+
+
+def reading_modules(kind: str) -> tuple[str, ...]:
+    """Return the modules that read a kind of source and that nothing imports by name."""
+    return (kinds()[kind].__module__,) if kind in kinds() else ()
 
 
 def open_dataset(source: Source, resolution: int | None) -> Dataset:
@@ -54,7 +53,7 @@ def open_dataset(source: Source, resolution: int | None) -> Dataset:
             msg = "shapes are drawn at a resolution: give --res"
             raise UsageError(msg)
         return ShapesDataset(resolution)
-    from sfbench.data.files import ArrayDataset, FileDataset  # torch comes with it
+    from sfbench.data.dataset import ContainerDataset  # torch comes with it
     from sfbench.data.prepared import PreparedDataset, PreparedImages
 
     if source.kind == "prepared":
@@ -63,7 +62,5 @@ def open_dataset(source: Source, resolution: int | None) -> Dataset:
             msg = f"{source.path}: prepared at {images.resolution} px, not {resolution}"
             raise DataError(msg)
         return PreparedDataset(images)
-
-    if source.kind == "array":
-        return ArrayDataset(Path(str(source.path)), str(source.sha256))
-    return FileDataset(Path(str(source.path)), resolution, str(source.sha256))
+    _, container = open_container(Path(str(source.path)))
+    return ContainerDataset(container, resolution, str(source.sha256))

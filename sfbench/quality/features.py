@@ -19,7 +19,8 @@ from torch import Tensor
 
 from sfbench.api.errors import DataError
 from sfbench.api.protocols import FeatureExtractor, Features, Picture
-from sfbench.device import processor, strict_precision
+from sfbench.hardware.devices import find_backend
+from sfbench.hardware.policy import strict_precision
 from sfbench.pixels import QUANTISERS
 from sfbench.quality.feature_store import FeatureStore, Shard, shard_numbers, shard_range
 from sfbench.quality.pictures import Pictures
@@ -29,17 +30,15 @@ from sfbench.reach import Reach, tree_around, versions_of
 from sfbench.registry import source_file
 
 BATCH = 32
-READERS = "sfbench.data.sources"
-"""The module that opens whatever images are given."""
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many images are done, and of how many."""
 
 
 @functools.cache
-def seeing_code(extractor: str) -> Reach:
-    """Return what decides a feature: what this module, readers and an extractor's module reach."""
-    modules = {name: source_file(name) for name in (__name__, READERS, extractor)}
-    return tree_around(modules).reach(modules)
+def feature_code(*modules: str) -> Reach:
+    """Return what decides a feature: what this module and those of extractor and reader reach."""
+    files = {name: source_file(name) for name in (__name__, *modules)}
+    return tree_around(files).reach(files)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -62,7 +61,6 @@ class View:
         """Everything about the way that moves a feature."""
         return {
             "extractor": dict(self.extractor.identity),
-            "code": seeing_code(type(self.extractor).__module__).digest,
             "quantisation": self.quantisation,
             "resize": self.resize,
             "scale": self.scale,
@@ -84,11 +82,6 @@ class Seen:
     spatial: Rows | None
     bad: Mapping[int, str]
     notes: Mapping[str, int]
-
-
-def seeing_versions(extractor: str) -> dict[str, str]:
-    """Return the versions of the packages that decide a feature."""
-    return versions_of(seeing_code(extractor).packages)
 
 
 def first_of(seen: Seen, count: int | None) -> Seen:
@@ -181,11 +174,13 @@ class FeaturePass:
         images = dict(pictures.identity)
         if "dataset" in images:
             images["dataset"] = {k: v for k, v in images["dataset"].items() if k != "name"}
+        code = feature_code(type(view.extractor).__module__, *pictures.code)
         return view.identity | {
+            "code": code.digest,
             "images": images,
             "device": self.device,
-            "processor": processor(self.device),
-            "versions": seeing_versions(type(view.extractor).__module__),
+            "processor": find_backend(self.device).processor(),
+            "versions": versions_of(code.packages),
             "batch": BATCH,
         }
 

@@ -39,6 +39,11 @@ class Pictures(Protocol):
         """The numbers of the images."""
         ...
 
+    @property
+    def code(self) -> Sequence[str]:
+        """Modules that read the images, whose code decides their pixels."""
+        ...
+
     def read(self, indices: Sequence[int]) -> Iterator[tuple[int, Picture | DataError]]:
         """Yield each image, or what is wrong with it."""
         ...
@@ -52,6 +57,11 @@ class RealPictures:
     indices: Sequence[int]
     what: str = "real images"
     floating: bool = False
+
+    @property
+    def code(self) -> Sequence[str]:
+        """The module of the dataset, and those that it reads with."""
+        return (type(self.dataset).__module__, *getattr(self.dataset, "code", ()))
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -77,6 +87,7 @@ class GeneratedPictures:
     identity: Mapping[str, Any]
     what: str = "generated images"
     floating: bool = True
+    code: Sequence[str] = ()
 
     def read(self, indices: Sequence[int]) -> Iterator[tuple[int, Picture | DataError]]:
         """Yield each image."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sfbench.api.errors import UsageError
+from sfbench.hardware.devices import find_backend
 
 Images = Shaped[Tensor, "batch channels height width"]
 Resized = Float[Tensor, "batch channels side side"]
@@ -58,7 +59,8 @@ def pil_bicubic(images: Images, side: int) -> Resized:
     if images.shape[2:] == (side, side):
         return images.float()
     # On a CPU a few images at a time stay in its cache, which is worth a factor of two.
-    size = max(torch.get_num_threads(), 2) if images.device.type == "cpu" else len(images)
+    together = not find_backend(images.device.type).few_images_at_a_time
+    size = len(images) if together else max(torch.get_num_threads(), 2)
     found = torch.empty((*images.shape[:2], side, side), device=images.device)
     for start in range(0, len(images), size):
         part = antialiased(images[start : start + size].double(), side, "bicubic")

@@ -153,7 +153,7 @@ def memory(rows: pd.DataFrame) -> Figure | None:
 
 def memory_frame(rows: pd.DataFrame) -> pd.DataFrame:
     """Return a row a case and kind of memory, in bytes."""
-    gpu = rows["device"] == "cuda"
+    gpu = rows[DEVICE_ALLOCATED].notna() if DEVICE_ALLOCATED in rows else rows["device"].isna()
     kinds = {kind: rows[name].where(~gpu) for name, kind in KINDS.items() if name in rows}
     if {DEVICE_ALLOCATED, DEVICE_RESERVED, WEIGHTS} <= set(rows.columns):
         weights = rows[WEIGHTS]

@@ -22,7 +22,6 @@ from sfbench.values.metrics import MEBI
 
 TERMS = ("1", "r^2", "r^4")
 WIDTHS = {"px": 4, "ms/image": 8, "±": 6, "slope": 6, "GFLOP": 7, "MiB": 6}
-MEMORY = (DEVICE_ALLOCATED, HOST_ABOVE_LOADED)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +61,10 @@ def curve(model: str, records: Sequence[Record]) -> Curve:
                 blocks.setdefault(side, []).extend(1 / rate for rate in reading.samples)
             elif reading.metric == "flops":
                 flops[side] = reading.value
-            elif reading.metric == MEMORY[record.case.get("device") != "cuda"]:
-                memory[side] = reading.value
+            elif reading.metric == HOST_ABOVE_LOADED:
+                memory.setdefault(side, reading.value)
+            elif reading.metric == DEVICE_ALLOCATED:
+                memory[side] = reading.value  # where there is a device, its memory counts
     trials = min(map(len, seconds.values()), default=0)
     # Blocks stand for trials where there is one; a record may have been stored without them.
     values = {s: blocks[s] or seconds[s] for s in seconds} if trials == 1 else seconds

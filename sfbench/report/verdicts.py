@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,11 +97,13 @@ def adjusted(rows: Sequence[Row]) -> list[Row]:
     return list(found.values())
 
 
-def peak_metric(where: str, mode: str) -> str:
-    """Return the peak that counts there: CUDA graphs hold pools that are reserved, not allocated."""
-    if where != "cuda":
-        return HOST_ABOVE_LOADED
-    return DEVICE_RESERVED if mode in GRAPH_MODES else DEVICE_ALLOCATED
+def peak_metric(mode: str, measured: Container[str]) -> str:
+    """Return the peak that counts, of those measured: the device's, or on a CPU the host's.
+
+    CUDA graphs hold pools that are reserved, not allocated.
+    """
+    of_device = DEVICE_RESERVED if mode in GRAPH_MODES else DEVICE_ALLOCATED
+    return of_device if of_device in measured else HOST_ABOVE_LOADED
 
 
 def title(a: Case, b: Case) -> str:
@@ -163,7 +165,9 @@ def case_rows(good: Sequence[Sequence[Record]], tried: Sequence[Record]) -> Iter
     """Yield the rows of one case: its good records on both sides, and all that B has of it."""
     first = good[0][0]
     name = case_title(first.case)
-    peak = peak_metric(first.case["device"], first.case["mode"])
+    peak = peak_metric(
+        first.case["mode"], {r.metric for r in first.readings if r.value is not None}
+    )
     if not good[1]:
         failed = tried[-1]
         reason = f"{name} (B): {failed.status}: {failed.reason}"

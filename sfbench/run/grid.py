@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sfbench import device
 from sfbench.api.errors import PluginError, SfbenchError, UsageError, WeightsError
 from sfbench.api.images import ImageCollection
 from sfbench.catalogue import Catalogue, Model
 from sfbench.data import sources
+from sfbench.hardware.devices import resolve
+from sfbench.hardware.host import cpu_count
 from sfbench.plan import (
     BATCH_RULES,
     DTYPES,
@@ -28,7 +29,6 @@ from sfbench.quality import extractors
 from sfbench.quality.weights import file_sha256
 from sfbench.request import Request
 
-SAMPLES = {"cpu": 128, "cuda": 50_000}
 DRAWN_SAMPLES = 1024
 """On a GPU, against scenes that the CPU has to draw first."""
 LARGEST_SEED = (1 << 32) - 1
@@ -131,7 +131,7 @@ class Grid:
         """Yield the cases, if everything about the request is right."""
         request = self.request
         before = len(self.complaints)
-        where = self.tried(device.resolve, request.device)
+        backend = self.tried(resolve, request.device)
         resolutions = self.tried(parse_resolutions, request.res) or ()
         measures = self.words("measure", request.measure, MEASURES)
         dtypes = self.words("dtype", request.dtype, DTYPES)
@@ -157,9 +157,10 @@ class Grid:
             self.check_resolution(model, resolution)
         if len(self.complaints) > before:
             return
-        most = DRAWN_SAMPLES if data.kind in sources.BUILT_IN else SAMPLES["cuda"]
-        samples = request.samples or min(SAMPLES[where], most)
-        threads = request.threads or device.cpu_count()
+        drawn = data.kind in sources.BUILT_IN
+        usual = backend.default_samples
+        samples = request.samples or (min(usual, DRAWN_SAMPLES) if drawn else usual)
+        threads = request.threads or cpu_count()
         for (model, options), resolution in itertools.product(chosen, resolutions):
             found = self.tried(self.find_weights, model, resolution, options)
             option_sources = self.option_sources(model, options)
@@ -177,7 +178,7 @@ class Grid:
                     batch_rule=rule,
                     dtype=dtype,
                     mode=mode,
-                    device=where,
+                    device=backend.name,
                     data=data,
                     extractor=extractor,
                     measure=asked,

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from sfbench.catalogue import Model
+from sfbench.data.sources import reading_modules
+from sfbench.hardware.devices import find_backend
 from sfbench.plan import Case, Measure
 from sfbench.reach import Reach, SourceTree, harness_tree, versions_of
 from sfbench.records import PROTOCOL, digest
@@ -28,12 +30,17 @@ COMPILERS = frozenset({"triton"})
 """What torch.compile makes code with, which nobody imports by name."""
 
 
-def measuring_code(measures: Iterable[Measure], tree: SourceTree) -> Reach:
-    """Return what a trial of these measures can reach.
+def measuring_code(
+    measures: Iterable[Measure], device: str, images: str, tree: SourceTree
+) -> Reach:
+    """Return what a trial of these measures can reach on that device, with that kind of images.
 
     Raises UnknownModuleError where a step is in no module of the tree.
     """
-    modules = modules_of(frozenset(measures))
+    asked = frozenset(measures)
+    modules = (*modules_of(asked), type(find_backend(device)).__module__)
+    if "quality" in asked:
+        modules += reading_modules(images)
     search = (SEARCH,) if search_step.__name__ in modules else ()
     return tree.reach(modules, leaves=(*FRAME, *search))
 
@@ -45,20 +52,21 @@ class Identities:
         self.machine = {name: value for name, value in machine.items() if name != "versions"}
         self.python = machine["versions"]["python"]
         self.tree = tree or harness_tree()
-        self.reached: dict[tuple[Measure, ...], Reach] = {}
+        self.reached: dict[tuple[tuple[Measure, ...], str, str], Reach] = {}
 
-    def reach(self, measures: tuple[Measure, ...]) -> Reach:
-        """Return what a trial of these measures can reach."""
-        if measures not in self.reached:
-            self.reached[measures] = measuring_code(measures, self.tree)
-        return self.reached[measures]
+    def reach(self, case: Case) -> Reach:
+        """Return what the case's trial can reach."""
+        key = case.measure, case.device, case.data.kind
+        if key not in self.reached:
+            self.reached[key] = measuring_code(*key, self.tree)
+        return self.reached[key]
 
     def of(self, case: Case, model: Model, extractor: Mapping[str, Any] | None = None) -> str:
         """Return the digest that a trial is found again by.
 
         `extractor`: the plugin's entry of the case's extractor; None where a plugin offers none.
         """
-        reach = self.reach(case.measure)
+        reach = self.reach(case)
         packages = reach.packages | set(model.packages)
         code = [model.code_sha256]
         if "quality" in case.measure and extractor is not None:

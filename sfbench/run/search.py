@@ -10,8 +10,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from sfbench import device
 from sfbench.api.errors import SfbenchError
+from sfbench.hardware.devices import find_backend
 from sfbench.job import Job, Launcher, OnEvent
 from sfbench.records import Reading, Record
 from sfbench.values.metric_names import MINIMUM_MEMORY
@@ -22,8 +22,6 @@ PRECISION = 1 / 16
 """Of a batch or of memory: the search ends when it knows it as well as that."""
 GAIN = 1.02
 """A larger batch must be so much faster to be tried on."""
-HOST_SHARE = 0.9
-"""Of what the system can give without swapping: what a batch on a CPU may take."""
 MOST_TIMES = 8
 MEBI = 1 << 20
 
@@ -94,10 +92,7 @@ class Search:
 
     def ceiling(self) -> int | None:
         """Return the bytes a batch on a CPU may take; None on a GPU, whose allocator says no."""
-        if self.job.case.device == "cuda":
-            return None
-        available = device.available_bytes()
-        return None if available is None else int(HOST_SHARE * available)
+        return find_backend(self.job.case.device).memory_ceiling()
 
     def batch(self) -> Job:
         """Return the job with its batch found, and a reading that says how."""
@@ -163,8 +158,8 @@ class Search:
         free = self.attempt(batch, None)
         if free is None:
             return Reading(metric=metric, reason="it does not run without a limit")
-        high = int(free.get("search.reserved", free.get("search.data", 0)))
-        high = max(high, int(free.get("search.peak", 0))) if self.job.case.device == "cpu" else high
+        of_host = max(free.get("search.data", 0), free.get("search.peak", 0))
+        high = int(free.get("search.reserved", of_host))
         low, ceiling = 0, MOST_TIMES * high
         while self.attempt(batch, high) is None:
             low, high = high, 2 * high
@@ -177,6 +172,6 @@ class Search:
                 high = middle
             else:
                 low = middle
-        what = "torch's CUDA allocator" if self.job.case.device == "cuda" else "RLIMIT_DATA"
+        what = find_backend(self.job.case.device).memory_limit_acts_on
         how = {"limit": what, "batch": batch, "precision": PRECISION, "tries": self.tries}
         return Reading(metric=metric, value=high, low=low, high=high, how=how)

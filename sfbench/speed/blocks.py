@@ -5,7 +5,6 @@ Inside a block nothing runs but the work itself: no synchronisation, no printing
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import gc
 import math
@@ -13,8 +12,8 @@ import resource
 import time
 from collections.abc import Callable
 
-from sfbench.cuda import cuda_span
-from sfbench.device import pressure, synchronize
+from sfbench.hardware.backend import Backend
+from sfbench.hardware.host import pressure
 from sfbench.values.timing import BLOCK_SECONDS
 
 MOST_CALLS = 100_000
@@ -38,23 +37,20 @@ class Block:
         return self.seconds / self.calls
 
 
-def time_block(work: Callable[[], object], calls: int, device: str) -> Block:
+def time_block(work: Callable[[], object], calls: int, backend: Backend) -> Block:
     """Return one block of `calls` calls of `work`, synchronised at both ends."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
-    synchronize(device)
-    span: contextlib.AbstractContextManager[list[float]] = (
-        cuda_span() if device == "cuda" else contextlib.nullcontext([])
-    )
+    backend.synchronize()
     collecting = gc.isenabled()
     gc.disable()
     try:
         cpu = time.process_time()
         start = time.perf_counter()
-        with span as device_seconds:
+        with backend.span() as device_seconds:
             for _ in range(calls):
                 work()
             queued_seconds = time.perf_counter() - start
-        synchronize(device)
+        backend.synchronize()
         seconds = time.perf_counter() - start
         cpu_seconds = time.process_time() - cpu
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from sfbench import cuda, device
+from sfbench.hardware.backend import Backend
 from sfbench.records import Reading
 from sfbench.speed.throughput import warm_up
 from sfbench.values.metric_names import ENERGY
@@ -14,25 +14,20 @@ from sfbench.values.timing import STANDARD_TIMING, Timing
 SECONDS = 5.0
 """Counters are updated some ten times a second; over so long that does not matter."""
 
-COUNTERS: dict[str, tuple[Callable[[], float | None], str]] = {
-    "cuda": (cuda.energy_joules, "NVML total energy of the GPU"),
-    "cpu": (device.package_joules, "RAPL energy of the processor packages"),
-}
-
 
 def energy_reading(
-    work: Callable[[], object], *, batch: int, where: str, timing: Timing = STANDARD_TIMING
+    work: Callable[[], object], *, batch: int, backend: Backend, timing: Timing = STANDARD_TIMING
 ) -> Reading:
     """Return joules an image of the core region, idle power included; null without a counter."""
-    counter, what = COUNTERS[where]
+    counter, what = backend.energy_joules, backend.energy_counter
     if counter() is None:
         return Reading(metric=ENERGY, reason=f"no readable counter: {what}")
-    warm_up(work, where, timing)
-    device.synchronize(where)
+    warm_up(work, backend, timing)
+    backend.synchronize()
     before, start, calls = counter(), time.perf_counter(), 0
     while time.perf_counter() - start < SECONDS:
         work()
-        device.synchronize(where)
+        backend.synchronize()
         calls += 1
     after, seconds = counter(), time.perf_counter() - start
     if before is None or after is None or after <= before:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from sfbench.device import synchronize
+from sfbench.hardware.backend import Backend
 
 STAND_INS = (
     "_scaled_dot_product_attention_math",
@@ -17,11 +17,11 @@ STAND_INS = (
 """Names under which torch's profiler shows what it does when no fast kernel takes the inputs."""
 
 
-def fallback_kernels(work: Callable[[], object], device: str) -> list[str]:
+def fallback_kernels(work: Callable[[], object], backend: Backend) -> list[str]:
     """Return the stand-ins that one call uses, by name; nothing is timed here."""
     activities = [torch.profiler.ProfilerActivity.CPU]
     with torch.profiler.profile(activities=activities) as profile:
         work()
-        synchronize(device)
+        backend.synchronize()
     names = {str(event.key) for event in profile.key_averages()}
     return sorted(name for name in names if any(sign in name for sign in STAND_INS))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from sfbench.device import synchronize
+from sfbench.hardware.backend import Backend
 from sfbench.records import Reading
 from sfbench.speed.intervals import quantile, quantile_interval
 from sfbench.speed.throughput import warm_up
@@ -21,7 +21,7 @@ def measure_latency(
     work: Callable[[], object],
     *,
     batch: int,
-    device: str,
+    backend: Backend,
     name: str = "latency",
     timing: Timing = STANDARD_TIMING,
 ) -> Iterator[Reading]:
@@ -29,15 +29,15 @@ def measure_latency(
 
     Slow models get fewer than 100 calls, at least 20; the count is in every reading.
     """
-    warm_up(work, device, timing)
+    warm_up(work, backend, timing)
     fewest = min(FEWEST_CALLS, timing.latency_calls)
     seconds: list[float] = []
     begin = time.perf_counter()
     while len(seconds) < timing.latency_calls:
-        synchronize(device)
+        backend.synchronize()
         start = time.perf_counter()
         work()
-        synchronize(device)
+        backend.synchronize()
         seconds.append(time.perf_counter() - start)
         if len(seconds) >= fewest and time.perf_counter() - begin > PASS_SECONDS:
             break

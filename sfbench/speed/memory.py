@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 from torch import nn
 
-from sfbench.cuda import allocator_peaks, bytes_in_use, pool_bytes, reset_allocator_peaks
-from sfbench.device import host_memory, reset_host_peak, synchronize
+from sfbench.hardware.backend import Backend
+from sfbench.hardware.host import host_memory, reset_host_peak
 from sfbench.records import Reading
 from sfbench.values.metric_names import HOST_ABOVE_LOADED, HOST_PEAK, WEIGHTS
 
@@ -26,21 +26,19 @@ def weights_reading(module: nn.Module | None) -> Reading:
 
 
 def measure_memory(
-    work: Callable[[], object], *, batch: int, device: str, loaded: int | None
+    work: Callable[[], object], *, batch: int, backend: Backend, loaded: int | None
 ) -> Iterator[Reading]:
     """Yield host and device peaks of the core region; null with the reason where there is none.
 
     `loaded`: resident bytes of the process once the model was built.
     """
     how = {"batch": batch, "region": "core", "calls": CALLS}
-    retries = 0
-    if device == "cuda":
-        reset_allocator_peaks()
-        retries = allocator_peaks().retries
+    backend.reset_peaks()
+    before = backend.peaks()
     resettable = reset_host_peak()
     for _ in range(CALLS):
         work()
-    synchronize(device)
+    backend.synchronize()
     peak = host_memory("VmHWM")
     yield host_reading("memory.host_loaded", loaded, how, "this system does not say")
     if not resettable:
@@ -50,7 +48,7 @@ def measure_memory(
     yield host_reading(HOST_PEAK, peak, how, reason)
     above = None if peak is None or loaded is None else max(peak - loaded, 0)
     yield host_reading(HOST_ABOVE_LOADED, above, how, reason)
-    yield from device_readings(device, how, retries)
+    yield from device_readings(backend, how, before.retries if before else 0)
 
 
 def host_reading(metric: str, value: int | None, how: dict[str, object], reason: str) -> Reading:
@@ -60,15 +58,19 @@ def host_reading(metric: str, value: int | None, how: dict[str, object], reason:
     return Reading(metric=metric, value=value, how=how)
 
 
-def device_readings(device: str, how: dict[str, object], retries: int = 0) -> Iterator[Reading]:
-    """Yield the CUDA allocator's peaks; `retries` are those before the measurement."""
-    if device != "cuda":
+def device_readings(
+    backend: Backend, how: dict[str, object], retries: int = 0
+) -> Iterator[Reading]:
+    """Yield the peaks of the device's allocator; `retries` are those before the measurement."""
+    peaks = backend.peaks()
+    if peaks is None:
         for name in (*(f"device_{kind}_peak" for kind in PEAKS), "device_in_use"):
-            reason = "measured on the CPU: no device"
+            reason = "this device has no allocator that counts peaks"
+            if backend.identity() is None:
+                reason = "measured on the CPU: no device"
             yield Reading(metric=f"memory.{name}", reason=reason)
         return
-    peaks = allocator_peaks()
-    pools = pool_bytes()
+    pools = backend.pools()
     for kind in PEAKS:
         yield Reading(
             metric=f"memory.device_{kind}_peak",
@@ -79,12 +81,12 @@ def device_readings(device: str, how: dict[str, object], retries: int = 0) -> It
         yield Reading(metric=f"memory.pool[{name}]", value=held, how=how)
     yield Reading(
         metric="memory.device_in_use",
-        value=bytes_in_use(),
+        value=backend.bytes_in_use(),
         how=how | {"what": "the whole device, every process and context on it, after the calls"},
     )
 
 
-def cold_readings(device: str, peak: int | None) -> Iterator[Reading]:
+def cold_readings(backend: Backend, peak: int | None) -> Iterator[Reading]:
     """Yield the peaks since before the model was built: compilation and autotuning are in them.
 
     `peak`: the host's, over the phases so far; None where it cannot be known.
@@ -92,7 +94,7 @@ def cold_readings(device: str, peak: int | None) -> Iterator[Reading]:
     how: dict[str, object] = {"region": "build, first images, compilation"}
     reason = "this system cannot reset the peak (/proc/self/clear_refs)"
     yield host_reading("memory.host_peak_cold", peak, how, reason)
-    if device == "cuda":
-        held = allocator_peaks().allocated
+    peaks = backend.peaks()
+    if peaks is not None:
         metric = "memory.device_allocated_peak_cold"
-        yield Reading(metric=metric, value=held, how=how)
+        yield Reading(metric=metric, value=peaks.allocated, how=how)

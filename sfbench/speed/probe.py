@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 
 from sfbench.api.protocols import ImageGenerator
+from sfbench.hardware.backend import Backend
 from sfbench.pixels import to_bytes
 from sfbench.records import Reading
 from sfbench.speed.intervals import median
@@ -59,7 +60,7 @@ class SpeedProbe:
 
     batch: int
     seed: int
-    device: str
+    backend: Backend
     phase: Callable[[str], None]
     timing: Timing = STANDARD_TIMING
     flags: list[str] = dataclasses.field(default_factory=list)
@@ -85,7 +86,7 @@ class SpeedProbe:
             return
         work = core_work(generator, batch, self.seed)
         yield from measure_latency(
-            work, batch=batch, device=self.device, name=name, timing=self.timing
+            work, batch=batch, backend=self.backend, name=name, timing=self.timing
         )
 
     def region(self, generator: ImageGenerator, name: Literal["core", "e2e"]) -> Reading:
@@ -93,7 +94,7 @@ class SpeedProbe:
         self.phase(f"throughput {name}")
         work = {"core": core_work, "e2e": e2e_work}[name](generator, self.batch, self.seed)
         reading, raised = measure_region(
-            name, work, batch=self.batch, device=self.device, timing=self.timing
+            name, work, batch=self.batch, backend=self.backend, timing=self.timing
         )
         self.flags += [flag for flag in raised if flag not in self.flags]
         return reading

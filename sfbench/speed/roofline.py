@@ -12,12 +12,10 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from sfbench.device import synchronize
+from sfbench.hardware.backend import Backend
 from sfbench.records import Reading
 from sfbench.values.metric_names import MFU
 
-SIDES = {"cpu": 1536, "cuda": 8192}
-COPIED_BYTES = {"cpu": 64 << 20, "cuda": 1 << 30}
 REPEATS = 6
 
 
@@ -30,29 +28,30 @@ class Roofline:
     side: int
 
 
-def measured_roofline(device: str, dtype: torch.dtype) -> Roofline:
+def measured_roofline(backend: Backend, dtype: torch.dtype) -> Roofline:
     """Return the roofs of the device under torch's present precision policy."""
-    side = SIDES[device]
+    side = backend.roof_side
     source = torch.Generator().manual_seed(0)
     a, b = (
-        torch.randn(side, side, generator=source).to(device=device, dtype=dtype) for _ in range(2)
+        torch.randn(side, side, generator=source).to(device=backend.name, dtype=dtype)
+        for _ in range(2)
     )
     product = torch.empty_like(a)
-    seconds = fastest(lambda: torch.mm(a, b, out=product), device)
-    block = torch.zeros(COPIED_BYTES[device], dtype=torch.uint8, device=device)
+    seconds = fastest(lambda: torch.mm(a, b, out=product), backend)
+    block = torch.zeros(backend.roof_bytes, dtype=torch.uint8, device=backend.name)
     target = torch.empty_like(block)
-    copying = fastest(lambda: target.copy_(block), device)
+    copying = fastest(lambda: target.copy_(block), backend)
     return Roofline(2 * side**3 / seconds, 2 * block.numel() / copying, side)
 
 
-def fastest(work: Callable[[], object], device: str) -> float:
+def fastest(work: Callable[[], object], backend: Backend) -> float:
     """Return the least seconds of a few calls: a roof is what is possible, not what is usual."""
     best = float("inf")
     for _ in range(REPEATS):
-        synchronize(device)
+        backend.synchronize()
         start = time.perf_counter()
         work()
-        synchronize(device)
+        backend.synchronize()
         best = min(best, time.perf_counter() - start)
     return best
 

@@ -7,8 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from sfbench.cuda import ClockState, clock_state
-from sfbench.device import synchronize
+from sfbench.hardware.backend import Backend, ClockState
 from sfbench.records import Reading
 from sfbench.speed.blocks import Block, calls_per_block, time_block
 from sfbench.speed.intervals import median, quantile_interval
@@ -16,7 +15,6 @@ from sfbench.values.timing import STANDARD_TIMING, Timing
 
 FEWEST_BLOCKS = 6
 REGION_SECONDS = 25.0
-WARM_SECONDS = {"cpu": 1.0, "cuda": 2.0}
 WARM_LIMIT_SECONDS = 10.0
 WINDOW = 8
 STEADY_SLOPE = 0.05
@@ -37,21 +35,21 @@ class WarmUp:
     seconds_per_call: float
 
 
-def warm_up(work: Work, device: str, timing: Timing = STANDARD_TIMING) -> WarmUp:
+def warm_up(work: Work, backend: Backend, timing: Timing = STANDARD_TIMING) -> WarmUp:
     """Call `work` until the last blocks show no slope and little spread, or the limit is reached."""
-    first = time_block(work, 1, device)  # may compile or tune: no measure of the calls after it
+    first = time_block(work, 1, backend)  # may compile or tune: no measure of the calls after it
     if first.seconds > WARM_LIMIT_SECONDS:
         # No compilation: a trial has made the mode ready and drawn images before.
         return WarmUp(first.seconds, steady=True, seconds_per_call=first.seconds_per_call)
     start = time.perf_counter()
-    first = time_block(work, 1, device)
+    first = time_block(work, 1, backend)
     calls = max(1, calls_per_block(first.seconds_per_call, timing.block_seconds) // 4)
-    least, limit = WARM_SECONDS[device], WARM_LIMIT_SECONDS
+    least, limit = backend.warmup_seconds, WARM_LIMIT_SECONDS
     if timing.warmup_seconds is not None:
         least, limit = timing.warmup_seconds, WARM_LIMIT_SECONDS * timing.warmup_seconds
     history = [first.seconds_per_call]
     while True:
-        history.append(time_block(work, calls, device).seconds_per_call)
+        history.append(time_block(work, calls, backend).seconds_per_call)
         elapsed = time.perf_counter() - start
         recent = history[-WINDOW:]
         steady = len(recent) == WINDOW and is_steady(recent)
@@ -73,7 +71,7 @@ def is_steady(seconds: list[float]) -> bool:
 
 
 def measure_region(
-    name: str, work: Work, *, batch: int, device: str, timing: Timing = STANDARD_TIMING
+    name: str, work: Work, *, batch: int, backend: Backend, timing: Timing = STANDARD_TIMING
 ) -> tuple[Reading, list[str]]:
     """Return images per second of a region ("core" or "e2e") and the flags it raised.
 
@@ -81,16 +79,17 @@ def measure_region(
     """
     fewest = FEWEST_BLOCKS if name == "core" else FEWEST_BLOCKS // 2
     fewest = min(fewest, timing.blocks)
-    warm = warm_up(work, device, timing)
+    warm = warm_up(work, backend, timing)
     calls = calls_per_block(warm.seconds_per_call, timing.block_seconds)
-    before = busy_clock_state(work, calls) if device == "cuda" else None
+    before = busy_clock_state(work, calls, backend)
     blocks: list[Block] = []
     start = time.perf_counter()
     while len(blocks) < timing.blocks:
-        blocks.append(time_block(work, calls, device))
+        blocks.append(time_block(work, calls, backend))
         if len(blocks) >= fewest and time.perf_counter() - start > REGION_SECONDS:
             break
-    clocks = None if before is None else (before, busy_clock_state(work, calls))
+    after = None if before is None else busy_clock_state(work, calls, backend)
+    clocks = None if before is None or after is None else (before, after)
     rates = [batch / block.seconds_per_call for block in blocks]
     interval = quantile_interval(rates, 0.5)
     how: dict[str, Any] = {
@@ -127,12 +126,17 @@ REGIONS = {
 }
 
 
-def busy_clock_state(work: Work, calls: int) -> ClockState:
-    """Return the GPU's clock while it works, outside any block: an idle one says nothing."""
+def busy_clock_state(work: Work, calls: int, backend: Backend) -> ClockState | None:
+    """Return the device's clock while it works, outside any block: an idle one says nothing.
+
+    None where the device has no clock that can be asked; then nothing is called.
+    """
+    if backend.clock() is None:
+        return None
     for _ in range(calls):
         work()
-    state = clock_state()
-    synchronize("cuda")
+    state = backend.clock()
+    backend.synchronize()
     return state
 
 

@@ -109,11 +109,13 @@ def by_type(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
 class Meeting:
     """Where the processes of a run meet, as torchrun tells each of them.
 
-    `attempt` counts restarts. `hosted`: torchrun itself keeps the store.
+    `local_rank`: number of the process on its machine. `attempt` counts restarts. `hosted`: torchrun
+    itself keeps the store.
     """
 
     rank: int = 0
     world: int = 1
+    local_rank: int = 0
     address: str = "localhost"
     port: int = 0
     attempt: str = "0"
@@ -121,8 +123,8 @@ class Meeting:
 
 
 @contextlib.contextmanager
-def joined(meeting: Meeting, parts: int, device: str) -> Iterator[Engine]:
-    """Meet the other processes; alone, there is nobody to meet.
+def joined(meeting: Meeting, parts: int, backend: str) -> Iterator[Engine]:
+    """Join the other processes by torch.distributed's `backend`; one process joins nothing.
 
     Each attempt after a restart has keys of its own in the store: without, processes find the
     addresses of dead ones and wait for them until the time is over.
@@ -139,7 +141,7 @@ def joined(meeting: Meeting, parts: int, device: str) -> Iterator[Engine]:
         timeout=TIMEOUT,
     )
     dist.init_process_group(
-        "nccl" if device == "cuda" else "gloo",
+        backend,
         store=PrefixStore(f"sfbench/{meeting.attempt}", store),
         rank=meeting.rank,
         world_size=meeting.world,

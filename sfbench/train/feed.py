@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sfbench.data.prepared import PreparedImages
+from sfbench.hardware.backend import Backend
 from sfbench.pixels import from_bytes
 from sfbench.train.shards import BatchShard
 
@@ -24,7 +25,7 @@ class Feed:
     """Cuts steps out of an endless walk through the images.
 
     `mirror`: an epoch holds every image twice, as it is and mirrored. `conditional`: shards carry
-    labels. `device`: where shards are put.
+    labels. `backend`: the device that shards are put on.
     """
 
     images: PreparedImages
@@ -32,7 +33,7 @@ class Feed:
     seed: int
     mirror: bool
     conditional: bool
-    device: torch.device
+    backend: Backend
 
     def rows(self, step: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Return which images a step sees, and which of them mirrored."""
@@ -51,8 +52,7 @@ class Feed:
         if mirrored.any():
             pixels = np.where(mirrored[:, None, None, None], pixels[..., ::-1], pixels)
         images = torch.from_numpy(np.ascontiguousarray(pixels))
-        if self.device.type == "cuda":
-            images = images.pin_memory().to(self.device, non_blocking=True)
+        images = self.backend.upload(images)
         return BatchShard(
             images=from_bytes(images),
             labels=self.one_hot(torch.from_numpy(rows)) if self.conditional else None,
@@ -72,7 +72,7 @@ class Feed:
     def one_hot(self, rows: Tensor) -> Tensor:
         """Return the classes of images, one-hot."""
         labels = torch.from_numpy(self.images.labels[rows.numpy()])
-        return F.one_hot(labels, self.images.classes).to(self.device, torch.float32)
+        return F.one_hot(labels, self.images.classes).to(self.backend.name, torch.float32)
 
 
 @functools.lru_cache(maxsize=ORDERS_KEPT)

@@ -215,7 +215,7 @@ class Trainer:
     def went_back(self) -> bool:
         """Go back to the last good state, at a lower rate, where any process saw no number."""
         phases = self.guard.sick()
-        flag = torch.tensor(float(bool(phases)), device=self.feed.device)
+        flag = torch.tensor(float(bool(phases)), device=self.feed.backend.name)
         if float(self.engine.mean([{"sick": flag}])["sick"]) == 0:
             return False
         self.saver.finish()

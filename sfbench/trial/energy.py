@@ -13,4 +13,4 @@ def measure_energy(trial: Trial) -> None:
     case = trial.case
     with inference():
         work = core_work(trial.generator, case.batch, case.seed)
-        trial.add(energy_reading(work, batch=case.batch, where=case.device, timing=case.timing))
+        trial.add(energy_reading(work, batch=case.batch, backend=trial.backend, timing=case.timing))

@@ -10,7 +10,7 @@ def note_cold_peaks(trial: Trial) -> None:
     from sfbench.speed.memory import cold_readings  # torch comes with it
 
     peak = trial.host_peak_so_far() if trial.resettable else None
-    trial.add(*cold_readings(trial.case.device, peak))
+    trial.add(*cold_readings(trial.backend, peak))
 
 
 def measure_peaks(trial: Trial) -> None:
@@ -23,4 +23,6 @@ def measure_peaks(trial: Trial) -> None:
     with inference():
         trial.add(weights_reading(contract.module_of(trial.generator)))
         work = core_work(trial.generator, case.batch, case.seed, ring=1)
-        trial.add(*measure_memory(work, batch=case.batch, device=case.device, loaded=trial.loaded))
+        trial.add(
+            *measure_memory(work, batch=case.batch, backend=trial.backend, loaded=trial.loaded)
+        )

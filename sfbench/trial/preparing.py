@@ -6,9 +6,10 @@ import dataclasses
 import time
 from typing import TYPE_CHECKING
 
-from sfbench import device
 from sfbench.api.errors import ContractError, SkippedError, UnsupportedError
 from sfbench.building import build
+from sfbench.hardware.host import host_memory, reset_host_peak
+from sfbench.hardware.policy import global_flags, set_policy
 from sfbench.provenance import provenance, training_of
 from sfbench.registry import find_generator, load_plugin, plugin_sources
 from sfbench.trial.state import Trial
@@ -25,7 +26,7 @@ def import_torch(trial: Trial) -> None:
     import torch  # noqa: F401  # its import is a cost that is measured
 
     trial.cold("import", time.time() - trial.job.spawned, "process start to torch imported")
-    device.set_policy(trial.case.dtype, trial.case.threads)
+    set_policy(trial.backend, trial.case.dtype, trial.case.threads)
     trial.provenance |= provenance(trial.job)
 
 
@@ -59,37 +60,37 @@ def draw_expected(trial: Trial) -> None:
     from sfbench import contract  # torch comes with it
 
     case = trial.case
-    device.set_policy("fp32", case.threads)
+    set_policy(trial.backend, "fp32", case.threads)
     plain = dataclasses.replace(case, dtype="fp32", mode="eager")
     generator = build(trial.spec, plain, case.device)
     seeds = range(min(case.batch, MOST_COMPARED))
     trial.expected = torch.cat([contract.draw(generator, [seed]) for seed in seeds])
     del generator
-    device.set_policy(case.dtype, case.threads)
-    device.release_memory(case.device)
+    set_policy(trial.backend, case.dtype, case.threads)
+    trial.backend.reset_peaks()
 
 
 def limit_memory(trial: Trial) -> None:
     """Make allocations fail beyond the job's limit."""
     assert trial.job.memory_limit is not None  # noqa: S101  # when the step applies
-    device.limit_memory(trial.case.device, trial.job.memory_limit)
+    trial.backend.limit_memory(trial.job.memory_limit)
 
 
 def build_generator(trial: Trial) -> None:
     """Build the generator, with none of torch's global flags changed."""
-    trial.resettable = device.reset_host_peak()
-    flags = device.global_flags()
+    trial.resettable = reset_host_peak()
+    flags = global_flags()
     start = time.perf_counter()
     trial.generator = build(trial.spec, trial.case, trial.case.device)
-    device.synchronize(trial.case.device)
+    trial.backend.synchronize()
     trial.cold("build", time.perf_counter() - start, "build, weights included")
-    changed = [name for name, was in flags.items() if device.global_flags()[name] != was]
+    changed = [name for name, was in flags.items() if global_flags()[name] != was]
     if changed:
         msg = f"its plugin changed torch's global {', '.join(changed)}; plugins must not"
         raise ContractError(msg)
     trial.provenance["architecture"] = getattr(trial.generator, "architecture", None)
     trial.provenance["training"] = training_of(trial.case.weights.path)
-    trial.loaded = device.host_memory("VmRSS")
+    trial.loaded = host_memory("VmRSS")
 
 
 def check_generator(trial: Trial) -> None:
@@ -127,7 +128,7 @@ def enter_mode(trial: Trial) -> torch.Tensor:
     trial.phase(mode)
     start = time.perf_counter()
     module = contract.module_of(trial.generator)
-    trial.generator = execution.prepared(trial.generator, mode, module)
+    trial.generator = execution.prepared(trial.generator, mode, module, trial.backend)
     images = contract.draw(trial.generator, range(trial.case.batch))
     trial.cold("compile", time.perf_counter() - start, f"{mode} and the first batch")
     contract.draw(trial.generator, range(1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sfbench import cuda, device
+from sfbench.hardware.host import host_memory
 from sfbench.records import Reading
 from sfbench.trial.state import Trial, inference
 
@@ -15,18 +15,19 @@ def try_batches(trial: Trial) -> None:
 
     case = trial.case
     module = contract.module_of(trial.generator)
-    generator = execution.prepared(trial.generator, case.mode, module)
+    generator = execution.prepared(trial.generator, case.mode, module, trial.backend)
     with inference():
         work = core_work(generator, case.batch, case.seed)
         work()
-        once = time_block(work, 1, case.device)
+        once = time_block(work, 1, trial.backend)
         calls = calls_per_block(once.seconds_per_call)
-        block = time_block(work, calls, case.device)
+        block = time_block(work, calls, trial.backend)
         e2e_work(generator, case.batch, case.seed)()
     trial.add(Reading(metric="search.rate", value=case.batch / block.seconds_per_call))
-    held = {"data": device.host_memory("VmData"), "peak": device.host_memory("VmHWM")}
-    if case.device == "cuda":
-        held["reserved"] = cuda.allocator_peaks().reserved
+    held = {"data": host_memory("VmData"), "peak": host_memory("VmHWM")}
+    peaks = trial.backend.peaks()
+    if peaks is not None:
+        held["reserved"] = peaks.reserved
     for name, value in held.items():
         if value is not None:
             trial.add(Reading(metric=f"search.{name}", value=value))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sfbench import device
+from sfbench.hardware.policy import out_of_memory, torch_dtype
 from sfbench.records import Reading
 from sfbench.trial.state import Trial, inference
 from sfbench.values.metric_names import CORE, FLOPS, MFU
@@ -23,7 +23,7 @@ def probe_of(trial: Trial) -> SpeedProbe:
     return SpeedProbe(
         batch=case.batch,
         seed=case.seed,
-        device=case.device,
+        backend=trial.backend,
         phase=trial.phase,
         timing=case.timing,
     )
@@ -46,7 +46,9 @@ def time_core(trial: Trial) -> None:
     with inference():
         trial.add(probe.region(trial.generator, "core"))
         work = core_work(trial.generator, case.batch, case.seed, ring=1)
-        trial.add(*measure_memory(work, batch=case.batch, device=case.device, loaded=trial.loaded))
+        trial.add(
+            *measure_memory(work, batch=case.batch, backend=trial.backend, loaded=trial.loaded)
+        )
     trial.raise_flags(probe.flags)
 
 
@@ -60,7 +62,7 @@ def find_stand_ins(trial: Trial) -> None:
 
     with inference():
         work = core_work(trial.generator, 1, trial.case.seed)
-        names = fallback_kernels(work, trial.case.device)
+        names = fallback_kernels(work, trial.backend)
     trial.provenance["stand_in_kernels"] = names
     if names:
         trial.raise_flags(["fallback_kernels"])
@@ -73,9 +75,9 @@ def measure_roof(trial: Trial) -> None:
     case = trial.case
     values = {reading.metric: reading.value for reading in trial.readings}
     try:
-        roofline = measured_roofline(case.device, device.torch_dtype(case.dtype))
+        roofline = measured_roofline(trial.backend, torch_dtype(case.dtype))
     except Exception as error:
-        if not device.out_of_memory(error):
+        if not out_of_memory(error):
             raise
         # The matrices of the roof found no room beside the model: its own numbers stand.
         trial.add(Reading(metric=MFU, reason="no memory was left to measure the device's roof"))

@@ -6,9 +6,10 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from sfbench import device
 from sfbench.api.protocols import ImageGenerator
 from sfbench.api.spec import GeneratorSpec
+from sfbench.hardware.devices import find_backend
+from sfbench.hardware.host import host_memory, reset_host_peak
 from sfbench.job import Job
 from sfbench.records import Reading
 
@@ -30,6 +31,7 @@ class Trial:
     def __init__(self, job: Job, emit: Callable[[Mapping[str, Any]], None]) -> None:
         self.job = job
         self.case = job.case
+        self.backend = find_backend(job.case.device)
         self.emit = emit
         self.readings: list[Reading] = list(job.notes)
         self.current = ""
@@ -77,17 +79,17 @@ class Trial:
 
     def phase(self, name: str) -> None:
         """Tell the parent what comes next, and note the host's peak in what is over."""
-        peak = device.host_memory("VmHWM")
+        peak = host_memory("VmHWM")
         if peak is not None and self.current:
             peaks = self.provenance.setdefault("host_peak_by_phase", {})
             peaks[self.current] = max(peak, peaks.get(self.current, 0))
-            device.reset_host_peak()
+            reset_host_peak()
         self.current = name
         self.emit({"phase": name})
 
     def host_peak_so_far(self) -> int | None:
         """Return the host's peak since the model's build began; each phase begins a new one."""
-        now = device.host_memory("VmHWM")
+        now = host_memory("VmHWM")
         if now is None:
             return None
         peaks = self.provenance.get("host_peak_by_phase", {})

@@ -14,7 +14,8 @@ from PIL import Image
 
 from sfbench.api.errors import DataError, UsageError
 from sfbench.api.protocols import Features, Picture
-from sfbench.data.files import FileDataset
+from sfbench.data.containers.files import ImageFiles
+from sfbench.data.dataset import ContainerDataset
 from sfbench.data.shapes import ShapesDataset
 from sfbench.quality import feature_store
 from sfbench.quality.comparison import Comparison
@@ -253,7 +254,7 @@ def odd_folder(tmp_path: Path) -> Path:
 
 
 def test_bad_images_are_left_out_by_name_and_counted(odd_folder: Path, tmp_path: Path) -> None:
-    dataset = FileDataset(odd_folder, None, "0" * 64)
+    dataset = ContainerDataset(ImageFiles(odd_folder), None, "0" * 64)
     pictures = RealPictures(dataset=dataset, indices=range(len(dataset)))
     store = FeatureStore(tmp_path / "store")
     seen = forward().see(pictures, view(Means()), store, logits=False)
@@ -267,7 +268,7 @@ def test_bad_images_are_left_out_by_name_and_counted(odd_folder: Path, tmp_path:
 
 def test_nothing_but_bad_images_is_an_error_that_names_one(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("no image")
-    dataset = FileDataset(tmp_path, None, "0" * 64)
+    dataset = ContainerDataset(ImageFiles(tmp_path), None, "0" * 64)
     pictures = RealPictures(dataset=dataset, indices=range(1))
     with pytest.raises(DataError, match=r"none of 1 can be read: .*a\.png"):
         forward().see(pictures, view(Means()), FeatureStore(tmp_path / "s"), logits=False)

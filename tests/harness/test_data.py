@@ -138,9 +138,9 @@ def test_array_files_of_images_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arrays", "found"),
     [
-        ({"x": np.zeros(3)}, "holds x; expected images arr_0"),
+        ({"other": np.zeros(3)}, "holds other; expected images arr_0"),
         ({"arr_0": np.zeros((2, 4, 4, 3), np.float32)}, "float32"),
-        ({"arr_0": np.zeros((2, 4, 4, 4), np.uint8)}, "4 channels"),
+        ({"arr_0": np.zeros((2, 6, 6, 5), np.uint8)}, "1, 3 or 4 channels"),
         ({"arr_0": np.array([{}], dtype=object)}, "cannot be read|pickle"),
     ],
 )
@@ -158,7 +158,7 @@ def test_what_holds_no_images_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "x.txt").write_text("x")
     with pytest.raises(DataError, match="1 files, none of them an image"):
         locate(str(tmp_path))
-    with pytest.raises(DataError, match="neither a zip file nor a folder"):
+    with pytest.raises(DataError, match="not understood; expected a folder or zip of images"):
         locate(str(tmp_path / "x.txt"))
 
 

@@ -11,10 +11,12 @@ import torch
 from sfbench.api.errors import UnsupportedError
 from sfbench.api.module_generator import Latents
 from sfbench.execution import tensors_in
+from sfbench.hardware.devices import find_backend
 from sfbench.speed.energy import energy_reading
 from sfbench.speed.kernels import fallback_kernels
 from sfbench.speed.roofline import measured_roofline, roofline_readings
 
+CPU = find_backend("cpu")
 Command = Callable[..., subprocess.CompletedProcess[str]]
 FAULTS = str(Path(__file__).with_name("misbehaving.py"))
 
@@ -31,7 +33,7 @@ def test_every_tensor_of_latents_is_found_in_order_and_strangers_are_refused() -
 
 @pytest.mark.fast
 def test_the_share_of_the_roof_is_operations_times_rate_over_the_roof() -> None:
-    roof = measured_roofline("cpu", torch.float32)
+    roof = measured_roofline(CPU, torch.float32)
     assert roof.flops > 1e8
     assert roof.bandwidth > 1e8
     found = {r.metric: r for r in roofline_readings(roof, roof.flops / 10, 5.0, "fp32")}
@@ -42,7 +44,7 @@ def test_the_share_of_the_roof_is_operations_times_rate_over_the_roof() -> None:
 
 @pytest.mark.fast
 def test_energy_without_a_counter_is_null_with_the_reason() -> None:
-    reading = energy_reading(lambda: torch.zeros(4), batch=1, where="cpu")
+    reading = energy_reading(lambda: torch.zeros(4), batch=1, backend=CPU)
     if reading.value is None:
         assert reading.reason
     else:
@@ -57,8 +59,8 @@ def test_attention_by_parts_is_seen() -> None:
         with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
             return torch.nn.functional.scaled_dot_product_attention(q, q, q)
 
-    assert fallback_kernels(by_parts, "cpu") == ["aten::_scaled_dot_product_attention_math"]
-    assert fallback_kernels(lambda: q @ q.transpose(2, 3), "cpu") == []
+    assert fallback_kernels(by_parts, CPU) == ["aten::_scaled_dot_product_attention_math"]
+    assert fallback_kernels(lambda: q @ q.transpose(2, 3), CPU) == []
 
 
 def test_half_precision_says_how_far_it_is_from_single(sfbench: Command) -> None:

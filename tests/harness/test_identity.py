@@ -35,6 +35,7 @@ ROOMS = {
     "data": JUDGED,
     "run": TIMED,
     "trial": ALL - {"features"},
+    "hardware": ALL,
     "values": ALL,
     "api": ALL,
 }
@@ -50,10 +51,15 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def digests(tree: SourceTree) -> dict[str, str]:
     found = {
-        name: measuring_code((name,), tree).digest
+        name: measuring_code((name,), "cpu", "files", tree).digest
         for name in ("speed", "memory", "energy", "quality")
     }  # type: ignore[arg-type]  # measures
-    features = ("sfbench.quality.features", "sfbench.data.sources", "sfbench.quality.inception")
+    features = (
+        "sfbench.quality.features",
+        "sfbench.data.dataset",
+        "sfbench.data.containers.files",
+        "sfbench.quality.inception",
+    )
     return found | {"features": tree.reach(features).digest}
 
 
@@ -111,6 +117,11 @@ def test_every_file_moves_what_its_room_may_move_and_a_comment_moves_nothing(cop
     assert seen["speed/energy.py"] == {"energy"}
     assert seen["speed/latency.py"] >= {"speed"}
     assert seen["run/search.py"] == TIMED
+    # A device moves what was measured on it, and nothing else.
+    assert seen["hardware/devices/cpu.py"] >= TIMED
+    assert seen["hardware/devices/cuda.py"] == seen["hardware/devices/mps.py"] == set()
+    assert seen["data/containers/files.py"] == JUDGED
+    assert seen["data/containers/parquet.py"] == set()
     assert seen["records.py"] >= TIMED | {"quality"}
     assert seen["registry.py"] >= TIMED | {"quality"}
     # No room that measures is passed over as a whole.

@@ -23,7 +23,7 @@ from sfbench.api.errors import DataError, WeightsError
 from sfbench.api.pickles import MEMORY_FACTOR, Global, Object, PickleError, parse_pickle
 from sfbench.api.tensors import read_tensors
 from sfbench.api.torch_files import read_torch_file
-from sfbench.data.readers import cifar
+from sfbench.data.containers import cifar
 
 
 def parsed(content: bytes) -> object:
@@ -194,7 +194,7 @@ def test_labels_of_cifar_are_class_numbers(tmp_path: Path) -> None:
     for labels in ([0], [0, -1], [0, 10**6], ["a", "b"], [0.5, 1.0]):
         part = pickle.dumps({b"data": pixels, b"labels": labels}, 2)
         with pytest.raises(DataError, match="its labels are not 2 class numbers"):
-            list(cifar.images("data_batch_1", part, tmp_path))
+            cifar.arrays_of("data_batch_1", part, tmp_path)
 
 
 @pytest.mark.fast

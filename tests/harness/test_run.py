@@ -21,11 +21,11 @@ def statuses(done: subprocess.CompletedProcess[str]) -> dict[str, tuple[str, str
 
 
 def test_every_way_to_fail_is_a_row_and_the_others_are_finished(
-    sfbench: Command, tmp_path: Path
+    sfbench_trials: Command, tmp_path: Path
 ) -> None:
     names = ("kill", "oom", "hang", "nan", "flags", "unsupported", "none")
     models = ",".join(f"fault-{name}" for name in names)
-    done = sfbench("run", "--model", models, *QUICK, "--timeout", "20", "--json")
+    done = sfbench_trials("run", "--model", models, *QUICK, "--timeout", "20", "--json")
     found = statuses(done)
     assert done.returncode == 1, done.stderr
     assert found["fault-none"] == ("ok", "")
@@ -41,7 +41,7 @@ def test_every_way_to_fail_is_a_row_and_the_others_are_finished(
         "this model needs a machine that nobody has",
     )
     assert len(list((tmp_path / "results" / "runs").glob("*.json"))) == 7
-    table = sfbench("report").stdout
+    table = sfbench_trials("report").stdout
     assert all(f"fault-{name}" in table for name in names)
 
 

@@ -5,12 +5,14 @@ import time
 import pytest
 import torch
 
+from sfbench.hardware.devices import find_backend
 from sfbench.speed.blocks import calls_per_block, time_block
 from sfbench.speed.complexity import flop_reading
 from sfbench.speed.intervals import median, quantile, quantile_interval
 from sfbench.speed.memory import device_readings, measure_memory
 from sfbench.speed.throughput import is_steady, measure_region
 
+CPU = find_backend("cpu")
 pytestmark = pytest.mark.fast
 
 
@@ -56,7 +58,7 @@ def test_a_slope_or_a_spread_is_not_steady() -> None:
 
 
 def test_a_region_measures_a_known_rate() -> None:
-    reading, _ = measure_region("core", lambda: time.sleep(0.01), batch=4, device="cpu")
+    reading, _ = measure_region("core", lambda: time.sleep(0.01), batch=4, backend=CPU)
     # Sleeping takes its 10 ms and what the system adds; never less.
     assert 200 < (reading.value or 0) < 400
     assert reading.low is not None
@@ -77,10 +79,10 @@ def test_the_harness_costs_less_than_one_percent_of_a_bare_loop() -> None:
             work()
         return time.perf_counter() - start
 
-    time_block(work, calls, "cpu")
-    pairs = [(time_block(work, calls, "cpu").seconds, bare()) for _ in range(25)]
+    time_block(work, calls, CPU)
+    pairs = [(time_block(work, calls, CPU).seconds, bare()) for _ in range(25)]
     pairs += [
-        pair[::-1] for pair in [(bare(), time_block(work, calls, "cpu").seconds) for _ in range(25)]
+        pair[::-1] for pair in [(bare(), time_block(work, calls, CPU).seconds) for _ in range(25)]
     ]
     ratios = [timed / loop for timed, loop in pairs]
     # The median ratio, less what noise alone moves it by here.
@@ -93,10 +95,10 @@ def test_memory_is_measured_or_null_with_a_reason() -> None:
     def work() -> object:
         return torch.ones(64 << 20, dtype=torch.uint8).sum()
 
-    readings = {r.metric: r for r in measure_memory(work, batch=1, device="cpu", loaded=1)}
+    readings = {r.metric: r for r in measure_memory(work, batch=1, backend=CPU, loaded=1)}
     peak = readings["memory.host_peak"]
     assert peak.reason or (peak.value or 0) > 64 << 20
-    for reading in device_readings("cpu", {}):
+    for reading in device_readings(CPU, {}):
         assert reading.value is None
         assert reading.reason == "measured on the CPU: no device"
 

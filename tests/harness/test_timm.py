@@ -12,7 +12,7 @@ from sfbench.api import ExtractorRequest, UsageError, WeightsError, WeightsFile
 from sfbench.testing import check_extractor
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "plugins"))
-from sfbench_timm import build as built
+from sfbench_timm import models as built
 from sfbench_timm import sfbench_extractors
 
 SMALL = "vit_small_patch14_dinov2.lvd142m"

@@ -13,6 +13,7 @@ from sfbench.data.decode import Decoding
 from sfbench.data.prepare import Preparation, prepare
 from sfbench.data.prepared import PreparedImages
 from sfbench.data.ready import drawn
+from sfbench.hardware.devices import find_backend
 from sfbench.registry import find_generator, load_plugin, plugin_sources
 from sfbench.train.engine import Engine
 from sfbench.train.feed import Feed
@@ -86,7 +87,7 @@ def trainer(
 ) -> Trainer:
     feed = Feed(
         images=data, batch=BATCH, seed=3, mirror=True, conditional=conditional,
-        device=torch.device("cpu"),
+        backend=find_backend("cpu"),
     )  # fmt: skip
     length = Length(steps=steps, tick=3, snapshot=100, save_seconds=0.0)
     return Trainer(learner, feed, engine or Engine(0, 1, 1), length, folder, listener or Listener())

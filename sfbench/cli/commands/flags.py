@@ -12,6 +12,7 @@ from sfbench.values.timing import BLOCK_SECONDS, BLOCKS, LATENCY_CALLS
 
 if TYPE_CHECKING:
     from sfbench.cli.measuring import Settings
+    from sfbench.job import Launcher
 
 Plugins = Annotated[
     list[str] | None,
@@ -69,7 +70,18 @@ AllResolution = Annotated[
 ]
 
 
+def launcher_of(context: typer.Context) -> Launcher:
+    """Return how trials are started: as `main` was told, else in processes of this machine."""
+    if context.obj is not None:
+        chosen: Launcher = context.obj
+        return chosen
+    from sfbench.run.launchers.local import launch
+
+    return launch
+
+
 def settings_of(
+    context: typer.Context,
     store: Path,
     plugin: list[str] | None,
     no_plugin: list[str] | None,
@@ -83,6 +95,7 @@ def settings_of(
 
     return Settings(
         store=store,
+        launcher=launcher_of(context),
         plugins=tuple(defaults.located(plugin)),
         disabled=tuple(no_plugin or ()),
         trials=trials,

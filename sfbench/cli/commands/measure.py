@@ -26,6 +26,7 @@ from sfbench.cli.commands.flags import (
     Timeout,
     Trials,
     WarmupSeconds,
+    launcher_of,
     settings_of,
 )
 from sfbench.cli.commands.root import app
@@ -34,6 +35,7 @@ from sfbench.cli.exits import Exit
 
 @app.command("run")
 def run_command(
+    context: typer.Context,
     model: Annotated[
         str | None, typer.Option(help="Models to measure, NAME[,NAME]; see sfbench list.")
     ] = None,
@@ -119,7 +121,7 @@ def run_command(
         latency_calls=latency_calls,
     )
     requests = measuring.requests(flags, suite, scale)
-    settings = settings_of(store, plugin, no_plugin, trials, timeout, as_json=as_json)
+    settings = settings_of(context, store, plugin, no_plugin, trials, timeout, as_json=as_json)
     raise typer.Exit(measuring.run(requests, settings))
 
 
@@ -155,6 +157,7 @@ def report_command(
 
 @app.command("scaling")
 def scaling_command(
+    context: typer.Context,
     model: Annotated[str, typer.Option(help="Models to measure, NAME[,NAME]; see sfbench list.")],
     res: Annotated[str, typer.Option(help="At least three resolutions in pixels.")] = "32:256*2",
     batch: Annotated[str, typer.Option(help="Batch size, the same at every resolution.")] = "8",
@@ -188,12 +191,13 @@ def scaling_command(
         option=tuple(option or ()),
         measure="speed,memory",
     )
-    settings = settings_of(store, plugin, no_plugin, trials, timeout, as_json=as_json)
+    settings = settings_of(context, store, plugin, no_plugin, trials, timeout, as_json=as_json)
     raise typer.Exit(scaling.show(request, settings, figure))
 
 
 @app.command("compare")
 def compare_command(
+    context: typer.Context,
     a: Annotated[
         str, typer.Argument(help="A: MODEL[,key=value]..., a folder of records, or one record.")
     ],
@@ -249,6 +253,7 @@ def compare_command(
         quads=quads,
         fail_on=tuple(filter(None, fail_on.split(","))),
         store=store,
+        launcher=launcher_of(context),
         plugins=tuple(defaults.located(plugin)),
         disabled=tuple(no_plugin or ()),
     )
@@ -257,6 +262,7 @@ def compare_command(
 
 @app.command("replay")
 def replay_command(
+    context: typer.Context,
     record: Annotated[Path, typer.Argument(help="JSON file of a record.")],
     weights: Annotated[str | None, typer.Option(help="Weights file that the record names.")] = None,
     data: Annotated[str | None, typer.Option(help="Real images that the record names.")] = None,
@@ -280,6 +286,7 @@ def replay_command(
             option=tuple(option or ()),
             plugins=tuple(defaults.located(plugin)),
             disabled=tuple(no_plugin or ()),
+            launcher=launcher_of(context),
             as_json=as_json,
         )
     )

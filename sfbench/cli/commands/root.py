@@ -8,7 +8,7 @@ import typer
 
 from sfbench import __version__
 from sfbench.cli import defaults
-from sfbench.cli.commands.flags import AsJson, NoPlugins, Plugins
+from sfbench.cli.commands.flags import AsJson, NoPlugins, Plugins, launcher_of
 
 app = typer.Typer(
     name="sfbench",
@@ -72,6 +72,7 @@ def plugins_command(
 
 @app.command("doctor")
 def doctor_command(
+    context: typer.Context,
     plugin: Plugins = None,
     no_plugin: NoPlugins = None,
     model: Annotated[
@@ -92,7 +93,12 @@ def doctor_command(
         from sfbench.cli import noise_floor
 
         text = noise_floor.examined(
-            model, quads, tuple(defaults.located(plugin)), tuple(no_plugin or ()), as_json=as_json
+            model,
+            quads,
+            tuple(defaults.located(plugin)),
+            tuple(no_plugin or ()),
+            launcher_of(context),
+            as_json=as_json,
         )
         typer.echo(text)
         return

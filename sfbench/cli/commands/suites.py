@@ -36,6 +36,7 @@ SUITE_HELP = "NAME of sfbench list suites, or FILE.toml."
 
 @app.command("plan")
 def plan_command(
+    context: typer.Context,
     suite: Annotated[str, typer.Option(help=SUITE_HELP)],
     scale: Scale = "full",
     data: Images = "",
@@ -49,12 +50,13 @@ def plan_command(
     """Show a suite's cases, what is measured already, what is missing, and the expected time."""
     from sfbench.cli import planning
 
-    settings = settings_of(store, plugin, no_plugin, as_json=as_json)
+    settings = settings_of(context, store, plugin, no_plugin, as_json=as_json)
     raise typer.Exit(planning.planned(request_of(data, weights), suite, scale, settings))
 
 
 @app.command("reproduce")
 def reproduce_command(
+    context: typer.Context,
     suite: Annotated[str, typer.Argument(help=SUITE_HELP)],
     scale: Scale = "full",
     data: Images = "",
@@ -70,7 +72,7 @@ def reproduce_command(
     """Measure a suite and show it beside what was published, with a reason for what could not run."""
     from sfbench.cli import planning
 
-    settings = settings_of(store, plugin, no_plugin, trials, timeout, as_json=as_json)
+    settings = settings_of(context, store, plugin, no_plugin, trials, timeout, as_json=as_json)
     raise typer.Exit(planning.reproduced(request_of(data, weights), suite, scale, settings))
 
 

@@ -1,0 +1,72 @@
+"""Containers of images, each kind a module that defines `CONTAINER`; its name is the source's kind.
+
+A new container is a new module; nothing else names it.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import itertools
+import pkgutil
+import tarfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from sfbench.api.archives import DAMAGE
+from sfbench.api.errors import DataError
+from sfbench.data.container import Container, Look
+
+HEAD_BYTES, NAMES_READ = 8, 64
+
+
+@functools.cache
+def kinds() -> Mapping[str, type[Container]]:
+    """Return every kind of container by name, in the order in which they are asked."""
+    found: list[tuple[str, type[Container]]] = [
+        (module.name, importlib.import_module(f"{__name__}.{module.name}").CONTAINER)
+        for module in pkgutil.iter_modules(__path__)
+    ]
+    return MappingProxyType(dict(sorted(found, key=lambda pair: pair[1].order)))
+
+
+def open_container(path: Path) -> tuple[str, Container]:
+    """Return the kind of a file or folder of images, and its container; torch is not needed.
+
+    Raises DataError for a path without images, naming what is understood.
+    """
+    look = looked_at(path)
+    for name, kind in kinds().items():
+        if kind.takes(look):
+            return name, kind(path)
+    msg = (
+        f"{path}: not understood; expected a folder or zip of images, or one of "
+        f"{', '.join(kinds())}"
+    )
+    raise DataError(msg)
+
+
+def looked_at(path: Path) -> Look:
+    """Return what a container is recognized by; raises DataError where there is no such path."""
+    try:
+        if path.is_dir():
+            inside = sorted(p.name for p in path.iterdir() if not p.name.startswith("."))
+            return Look(path, b"", tuple(inside))
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                return Look(path, head, tuple(archive.namelist()), is_zip=True)
+        if tarfile.is_tarfile(path):
+            with tarfile.open(path) as tar:
+                files = (member.name for member in tar if member.isfile())
+                return Look(path, head, tuple(itertools.islice(files, NAMES_READ)), is_tar=True)
+    except FileNotFoundError:
+        msg = f"{path}: no such file or folder; expected images"
+        raise DataError(msg) from None
+    except (OSError, EOFError, tarfile.TarError, *DAMAGE) as error:
+        msg = f"{path}: cannot be read ({str(error) or 'cut off'})"
+        raise DataError(msg) from None
+    return Look(path, head, ())

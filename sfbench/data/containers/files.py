@@ -1,0 +1,68 @@
+"""Folders and zip files of image files; classes from dataset.json, or one per sub-folder."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+from typing import ClassVar
+
+from sfbench.api.errors import DataError
+from sfbench.api.images import ImageCollection
+from sfbench.data.container import Container, Look
+from sfbench.data.item import Item
+
+
+class ImageFiles(Container):
+    """Image files by name. Raises DataError where there is none."""
+
+    order: ClassVar[int] = 100
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.images = ImageCollection(path)
+        self.classes = folder_classes(self.images)
+
+    @classmethod
+    def takes(cls, look: Look) -> bool:
+        """Return whether it is a folder or zip file: what nobody else takes."""
+        return look.is_zip or look.path.is_dir()
+
+    @property
+    def title(self) -> str:
+        """Whether it is a folder or a zip file."""
+        return f"{'folder' if self.path.is_dir() else 'zip'} of images"
+
+    def __len__(self) -> int:
+        """Return the number of image files."""
+        return len(self.images)
+
+    def item(self, index: int) -> Item:
+        """Return one image file."""
+        name = self.images.names[index]
+        try:
+            return Item(name, self.images.read_bytes(name), self.label(index))
+        except (OSError, DataError) as error:
+            return Item(name, b"", None, str(error))
+
+    def label(self, index: int) -> int | None:
+        """Return the class from dataset.json, or that of the sub-folder."""
+        if self.images.class_of:
+            return self.images.label(index)
+        return self.classes.get(str(PurePosixPath(self.images.names[index]).parent))
+
+    def beside(self) -> dict[str, list[str]]:
+        """Return files that are no images, and empty folders."""
+        return {"files are no images": self.images.others, "folders are empty": self.images.empty}
+
+    def sha256(self) -> str:
+        """Return the digest of names and contents, or of the zip file."""
+        return self.images.sha256()
+
+
+def folder_classes(images: ImageCollection) -> dict[str, int]:
+    """Return the number of each sub-folder's class; none where images lie outside of any."""
+    parents = {str(PurePosixPath(name).parent) for name in images.names}
+    flat = any(len(PurePosixPath(name).parts) != 2 for name in images.names)  # noqa: PLR2004  # class, file
+    return {} if flat or len(parents) == 1 else {p: i for i, p in enumerate(sorted(parents))}
+
+
+CONTAINER = ImageFiles

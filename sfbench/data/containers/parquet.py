@@ -1,0 +1,134 @@
+"""Parquet files of Hugging Face datasets: a column of images ({bytes, path}), one of classes."""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+import itertools
+from pathlib import Path
+from typing import Any, ClassVar
+
+from sfbench.api.errors import DataError, first_line
+from sfbench.data.container import Container, Look
+from sfbench.data.item import Item
+
+MAGIC, SUFFIX = b"PAR1", ".parquet"
+IMAGES, LABELS = ("image", "img", "images"), ("label", "labels", "fine_label")
+
+
+class Parquet(Container):
+    """The rows of one file, or of all parquet files of a folder by name.
+
+    Rows are read by row group, of which one is kept. Raises DataError where pyarrow is missing or
+    no column holds images.
+    """
+
+    order: ClassVar[int] = 30
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.groups = [group for file in self.files() for group in groups_of(file)]
+        self.ends = list(itertools.accumulate(group.rows for group in self.groups))
+        self.kept: tuple[int, list[dict[str, Any]]] = (-1, [])
+        if not len(self):
+            msg = f"{path}: parquet without rows; expected images"
+            raise DataError(msg)
+
+    @classmethod
+    def takes(cls, look: Look) -> bool:
+        """Return whether it is a parquet file, or a folder with some."""
+        inside = look.path.is_dir() and any(name.endswith(SUFFIX) for name in look.names)
+        return look.head.startswith(MAGIC) or inside
+
+    @property
+    def title(self) -> str:
+        """Parquet."""
+        return "parquet"
+
+    def files(self) -> list[Path]:
+        """Return the parquet files."""
+        return sorted(self.path.glob(f"*{SUFFIX}")) if self.path.is_dir() else [self.path]
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return self.ends[-1] if self.ends else 0
+
+    def item(self, index: int) -> Item:
+        """Return one row."""
+        place = bisect.bisect_right(self.ends, index)
+        if self.kept[0] != place:
+            self.kept = place, self.groups[place].read()
+        group = self.groups[place]
+        row = index - (self.ends[place] - group.rows)
+        entry = self.kept[1][row]
+        name = f"{group.file.name}/{group.first + row:08d}"
+        return item(name, entry[group.image], entry.get(group.label or ""))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Group:
+    """One row group of a file: its number of rows, the first, and the columns of images, classes."""
+
+    file: Path
+    number: int
+    rows: int
+    first: int
+    image: str
+    label: str | None
+
+    def read(self) -> list[dict[str, Any]]:
+        """Return the rows; raises DataError where they are damaged."""
+        import pyarrow as pa  # an optional dependency
+        from pyarrow import parquet
+
+        columns = [self.image] if self.label is None else [self.image, self.label]
+        try:
+            with parquet.ParquetFile(self.file) as opened:
+                found: list[dict[str, Any]] = opened.read_row_group(
+                    self.number, columns=columns
+                ).to_pylist()
+        except (pa.ArrowException, OSError) as error:
+            msg = f"{self.file}: damaged parquet ({first_line(error)})"
+            raise DataError(msg) from None
+        return found
+
+
+def groups_of(file: Path) -> list[Group]:
+    """Return the row groups of a file."""
+    try:
+        import pyarrow as pa  # an optional dependency
+        from pyarrow import parquet
+    except ImportError:
+        msg = f"{file}: parquet needs pyarrow; pip install 'sfbench[parquet]'"
+        raise DataError(msg) from None
+    try:
+        with parquet.ParquetFile(file) as opened:
+            names = opened.schema_arrow.names
+            counts = [
+                opened.metadata.row_group(number).num_rows
+                for number in range(opened.num_row_groups)
+            ]
+    except (pa.ArrowException, OSError) as error:
+        msg = f"{file}: cannot be read as parquet ({first_line(error)})"
+        raise DataError(msg) from None
+    image = next((name for name in IMAGES if name in names), None)
+    label = next((name for name in LABELS if name in names), None)
+    if image is None:
+        msg = f"{file}: columns {', '.join(names)}; expected one of {', '.join(IMAGES)}"
+        raise DataError(msg)
+    firsts = [0, *itertools.accumulate(counts)]
+    return [
+        Group(file, number, rows, firsts[number], image, label)
+        for number, rows in enumerate(counts)
+    ]
+
+
+def item(name: str, image: Any, label: Any) -> Item:
+    """Return one row as an image."""
+    content = image.get("bytes") if isinstance(image, dict) else image
+    if not isinstance(content, bytes):
+        return Item(name, b"", None, "the row holds no image bytes")
+    return Item(name, content, label if isinstance(label, int) and label >= 0 else None)
+
+
+CONTAINER = Parquet

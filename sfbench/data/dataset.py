@@ -1,0 +1,72 @@
+"""The images of a container as a Dataset: uint8 RGB by number, with what had to be done to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from sfbench.api.errors import DataError, first_line
+from sfbench.api.image_files import open_image
+from sfbench.api.images import RESIZE, upright_rgb
+from sfbench.api.protocols import Picture
+from sfbench.data.container import Container
+
+COLORS = 3
+
+
+class ContainerDataset:
+    """Images at one resolution, cropped and resized if their size differs; with None, as they are."""
+
+    def __init__(self, container: Container, resolution: int | None, sha256: str) -> None:
+        self.container = container
+        self.resolution = resolution
+        self.code = (type(container).__module__,)
+        self.identity: Mapping[str, Any] = {
+            "name": container.path.name,
+            "sha256": sha256,
+            "resolution": resolution,
+            "resize": "none" if resolution is None else f"{RESIZE}, where the size differs",
+        }
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.container)
+
+    def read(self, index: int) -> Picture:
+        """Return one image; raises DataError naming a bad one."""
+        item = self.container.item(index)
+        if item.problem is not None:
+            raise DataError(self.problem(item.name, item.problem))
+        content = item.content
+        if isinstance(content, np.ndarray) and self.is_ready(content):
+            return Picture(torch.from_numpy(np.array(content)).permute(2, 0, 1), None)
+        try:
+            opened = open_image(content) if isinstance(content, bytes) else of_pixels(content)
+            pixels, note = upright_rgb(opened, self.resolution)
+        except Exception as error:  # noqa: BLE001  # strange metadata and members raise anything
+            raise DataError(self.problem(item.name, first_line(error))) from None
+        return Picture(torch.from_numpy(pixels).permute(2, 0, 1), note)
+
+    def is_ready(self, pixels: np.ndarray) -> bool:
+        """Return whether pixels are RGB of the size that is wanted."""
+        side = (self.resolution, self.resolution, COLORS)
+        return pixels.shape[2] == COLORS and (self.resolution is None or pixels.shape == side)
+
+    def problem(self, name: str, reason: str) -> str:
+        """Return what is wrong with an image, in one line."""
+        return f"{self.container.path}: {name} cannot be read as an image ({reason})"
+
+    def labels(self, indices: Sequence[int]) -> list[int] | None:
+        """Return class numbers, or None where any image has none."""
+        found = [self.container.label(index) for index in indices]
+        return None if None in found else [label for label in found if label is not None]
+
+
+def of_pixels(pixels: np.ndarray) -> Image.Image:
+    """Return pixels [height, width, channels] as an image."""
+    array = pixels[..., 0] if pixels.shape[2] == 1 else pixels
+    return Image.fromarray(np.ascontiguousarray(array))

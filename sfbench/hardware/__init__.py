@@ -1,0 +1,1 @@
+"""The only room that asks torch, the drivers and the system about hardware."""

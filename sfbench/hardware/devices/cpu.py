@@ -1,0 +1,56 @@
+"""The host's processors."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from sfbench.hardware import host
+from sfbench.hardware.backend import Backend
+
+HOST_SHARE = 0.9
+"""Of the memory that is free: what a search may take without hurting the system."""
+
+
+class CpuBackend(Backend):
+    """The CPU: everything is done when a call returns, and memory is the process's own."""
+
+    kind: ClassVar[str] = "cpu"
+    preference: ClassVar[int] = 0
+    default_samples: ClassVar[int] = 128
+    warmup_seconds: ClassVar[float] = 1.0
+    roof_side: ClassVar[int] = 1536
+    roof_bytes: ClassVar[int] = 64 << 20
+    precisions: ClassVar[frozenset[str]] = frozenset({"fp32", "bf16", "fp16"})
+    memory_limit_acts_on: ClassVar[str] = "RLIMIT_DATA"
+    energy_counter: ClassVar[str] = "RAPL energy of the processor packages"
+    few_images_at_a_time: ClassVar[bool] = True
+
+    @classmethod
+    def present(cls) -> list[dict[str, Any]]:
+        """Return the one host."""
+        return [{"name": host.cpu_model()}]
+
+    def processor(self) -> str:
+        """Return the processor's name, as the system gives it."""
+        return host.cpu_model()
+
+    def synchronize(self) -> None:
+        """Do nothing: a call on the CPU has returned when it is done."""
+
+    def limit_memory(self, limit: int) -> None:
+        """Make allocations of private writable memory fail beyond `limit` bytes."""
+        import resource  # not on every system
+
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+    def memory_ceiling(self) -> int | None:
+        """Return a share of the memory that is free: beyond it the system kills, or swaps."""
+        available = host.available_bytes()
+        return None if available is None else int(HOST_SHARE * available)
+
+    def energy_joules(self) -> float | None:
+        """Return the energy counters of the processor packages, added up."""
+        return host.package_joules()
+
+
+DEVICE = CpuBackend

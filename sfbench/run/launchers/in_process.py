@@ -1,0 +1,41 @@
+"""Measures a trial inside the calling process: for tests, where starting processes takes longest.
+
+A trial that crashes takes its caller down, nothing ends one that hangs, and cold costs mean
+nothing: use it for trials of known code alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+from sfbench import worker
+from sfbench.execution import COMPILE_MODES
+from sfbench.hardware.policy import kept_settings
+from sfbench.job import Job, Launcher, OnEvent
+from sfbench.records import Record
+
+
+def in_process(others: Launcher) -> Launcher:
+    """Return a launcher that measures in this process; jobs that need their own go to `others`.
+
+    Those are jobs with a limit of memory, another interpreter, or a compile mode, which would
+    stay behind in this process.
+    """
+
+    def launch(job: Job, timeout_seconds: float, on_event: OnEvent) -> Record:
+        if needs_process(job):
+            return others(job, timeout_seconds, on_event)
+        with kept_settings():
+            return worker.measured(dataclasses.replace(job, spawned=time.time()), on_event)
+
+    return launch
+
+
+def needs_process(job: Job) -> bool:
+    """Return whether the job would change this process, or asks for another."""
+    return (
+        job.memory_limit is not None
+        or job.interpreter is not None
+        or job.case.mode in COMPILE_MODES
+    )
