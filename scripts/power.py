@@ -30,9 +30,9 @@ from sfbench.cli import comparing, defaults
 from sfbench.cli.progress import PassProgress
 from sfbench.report import comparison
 from sfbench.report.comparison import Quad
-from sfbench.request import Request
 from sfbench.run.launchers.local import launch
 from sfbench.run.live import measured_legs, quads_of
+from sfbench.values.request import Request
 
 COMPARED = 8
 DRAWS = 4000

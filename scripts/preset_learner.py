@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from sfbench.api import BuildRequest, LearnRequest
-from sfbench.registry import find_generator, load_plugin, plugin_sources
+from sfbench.catalogue.registry import find_generator, load_plugin, plugin_sources
 
 
 def preset_learner(model: str, name: str, batch: int | None = None) -> tuple[Any, Any]:

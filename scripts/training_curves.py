@@ -20,7 +20,7 @@ import pandas as pd
 from PIL import Image
 
 from sfbench.report.training_figure import curve
-from sfbench.trained import TrainingRun, training_runs
+from sfbench.store.training_runs import TrainingRun, training_runs
 
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7"]
 FOLD = 5

@@ -10,14 +10,14 @@ from typing import Any
 
 import torch
 
-from sfbench import contract
 from sfbench.api.errors import ContractError
 from sfbench.api.protocols import FeatureExtractor, ImageGenerator
 from sfbench.api.spec import GeneratorSpec, OptionValue
-from sfbench.building import build
+from sfbench.generators import contract
+from sfbench.generators.building import build
 from sfbench.hardware.policy import global_flags
-from sfbench.plan import Case, Source
 from sfbench.quality.resizing import resized
+from sfbench.values.plan import Case, Source
 
 USUAL_RESOLUTION = 32
 USUAL_SIDE = 40

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from sfbench.job import Launcher
+    from sfbench.values.job import Launcher
 
 os.environ["HF_HUB_OFFLINE"] = "1"
-CHECKED = ["reference_models", "sfbench.pixels", "sfbench.quality"]
+CHECKED = ["reference_models", "sfbench.values.pixels", "sfbench.quality"]
 ROOT = Path(__file__).parents[1]
 
 Command = Callable[..., subprocess.CompletedProcess[str]]

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from sfbench.api.errors import PluginError, UsageError
 from sfbench.api.spec import GeneratorSpec, OptionValue
+from sfbench.catalogue.registry import Plugin, find_generator, load_plugin, plugin_sources
 from sfbench.cli import sound
 from sfbench.cli.exits import Exit
-from sfbench.registry import Plugin, find_generator, load_plugin, plugin_sources
 
 
 def check(

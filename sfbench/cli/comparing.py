@@ -10,21 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from sfbench.api.errors import UsageError
-from sfbench.catalogue import Catalogue
+from sfbench.catalogue.catalogue import Catalogue
 from sfbench.cli import defaults, noise
 from sfbench.cli.exits import Exit
 from sfbench.cli.progress import PassProgress
 from sfbench.hardware.machine import machine_class
-from sfbench.job import Job, Launcher
-from sfbench.plan import Case
 from sfbench.report import comparison, verdicts
 from sfbench.report.verdicts import Row
-from sfbench.request import Request
 from sfbench.run.grid import make_plan
 from sfbench.run.live import LegError, measured_legs, quads_of
 from sfbench.run.schedule import machine_digest
-from sfbench.store import Store
+from sfbench.store.runs import Store
+from sfbench.values.job import Job, Launcher
 from sfbench.values.metric_names import CORE
+from sfbench.values.plan import Case
+from sfbench.values.request import Request
 
 TRIALS_TIMEOUT = 3600.0
 SIDE_KEYS = frozenset({"res", "batch", "dtype", "mode", "device", "weights"})

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sfbench.api.errors import WeightsError
-from sfbench.registry import load_plugin, plugin_sources
+from sfbench.catalogue.registry import load_plugin, plugin_sources
 
 
 def convert(source: Path, target: Path, given: Sequence[str]) -> str:

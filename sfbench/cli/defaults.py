@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sfbench.hardware.devices import AUTO, backends
 
 if TYPE_CHECKING:
-    from sfbench.catalogue import Catalogue
+    from sfbench.catalogue.catalogue import Catalogue
     from sfbench.train.engine import Meeting
 
 STORE = Path("results")
@@ -83,6 +83,6 @@ def measuring_environment() -> dict[str, str]:
 
 def catalogue(given: Sequence[str] | None, disabled: Sequence[str] | None) -> Catalogue:
     """Return what is installed and given."""
-    from sfbench.catalogue import read_catalogue
+    from sfbench.catalogue.catalogue import read_catalogue
 
     return read_catalogue(located(given), disabled or [], user_cache() / "sfbench")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sfbench.catalogue import Catalogue
+from sfbench.catalogue.catalogue import Catalogue
 from sfbench.cli import defaults
 from sfbench.hardware import host
 from sfbench.hardware.devices import accelerators

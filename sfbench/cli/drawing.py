@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sfbench.api.errors import DataError, UsageError
-from sfbench.catalogue import Catalogue
+from sfbench.catalogue.catalogue import Catalogue
+from sfbench.catalogue.registry import find_generator, load_plugin, plugin_sources
 from sfbench.cli import defaults
 from sfbench.cli.exits import Exit
 from sfbench.cli.progress import PassProgress
-from sfbench.plan import Case
-from sfbench.registry import find_generator, load_plugin, plugin_sources
-from sfbench.request import Request, parse_seeds
 from sfbench.run.grid import make_plan
+from sfbench.values.plan import Case
+from sfbench.values.request import Request, parse_seeds
 
 FEWEST_SEEDS, MOST_SEEDS = 2, 64
 
@@ -47,7 +47,7 @@ def grid(
         raise DataError(msg)
     plugins = [load_plugin(source) for source in plugin_sources(given, disabled)]
     _, spec = find_generator(plugins, case.model)
-    from sfbench.sampling import draw_grid  # torch comes with it
+    from sfbench.inspection.sampling import draw_grid  # torch comes with it
 
     draw_grid(spec, case, numbers, output)
     return f"{output}: {len(numbers)} images, {case.title()}, {case.weights.kind} weights"
@@ -79,7 +79,7 @@ def inspect(look: Look, *, as_json: bool) -> Exit:
     look.store.mkdir(parents=True, exist_ok=True)
     plugins = [load_plugin(source) for source in plugin_sources(look.plugins, look.disabled)]
     _, spec = find_generator(plugins, case.model)
-    from sfbench.portraits import Sitting, portraits  # torch comes with it
+    from sfbench.inspection.portraits import Sitting, portraits  # torch comes with it
 
     sitting = Sitting(
         spec=spec,

@@ -13,7 +13,8 @@ from typing import Any
 
 from sfbench.api.errors import DataError, UsageError
 from sfbench.api.protocols import FeatureExtractor
-from sfbench.catalogue import Catalogue
+from sfbench.catalogue.catalogue import Catalogue
+from sfbench.catalogue.registry import load_plugin, plugin_sources
 from sfbench.cli import defaults, sound
 from sfbench.cli.exits import Exit
 from sfbench.cli.progress import PassProgress
@@ -23,7 +24,6 @@ from sfbench.hardware.host import cpu_count
 from sfbench.hardware.policy import set_policy
 from sfbench.quality import extractors, published
 from sfbench.quality.protocols import AUTO, Protocol, read_protocol, read_protocols
-from sfbench.registry import load_plugin, plugin_sources
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,11 +151,11 @@ class Bench:
 
     def drawn(self) -> Any:
         """Return the images of a model; image i is that of seed i."""
-        from sfbench.building import build
+        from sfbench.catalogue.registry import find_generator
+        from sfbench.generators.building import build
         from sfbench.quality.pictures import GeneratedPictures  # torch comes with it
-        from sfbench.registry import find_generator
-        from sfbench.request import Request
         from sfbench.run.grid import make_plan
+        from sfbench.values.request import Request
 
         asked = self.asked
         request = Request(
@@ -261,7 +261,7 @@ def quality(asked: Asked, protocol: str, picture: Path | None, *, as_json: bool)
 
         console().print(readings_table(readings))
     if picture is not None:
-        from sfbench.neighbour_picture import draw_neighbours  # torch comes with it
+        from sfbench.inspection.neighbour_picture import draw_neighbours  # torch comes with it
 
         print(draw_neighbours(comparison, picture), file=sys.stderr)
     some = any(reading.value is not None for reading in readings)

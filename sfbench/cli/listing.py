@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sfbench.api.errors import UsageError
-from sfbench.catalogue import Catalogue
+from sfbench.catalogue.catalogue import Catalogue
 from sfbench.values.metrics import METRICS
 
 DATA = (

@@ -11,7 +11,7 @@ from sfbench.cli import quick
 from sfbench.cli.exits import Exit
 
 if TYPE_CHECKING:
-    from sfbench.job import Launcher
+    from sfbench.values.job import Launcher
 
 
 def main(arguments: Sequence[str] | None = None, launcher: Launcher | None = None) -> None:

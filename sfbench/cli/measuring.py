@@ -10,23 +10,23 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sfbench.api.errors import SfbenchError, UsageError
-from sfbench.catalogue import Catalogue
+from sfbench.catalogue.catalogue import Catalogue
 from sfbench.cli import defaults, train_first
 from sfbench.cli.exits import Exit
 from sfbench.cli.progress import ProgressLines
 from sfbench.hardware.machine import machine_class
-from sfbench.job import Launcher
-from sfbench.plan import Plan
 from sfbench.quality.published import EMBEDDED, STANDARD
 from sfbench.quality.weights import place
-from sfbench.records import Record, record_to_json
-from sfbench.request import Request
 from sfbench.run.compile_caches import with_own_caches
 from sfbench.run.grid import make_plan
 from sfbench.run.schedule import carry_out, pending_trials
 from sfbench.run.search import searched
 from sfbench.run.suites import Row, Suite, completed, named, read_suite, requests_of
-from sfbench.store import Store
+from sfbench.store.runs import Store
+from sfbench.values.job import Launcher
+from sfbench.values.plan import Plan
+from sfbench.values.records import Record, record_to_json
+from sfbench.values.request import Request
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from sfbench.cli import defaults
-from sfbench.values.whole_file import write_whole
+from sfbench.store.whole_file import write_whole
 
 
 def place(machine: str, where: str) -> Path:

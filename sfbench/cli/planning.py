@@ -9,19 +9,19 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sfbench.catalogue import Catalogue
+from sfbench.catalogue.catalogue import Catalogue
 from sfbench.cli import defaults, measuring, train_first
 from sfbench.cli.exits import Exit
 from sfbench.cli.measuring import Settings
 from sfbench.cli.progress import clock
 from sfbench.hardware.machine import machine_class
-from sfbench.records import Record, digest
-from sfbench.request import Request
 from sfbench.run.grid import make_plan
 from sfbench.run.schedule import Pending, pending_trials
 from sfbench.run.suites import Row, requests_of
-from sfbench.store import Store
-from sfbench.trained import TrainingRun, runs_of_store
+from sfbench.store.runs import Store
+from sfbench.store.training_runs import TrainingRun, runs_of_store
+from sfbench.values.records import Record, digest
+from sfbench.values.request import Request
 
 WIDTH = 79
 FREE = frozenset({"weights", "files"})

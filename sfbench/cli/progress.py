@@ -9,8 +9,8 @@ import time
 from collections.abc import Mapping
 from typing import Any, TextIO
 
-from sfbench.plan import Case
-from sfbench.records import Record
+from sfbench.values.plan import Case
+from sfbench.values.records import Record
 
 
 class ProgressLines:

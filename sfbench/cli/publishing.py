@@ -9,8 +9,8 @@ from sfbench.cli import defaults
 from sfbench.cli.exits import Exit
 from sfbench.cli.reporting import beside
 from sfbench.report.site import About, site
-from sfbench.store import Store
-from sfbench.values.whole_file import write_whole
+from sfbench.store.runs import Store
+from sfbench.store.whole_file import write_whole
 
 
 def publish(store: Path, out: Path, title: str) -> Exit:

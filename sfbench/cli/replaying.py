@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from sfbench.api.errors import DataError, UsageError
-from sfbench.catalogue import Catalogue
+from sfbench.catalogue.catalogue import Catalogue
 from sfbench.cli import defaults
 from sfbench.cli.exits import Exit
 from sfbench.cli.progress import ProgressLines
 from sfbench.hardware.machine import machine_class
-from sfbench.job import Launcher
-from sfbench.records import Record
 from sfbench.report import replay
-from sfbench.request import request_of
 from sfbench.run.grid import make_plan
 from sfbench.run.schedule import job_of, pending_trials
-from sfbench.store import Store, read
+from sfbench.store.runs import Store, read
+from sfbench.values.job import Launcher
+from sfbench.values.records import Record
+from sfbench.values.request import request_of
 
 
 def again(

@@ -12,23 +12,23 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
-from sfbench.album import albums
 from sfbench.api.errors import UsageError
 from sfbench.cli import defaults
 from sfbench.cli.exits import Exit
 from sfbench.cli.progress import PassProgress
-from sfbench.plan import parse_resolutions
-from sfbench.records import Record
 from sfbench.report import frame, table
 from sfbench.report.index import indexed
 from sfbench.report.measurements import Measurements, measurements
 from sfbench.report.pairing import paired
-from sfbench.store import Store
-from sfbench.trained import runs_of_store, training_runs
-from sfbench.values.whole_file import write_whole
+from sfbench.store.album import albums
+from sfbench.store.runs import Store
+from sfbench.store.training_runs import runs_of_store, training_runs
+from sfbench.store.whole_file import write_whole
+from sfbench.values.plan import parse_resolutions
+from sfbench.values.records import Record
 
 if TYPE_CHECKING:
-    from sfbench.catalogue import Catalogue
+    from sfbench.catalogue.catalogue import Catalogue
     from sfbench.report.page import Beside
 
 TIDY_FORMATS = ("csv", "json")

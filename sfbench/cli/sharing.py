@@ -10,22 +10,22 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from sfbench.album import ABOUT, KINDS, albums
 from sfbench.api.archives import ArchiveError, open_zip, read_member
 from sfbench.api.errors import DataError, UsageError
+from sfbench.catalogue.registry import load_plugin, plugin_sources
 from sfbench.cli import defaults
 from sfbench.cli.exits import Exit
 from sfbench.cli.measuring import on_device
 from sfbench.cli.reporting import chosen, page_text
-from sfbench.plan import parse_resolutions
-from sfbench.records import Record, record_from_json, record_to_json
-from sfbench.registry import load_plugin, plugin_sources
 from sfbench.report import frame
 from sfbench.report.measurements import measurements
 from sfbench.report.pairing import paired
 from sfbench.run.suites import read_suite, scales_of, suite_path
-from sfbench.store import Store
-from sfbench.values.whole_file import whole_file
+from sfbench.store.album import ABOUT, KINDS, albums
+from sfbench.store.runs import Store
+from sfbench.store.whole_file import whole_file
+from sfbench.values.plan import parse_resolutions
+from sfbench.values.records import Record, record_from_json, record_to_json
 
 FOLDER, PAGE, TABLE, SUITE = "records", "report.html", "report.csv", "suite.toml"
 ENVIRONMENT, FIGURES, PICTURES = "environment.json", "figures", "pictures"

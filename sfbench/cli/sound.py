@@ -9,7 +9,7 @@ from pathlib import Path
 from sfbench.api.errors import DataError, UsageError
 from sfbench.cli import defaults
 from sfbench.data.sources import check_there
-from sfbench.store import Store
+from sfbench.store.runs import Store
 
 FORMATS = ("table", "csv", "json", "md", "tex")
 

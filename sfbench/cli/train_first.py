@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from sfbench.api.errors import SfbenchError
-from sfbench.catalogue import Catalogue
+from sfbench.catalogue.catalogue import Catalogue
 from sfbench.cli.exits import Exit
-from sfbench.plan import Case, Plan, Source, flag_text
 from sfbench.quality.weights import file_sha256
-from sfbench.records import digest
 from sfbench.run.grid import weights_of_run
-from sfbench.trained import read_lines
+from sfbench.store.training_runs import read_lines
+from sfbench.values.plan import Case, Plan, Source, flag_text
+from sfbench.values.records import digest
 
 TRAINED_BY = ("model", "resolution", "device", "seed")
 """What of a case decides its training, beside options, data and length."""

@@ -12,14 +12,14 @@ from typing import Any
 
 from sfbench.api.errors import UsageError
 from sfbench.api.spec import TrainingPreset
+from sfbench.catalogue.registry import find_generator, load_plugin, plugin_sources
 from sfbench.cli import defaults, sound
 from sfbench.cli.exits import Exit
 from sfbench.cli.progress import PassProgress, clock
 from sfbench.hardware import host
-from sfbench.plan import flag_text
-from sfbench.registry import find_generator, load_plugin, plugin_sources
-from sfbench.request import Request
 from sfbench.run.grid import make_plan
+from sfbench.values.plan import flag_text
+from sfbench.values.request import Request
 
 SNAPSHOTS = 10
 
@@ -59,7 +59,7 @@ def train(asked: Asked, *, as_json: bool) -> Exit:
     catalogue = defaults.catalogue(asked.plugins, asked.disabled)
     catalogue.model(asked.model)
     sound.check_images(data=asked.data)
-    from sfbench import training  # torch comes with it
+    from sfbench.train import training  # torch comes with it
 
     meeting = defaults.meeting()
     shown = Shown(asked, quiet=meeting.rank > 0, as_json=as_json)

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from PIL import Image
 
-from sfbench import album
 from sfbench.api.inspecting import Attentive, StyleBased
 from sfbench.api.protocols import ImageGenerator
-from sfbench.contract import check_finite
+from sfbench.generators.contract import check_finite
 from sfbench.inspection.attention import attention, linformer_tokens
 from sfbench.inspection.styles import interpolation, mixing, truncation
 from sfbench.inspection.tiles import grid, pixels_of
-from sfbench.values.whole_file import whole_file
+from sfbench.store import album
+from sfbench.store.whole_file import whole_file
 
 SAMPLE_SEEDS = range(8)
 """The same for every model, so that pictures of models stand side by side."""

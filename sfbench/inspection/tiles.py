@@ -10,7 +10,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from sfbench.pixels import to_bytes, to_rgb
+from sfbench.values.pixels import to_bytes, to_rgb
 
 GAP = 2
 LEAST_SIDE = 96

@@ -21,7 +21,7 @@ from sfbench.quality.published import INCEPTION
 from sfbench.quality.reference import Reference
 from sfbench.quality.reference_file import MANY, ReferenceFile
 from sfbench.quality.statistics import FeatureStatistics, moments_of
-from sfbench.records import Reading
+from sfbench.values.records import Reading
 
 Opener = Callable[[str], FeatureExtractor]
 """Returns the extractor of a name ("auto" too); raises WeightsError where its weights are missing."""

@@ -31,7 +31,7 @@ from sfbench.quality.uncertainty import (
     richardson_frechet,
 )
 from sfbench.quality.vendi import vendi_score
-from sfbench.records import Reading
+from sfbench.values.records import Reading
 
 FEW = 2
 ENOUGH_FOR_BIAS = 4

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from sfbench.api.errors import SfbenchError, UsageError
 from sfbench.api.protocols import FeatureExtractor
 from sfbench.api.spec import ExtractorRequest, ExtractorSpec, WeightsFile
-from sfbench.plan import Source
 from sfbench.quality.published import EMBEDDED, INCEPTION, STANDARD_FILES, embedded_card
 from sfbench.quality.weights import find_weights, place
+from sfbench.values.plan import Source
 
 if TYPE_CHECKING:
-    from sfbench.registry import Plugin
+    from sfbench.catalogue.registry import Plugin
 
 
 def build_inception(request: ExtractorRequest) -> FeatureExtractor:

@@ -17,8 +17,8 @@ import numpy as np
 
 from sfbench.data.array_files import read_arrays
 from sfbench.quality.statistics import FeatureStatistics, Rows
-from sfbench.records import digest
-from sfbench.values.whole_file import whole_file, write_whole
+from sfbench.store.whole_file import whole_file, write_whole
+from sfbench.values.records import digest
 
 SHARD_IMAGES = 1024
 META = "meta.json"

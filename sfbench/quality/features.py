@@ -19,15 +19,15 @@ from torch import Tensor
 
 from sfbench.api.errors import DataError
 from sfbench.api.protocols import FeatureExtractor, Features, Picture
+from sfbench.catalogue.reach import Reach, tree_around, versions_of
+from sfbench.catalogue.registry import source_file
 from sfbench.hardware.devices import find_backend
 from sfbench.hardware.policy import strict_precision
-from sfbench.pixels import QUANTISERS
 from sfbench.quality.feature_store import FeatureStore, Shard, shard_numbers, shard_range
 from sfbench.quality.pictures import Pictures
 from sfbench.quality.resizing import resized
 from sfbench.quality.statistics import FeatureStatistics, Rows
-from sfbench.reach import Reach, tree_around, versions_of
-from sfbench.registry import source_file
+from sfbench.values.pixels import QUANTISERS
 
 BATCH = 32
 Progress = Callable[[str, int, int], None]

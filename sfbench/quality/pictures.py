@@ -11,8 +11,8 @@ import numpy as np
 
 from sfbench.api.errors import DataError, UsageError
 from sfbench.api.protocols import Dataset, ImageGenerator, Picture
-from sfbench.contract import check_finite
-from sfbench.pixels import to_rgb
+from sfbench.generators.contract import check_finite
+from sfbench.values.pixels import to_rgb
 
 
 @runtime_checkable

@@ -18,7 +18,7 @@ from sfbench.quality.features import FeaturePass, Progress
 from sfbench.quality.names import MetricNames
 from sfbench.quality.pictures import GeneratedPictures, RealPictures, chosen
 from sfbench.quality.protocols import OWN, read_protocol
-from sfbench.records import Reading
+from sfbench.values.records import Reading
 
 FEW = 2
 

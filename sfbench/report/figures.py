@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 import altair as alt
 import pandas as pd
 
-from sfbench.records import Record
 from sfbench.report import scaling_figure, scaling_table
 from sfbench.report.figure import (
     HEIGHT,
@@ -25,7 +24,7 @@ from sfbench.report.figure import (
 from sfbench.report.pareto_figure import pareto
 from sfbench.report.spread_figures import latency, noise
 from sfbench.report.training_figure import training
-from sfbench.trained import TrainingRun
+from sfbench.store.training_runs import TrainingRun
 from sfbench.values.metric_names import (
     CORE,
     DEVICE_ALLOCATED,
@@ -34,6 +33,7 @@ from sfbench.values.metric_names import (
     WEIGHTS,
 )
 from sfbench.values.metrics import MEBI
+from sfbench.values.records import Record
 
 KINDS = {WEIGHTS: "weights", HOST_ABOVE_LOADED: "above what was loaded"}
 SCALING_TEXT = (

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from sfbench.records import Record
 from sfbench.report.measurements import CASE, Measurements, measurements
 from sfbench.values.metrics import is_distance
+from sfbench.values.records import Record
 
 COVERAGE = 0.95
 MODEL_ORDER = ("quality", "model", "resolution", "batch", "dtype", "mode")

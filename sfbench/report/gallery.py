@@ -9,8 +9,8 @@ from typing import Any
 
 from PIL import Image
 
-from sfbench.album import Album, Shown
 from sfbench.api.image_files import open_image
+from sfbench.store.album import Album, Shown
 
 Options = Mapping[str, Mapping[str, Any]]
 """The default options of each model."""

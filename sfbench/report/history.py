@@ -11,7 +11,6 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from sfbench.records import Record
 from sfbench.report.figure import OKABE_ITO, WIDTH, Figure
 from sfbench.report.frame import variants
 from sfbench.report.measurements import measurements
@@ -19,6 +18,7 @@ from sfbench.report.steps import FEWEST, Step, steps
 from sfbench.report.table import number
 from sfbench.values.metric_names import CORE, DEVICE_ALLOCATED, HOST_ABOVE_LOADED
 from sfbench.values.metrics import MEBI, is_distance
+from sfbench.values.records import Record
 
 WATCHED = {
     CORE: ("images/s", 1.0),

@@ -19,11 +19,11 @@ import numpy as np
 import pandas as pd
 
 from sfbench.data.array_files import read_arrays
-from sfbench.records import Record
 from sfbench.report import measurements as extraction
 from sfbench.report.measurements import BODY, HEAD, Measurements, measurements
-from sfbench.store import Store, Unreadable, read
-from sfbench.values.whole_file import whole_file
+from sfbench.store.runs import Store, Unreadable, read
+from sfbench.store.whole_file import whole_file
+from sfbench.values.records import Record
 
 NAME = ".index.npz"
 INDEXED_FROM = 1000

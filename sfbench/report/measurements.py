@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sfbench.records import Reading, Record
+from sfbench.values.records import Reading, Record
 
 CASE_COLUMNS = ("model", "resolution", "batch", "dtype", "mode", "device", "seed", "threads")
 CASE = (*CASE_COLUMNS, "weights", "weights_sha256", "options", "quality", "machine", "identity")

@@ -13,9 +13,6 @@ import jinja2
 import markupsafe
 import pandas as pd
 
-from sfbench.album import Album
-from sfbench.album import plain as plain_name
-from sfbench.records import Record, digest
 from sfbench.report import frame
 from sfbench.report.figure import Figure
 from sfbench.report.figures import figures
@@ -32,8 +29,11 @@ from sfbench.report.table import (
     same_basis,
     with_interval,
 )
-from sfbench.request import request_of
-from sfbench.trained import TrainingRun
+from sfbench.store.album import Album
+from sfbench.store.album import plain as plain_name
+from sfbench.store.training_runs import TrainingRun
+from sfbench.values.records import Record, digest
+from sfbench.values.request import request_of
 
 FILES = Path(__file__).parent / "page_files"
 FILTERS = (("model", "Model"), ("resolution", "Resolution (px)"), ("dtype", "Precision"))

@@ -13,8 +13,6 @@ from typing import Any
 
 import pandas as pd
 
-from sfbench.plan import MEASURES
-from sfbench.records import Record, digest
 from sfbench.values.metric_names import (
     CORE,
     DEVICE_ALLOCATED,
@@ -23,6 +21,8 @@ from sfbench.values.metric_names import (
     MINIMUM_MEMORY,
 )
 from sfbench.values.metrics import of_family
+from sfbench.values.plan import MEASURES
+from sfbench.values.records import Record, digest
 
 MORE = (HOST_PEAK, DEVICE_ALLOCATED, ENERGY, MINIMUM_MEMORY)
 SAME = (

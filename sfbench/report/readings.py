@@ -10,8 +10,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sfbench.records import Reading
 from sfbench.report.table import ABSENT, number
+from sfbench.values.records import Reading
 
 DIGITS = 4
 

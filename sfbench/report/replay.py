@@ -11,9 +11,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sfbench.records import Reading, Record
 from sfbench.report.table import number
 from sfbench.values.metrics import find_metric
+from sfbench.values.records import Reading, Record
 
 QUALITY_TOLERANCE = 1e-4
 """Relative: kernels of another thread count or processor round differently."""

@@ -14,11 +14,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sfbench.records import Record
 from sfbench.report.scaling import Interval, Scaling, crossover, fitted
 from sfbench.report.table import ABSENT, number
 from sfbench.values.metric_names import CORE, DEVICE_ALLOCATED, HOST_ABOVE_LOADED
 from sfbench.values.metrics import MEBI
+from sfbench.values.records import Record
 
 TERMS = ("1", "r^2", "r^4")
 WIDTHS = {"px": 4, "ms/image": 8, "±": 6, "slope": 6, "GFLOP": 7, "MiB": 6}

@@ -8,8 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-from sfbench.album import Album
-from sfbench.records import Record
 from sfbench.report import frame, history
 from sfbench.report.figures import figures
 from sfbench.report.gallery import gallery
@@ -18,7 +16,9 @@ from sfbench.report.measurements import measurements
 from sfbench.report.page import Beside, machines, made, page, page_name, part_of, rendered, shown
 from sfbench.report.pairing import paired
 from sfbench.report.table import same_basis
+from sfbench.store.album import Album
 from sfbench.values.metric_names import CORE
+from sfbench.values.records import Record
 
 MOST_HISTORIES = 40
 """Figures of history on one page; steps come first."""

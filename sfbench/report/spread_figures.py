@@ -8,9 +8,9 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from sfbench.records import Reading, Record
 from sfbench.report.figure import WIDTH, Figure, labelled, palette, place_axis, places
 from sfbench.values.metric_names import CORE, LATENCY_P50
+from sfbench.values.records import Reading, Record
 
 QUANTILES = {"p5": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p90": 0.9, "p95": 0.95}
 FEWEST = 5

@@ -9,7 +9,7 @@ import altair as alt
 import pandas as pd
 
 from sfbench.report.figure import HEIGHT, WIDTH, Figure, colour, shape
-from sfbench.trained import TrainingRun
+from sfbench.store.training_runs import TrainingRun
 from sfbench.values.metrics import is_distance
 
 PREFIX = "quality/"

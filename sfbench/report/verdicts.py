@@ -13,11 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from sfbench.api.errors import DataError
-from sfbench.plan import Case
-from sfbench.records import Reading, Record, canonical
 from sfbench.report.comparison import Comparison, holm, of_intervals, of_trials
 from sfbench.report.frame import current
-from sfbench.store import Store, read
+from sfbench.store.runs import Store, read
 from sfbench.values.metric_names import (
     CORE,
     DEVICE_ALLOCATED,
@@ -30,6 +28,8 @@ from sfbench.values.metrics import (
     metric_of,
     of_family,
 )
+from sfbench.values.plan import Case
+from sfbench.values.records import Reading, Record, canonical
 
 REGRESSIONS: dict[Family, str] = {
     "speed": "slower",

@@ -8,9 +8,9 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 
-from sfbench.job import Job, Launcher, OnEvent
-from sfbench.records import Record
+from sfbench.values.job import Job, Launcher, OnEvent
 from sfbench.values.metric_names import COLD_COMPILE, WARM_COMPILE
+from sfbench.values.records import Record
 
 
 def with_own_caches(launcher: Launcher) -> Launcher:

@@ -9,11 +9,13 @@ from typing import Any
 
 from sfbench.api.errors import PluginError, SfbenchError, UsageError, WeightsError
 from sfbench.api.images import ImageCollection
-from sfbench.catalogue import Catalogue, Model
+from sfbench.catalogue.catalogue import Catalogue, Model
 from sfbench.data import sources
 from sfbench.hardware.devices import resolve
 from sfbench.hardware.host import cpu_count
-from sfbench.plan import (
+from sfbench.quality import extractors
+from sfbench.quality.weights import file_sha256
+from sfbench.values.plan import (
     BATCH_RULES,
     DTYPES,
     MEASURES,
@@ -25,9 +27,7 @@ from sfbench.plan import (
     Source,
     parse_resolutions,
 )
-from sfbench.quality import extractors
-from sfbench.quality.weights import file_sha256
-from sfbench.request import Request
+from sfbench.values.request import Request
 
 DRAWN_SAMPLES = 1024
 """On a GPU, against scenes that the CPU has to draw first."""

@@ -13,16 +13,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sfbench.catalogue import Model
+from sfbench.catalogue.catalogue import Model
+from sfbench.catalogue.reach import Reach, SourceTree, harness_tree, versions_of
 from sfbench.data.sources import reading_modules
 from sfbench.hardware.devices import find_backend
-from sfbench.plan import Case, Measure
-from sfbench.reach import Reach, SourceTree, harness_tree, versions_of
-from sfbench.records import PROTOCOL, digest
 from sfbench.trial import search as search_step
 from sfbench.trial.steps import modules_of
+from sfbench.values.plan import Case, Measure
+from sfbench.values.records import PROTOCOL, digest
 
-FRAME = ("sfbench.worker", "sfbench.trial.steps")
+FRAME = ("sfbench.trial.worker", "sfbench.trial.steps")
 """What holds the steps together: its own text counts, not what it imports."""
 SEARCH = "sfbench.run.search"
 """What finds a batch before a trial."""

@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
 from sfbench.api.errors import SfbenchError
-from sfbench.job import Job, Launcher
 from sfbench.report.comparison import Quad
+from sfbench.values.job import Job, Launcher
 
 Progress = Callable[[str, int, int], None]
 ORDER = "abba"

@@ -7,12 +7,12 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from sfbench.catalogue import Catalogue
-from sfbench.job import Job, Launcher
-from sfbench.plan import Case, Plan
-from sfbench.records import Record, digest
+from sfbench.catalogue.catalogue import Catalogue
 from sfbench.run.identity import Identities, commit
-from sfbench.store import Store
+from sfbench.store.runs import Store
+from sfbench.values.job import Job, Launcher
+from sfbench.values.plan import Case, Plan
+from sfbench.values.records import Record, digest
 
 SOFTWARE = frozenset({"versions", "environment"})
 """What of a machine can change without its being another machine."""

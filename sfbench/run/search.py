@@ -12,9 +12,9 @@ from typing import Any
 
 from sfbench.api.errors import SfbenchError
 from sfbench.hardware.devices import find_backend
-from sfbench.job import Job, Launcher, OnEvent
-from sfbench.records import Reading, Record
+from sfbench.values.job import Job, Launcher, OnEvent
 from sfbench.values.metric_names import MINIMUM_MEMORY
+from sfbench.values.records import Reading, Record
 
 FIRST_BATCH = 8
 LARGEST_BATCH = 1 << 16

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from sfbench.api.errors import UsageError
-from sfbench.plan import flag_text
-from sfbench.request import Request
+from sfbench.values.plan import flag_text
+from sfbench.values.request import Request
 
-SHIPPED = Path(__file__).parents[1] / "suites"
+SHIPPED = Path(__file__).with_name("suite_files")
 SCALES = ("smoke", "quick", "full")
 FLAGS = tuple(field.name for field in dataclasses.fields(Request))
 NUMBERS = ("samples", "seed", "threads", "blocks", "latency_calls")

@@ -10,8 +10,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sfbench.api.errors import first_line
 from sfbench.api.protocols import ImageGenerator
-from sfbench.records import Reading
 from sfbench.values.metric_names import FLOPS, PARAMETERS
+from sfbench.values.records import Reading
 
 
 def parameter_reading(module: nn.Module | None) -> Reading:

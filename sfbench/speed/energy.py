@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 
 from sfbench.hardware.backend import Backend
-from sfbench.records import Reading
 from sfbench.speed.throughput import warm_up
 from sfbench.values.metric_names import ENERGY
+from sfbench.values.records import Reading
 from sfbench.values.timing import STANDARD_TIMING, Timing
 
 SECONDS = 5.0

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from sfbench.hardware.backend import Backend
-from sfbench.records import Reading
 from sfbench.speed.intervals import quantile, quantile_interval
 from sfbench.speed.throughput import warm_up
+from sfbench.values.records import Reading
 from sfbench.values.timing import STANDARD_TIMING, Timing
 
 FEWEST_CALLS = 20

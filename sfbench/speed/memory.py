@@ -8,8 +8,8 @@ from torch import nn
 
 from sfbench.hardware.backend import Backend
 from sfbench.hardware.host import host_memory, reset_host_peak
-from sfbench.records import Reading
 from sfbench.values.metric_names import HOST_ABOVE_LOADED, HOST_PEAK, WEIGHTS
+from sfbench.values.records import Reading
 
 CALLS = 2
 PEAKS = ("requested", "allocated", "reserved")

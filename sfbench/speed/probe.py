@@ -11,8 +11,6 @@ import torch
 
 from sfbench.api.protocols import ImageGenerator
 from sfbench.hardware.backend import Backend
-from sfbench.pixels import to_bytes
-from sfbench.records import Reading
 from sfbench.speed.intervals import median
 from sfbench.speed.latency import (
     FEWEST_CALLS,
@@ -22,6 +20,8 @@ from sfbench.speed.latency import (
 )
 from sfbench.speed.throughput import measure_region
 from sfbench.values.metric_names import LATENCY, LATENCY_BATCH
+from sfbench.values.pixels import to_bytes
+from sfbench.values.records import Reading
 from sfbench.values.timing import STANDARD_TIMING, Timing
 
 RING = 4

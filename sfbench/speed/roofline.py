@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 import torch
 
 from sfbench.hardware.backend import Backend
-from sfbench.records import Reading
 from sfbench.values.metric_names import MFU
+from sfbench.values.records import Reading
 
 REPEATS = 6
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from sfbench.hardware.backend import Backend, ClockState
-from sfbench.records import Reading
 from sfbench.speed.blocks import Block, calls_per_block, time_block
 from sfbench.speed.intervals import median, quantile_interval
+from sfbench.values.records import Reading
 from sfbench.values.timing import STANDARD_TIMING, Timing
 
 FEWEST_BLOCKS = 6

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from sfbench.data.prepared import PreparedImages
 from sfbench.hardware.backend import Backend
-from sfbench.pixels import from_bytes
 from sfbench.train.shards import BatchShard
+from sfbench.values.pixels import from_bytes
 
 ORDERS_KEPT = 2
 

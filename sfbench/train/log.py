@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sfbench.trained import LINES, read_lines
+from sfbench.store.training_runs import LINES, read_lines
 
 
 class RunLog:

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from sfbench.api.errors import DataError, UsageError
-from sfbench.records import digest
-from sfbench.trained import RUN, read_asked
-from sfbench.values.whole_file import write_whole
+from sfbench.store.training_runs import RUN, read_asked
+from sfbench.store.whole_file import write_whole
+from sfbench.values.records import digest
 
 LATEST, BEST = "weights", "best"
 LENGTH = ("kimg", "processes")

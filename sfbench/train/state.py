@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from sfbench.api.errors import DataError
-from sfbench.values.whole_file import write_whole
+from sfbench.store.whole_file import write_whole
 
 GENERATIONS = 2
 TENSOR, PAIRS = "$tensor", "$pairs"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from sfbench.building import build
+from sfbench.generators.building import build
 from sfbench.trial.state import Trial
 
 
 def count_operations(trial: Trial) -> None:
     """Count parameters and operations; nothing is computed."""
-    from sfbench import contract  # torch comes with it
+    from sfbench.generators import contract  # torch comes with it
     from sfbench.speed.complexity import complexity
 
     module = contract.module_of(trial.generator)

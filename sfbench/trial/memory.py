@@ -15,7 +15,7 @@ def note_cold_peaks(trial: Trial) -> None:
 
 def measure_peaks(trial: Trial) -> None:
     """Measure the weights and the peak of calls."""
-    from sfbench import contract  # torch comes with it
+    from sfbench.generators import contract  # torch comes with it
     from sfbench.speed.memory import measure_memory, weights_reading
     from sfbench.speed.probe import core_work
 

@@ -7,11 +7,11 @@ import time
 from typing import TYPE_CHECKING
 
 from sfbench.api.errors import ContractError, SkippedError, UnsupportedError
-from sfbench.building import build
+from sfbench.catalogue.registry import find_generator, load_plugin, plugin_sources
+from sfbench.generators.building import build
 from sfbench.hardware.host import host_memory, reset_host_peak
 from sfbench.hardware.policy import global_flags, set_policy
-from sfbench.provenance import provenance, training_of
-from sfbench.registry import find_generator, load_plugin, plugin_sources
+from sfbench.trial.provenance import provenance, training_of
 from sfbench.trial.state import Trial
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def draw_expected(trial: Trial) -> None:
     """Draw what eager single precision draws."""
     import torch
 
-    from sfbench import contract  # torch comes with it
+    from sfbench.generators import contract  # torch comes with it
 
     case = trial.case
     set_policy(trial.backend, "fp32", case.threads)
@@ -95,7 +95,7 @@ def build_generator(trial: Trial) -> None:
 
 def check_generator(trial: Trial) -> None:
     """Check the generator's images, bring it into the case's mode, and check them again."""
-    from sfbench import contract  # torch comes with it
+    from sfbench.generators import contract  # torch comes with it
 
     case = trial.case
     start = time.perf_counter()
@@ -122,7 +122,7 @@ def enter_mode(trial: Trial) -> torch.Tensor:
     """
     import torch
 
-    from sfbench import contract, execution
+    from sfbench.generators import contract, execution
 
     mode = trial.case.mode
     trial.phase(mode)
@@ -145,7 +145,7 @@ def check_same_images(
     trial: Trial, images: torch.Tensor, eager: torch.Tensor, tolerance: float
 ) -> None:
     """Raise ContractError when a mode changes the images by more than rounding."""
-    from sfbench import contract
+    from sfbench.generators import contract
 
     difference = contract.relative_difference(images, eager)
     allowed = contract.COMPILE_TOLERANCE if trial.case.dtype == "fp32" else tolerance

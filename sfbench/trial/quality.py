@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 
 from sfbench.api.errors import SkippedError
+from sfbench.catalogue.registry import Plugin, load_plugin, plugin_sources
 from sfbench.quality.published import EMBEDDED, INCEPTION
-from sfbench.registry import Plugin, load_plugin, plugin_sources
 from sfbench.trial.state import Trial
 
 SECONDS_BETWEEN_EVENTS = 1.0

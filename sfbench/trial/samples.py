@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sfbench import album
+from sfbench.store import album
 from sfbench.trial.state import Trial, inference
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from sfbench.hardware.host import host_memory
-from sfbench.records import Reading
 from sfbench.trial.state import Trial, inference
+from sfbench.values.records import Reading
 
 
 def try_batches(trial: Trial) -> None:
     """Make batches as the trial will: out of memory is an outcome like any other."""
-    from sfbench import contract, execution
+    from sfbench.generators import contract, execution
     from sfbench.speed.blocks import calls_per_block, time_block
     from sfbench.speed.probe import core_work, e2e_work  # torch comes with it
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sfbench.hardware.policy import out_of_memory, torch_dtype
-from sfbench.records import Reading
 from sfbench.trial.state import Trial, inference
 from sfbench.values.metric_names import CORE, FLOPS, MFU
+from sfbench.values.records import Reading
 
 if TYPE_CHECKING:
     from sfbench.speed.probe import SpeedProbe

@@ -10,8 +10,8 @@ from sfbench.api.protocols import ImageGenerator
 from sfbench.api.spec import GeneratorSpec
 from sfbench.hardware.devices import find_backend
 from sfbench.hardware.host import host_memory, reset_host_peak
-from sfbench.job import Job
-from sfbench.records import Reading
+from sfbench.values.job import Job
+from sfbench.values.records import Reading
 
 if TYPE_CHECKING:
     import torch

@@ -10,8 +10,6 @@ import dataclasses
 from collections.abc import Callable
 from typing import Literal
 
-from sfbench.job import Task
-from sfbench.plan import Measure
 from sfbench.trial import (
     complexity,
     energy,
@@ -23,6 +21,8 @@ from sfbench.trial import (
     speed,
 )
 from sfbench.trial.state import Trial
+from sfbench.values.job import Task
+from sfbench.values.plan import Measure
 
 Part = Literal[
     "preparing", "search", "speed", "memory", "energy", "complexity", "quality", "samples"

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sfbench.album import Album, Shown
-from sfbench.records import Reading, Record
 from sfbench.report.page import MOST_RECORDS, Beside, page
 from sfbench.report.site import site
+from sfbench.store.album import Album, Shown
+from sfbench.values.records import Reading, Record
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium: nox -s browser has it")
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")

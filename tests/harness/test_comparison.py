@@ -30,7 +30,7 @@ from sfbench.quality.reference_file import MANY, is_reference_file, read_referen
 from sfbench.quality.resizing import RESIZERS, pil_bicubic, resized, tf1_bilinear
 from sfbench.quality.statistics import moments_of
 from sfbench.quality.vendi import vendi_score
-from sfbench.records import Reading
+from sfbench.values.records import Reading
 
 pytestmark = pytest.mark.fast
 

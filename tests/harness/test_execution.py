@@ -10,7 +10,7 @@ import torch
 
 from sfbench.api.errors import UnsupportedError
 from sfbench.api.module_generator import Latents
-from sfbench.execution import tensors_in
+from sfbench.generators.execution import tensors_in
 from sfbench.hardware.devices import find_backend
 from sfbench.speed.energy import energy_reading
 from sfbench.speed.kernels import fallback_kernels

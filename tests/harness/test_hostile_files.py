@@ -72,7 +72,7 @@ def test_no_program_is_started_for_images_bundles_and_pictures(tmp_path: Path) -
         for path in sorted((tmp_path / "real").iterdir()):
             archive.write(path, path.name)
     record = min((ROOT / "results" / "published").glob("*.json")).read_text()
-    from sfbench import album
+    from sfbench.store import album
 
     folder = album.place(Path("store"), json.loads(record)["case"]).name
     about = {"subject": album.subject_of(json.loads(record)["case"]), "pictures": {}}

@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sfbench.records import Reading, Record
 from sfbench.report import replay
 from sfbench.report.pairing import paired
+from sfbench.values.records import Reading, Record
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 FAULTS = str(Path(__file__).with_name("misbehaving.py"))

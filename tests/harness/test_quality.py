@@ -16,7 +16,6 @@ from sfbench.api.errors import UsageError, WeightsError
 from sfbench.api.protocols import FeatureExtractor, Features
 from sfbench.api.spec import WeightsFile
 from sfbench.data.shapes import CLASSES, ShapesDataset
-from sfbench.pixels import to_bytes, to_rgb
 from sfbench.quality import weights
 from sfbench.quality.extractors import choose, offers, open_extractor
 from sfbench.quality.frechet import frechet_distance
@@ -26,8 +25,9 @@ from sfbench.quality.names import MetricNames
 from sfbench.quality.probe import QualityProbe
 from sfbench.quality.published import EMBEDDED, INCEPTION, STANDARD, embedded_card
 from sfbench.quality.statistics import FeatureStatistics, Moments, merged
-from sfbench.records import Reading
 from sfbench.testing import check_extractor
+from sfbench.values.pixels import to_bytes, to_rgb
+from sfbench.values.records import Reading
 
 pytestmark = pytest.mark.fast
 

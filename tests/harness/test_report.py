@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 
 from sfbench.cli.reporting import chosen
-from sfbench.records import Reading, Record
 from sfbench.report import frame, table
 from sfbench.report.measurements import measurements
+from sfbench.values.records import Reading, Record
 
 pytestmark = pytest.mark.fast
 HOW = {

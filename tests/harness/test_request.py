@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sfbench.api.spec import Option
-from sfbench.catalogue import Catalogue, Model, read_catalogue
+from sfbench.catalogue.catalogue import Catalogue, Model, read_catalogue
 from sfbench.cli.commands import app
-from sfbench.job import case_document
-from sfbench.plan import DTYPES, MODES, Case
 from sfbench.report.pairing import joined_case
-from sfbench.request import Request, request_of
 from sfbench.run.grid import make_plan
+from sfbench.values.job import case_document
+from sfbench.values.plan import DTYPES, MODES, Case
+from sfbench.values.request import Request, request_of
 
 NAMES = ("real images, 2", "made=here", "plain")
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sfbench.records import Reading, Record
 from sfbench.report import scaling_figure, scaling_table
 from sfbench.report.scaling import crossover, fitted
+from sfbench.values.records import Reading, Record
 
 pytestmark = pytest.mark.fast
 SIDES = (32, 64, 128, 256)

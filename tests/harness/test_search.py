@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from sfbench.job import Job, case_document
-from sfbench.plan import Case, Source
-from sfbench.records import Reading, Record, Status
 from sfbench.run.search import searched
+from sfbench.values.job import Job, case_document
+from sfbench.values.plan import Case, Source
+from sfbench.values.records import Reading, Record, Status
 
 pytestmark = pytest.mark.fast
 NONE = Source(kind="none")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from sfbench import album
+from sfbench.store import album
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 PUBLISHED = Path(__file__).parents[2] / "results" / "published"

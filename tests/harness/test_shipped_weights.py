@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from reference_models.cards import PACKAGE, read_cards
-from sfbench.catalogue import Catalogue
+from sfbench.catalogue.catalogue import Catalogue
 from sfbench.cli import defaults
-from sfbench.plan import Case
-from sfbench.request import Request
 from sfbench.run.grid import PlanError, make_plan
+from sfbench.values.plan import Case
+from sfbench.values.request import Request
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 MODELS = ("styleformer", "stylegan2")

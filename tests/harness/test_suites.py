@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from sfbench.api.errors import UsageError
-from sfbench.records import Reading, Record
 from sfbench.report.reproduction import Wanted, frame
 from sfbench.run.suites import completed, named, read_suite, requests_of, shipped_suites
+from sfbench.values.records import Reading, Record
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 SMALL = """

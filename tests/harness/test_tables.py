@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from sfbench.records import Reading, Record
 from sfbench.report import frame
 from sfbench.report.best import best
 from sfbench.report.headline import headline
 from sfbench.report.latex import escaped, latex
 from sfbench.report.measurements import measurements
 from sfbench.report.table import markdown
+from sfbench.values.records import Reading, Record
 
 CASE = {
     "model": "a", "resolution": 32, "batch": 8, "dtype": "fp32", "mode": "eager", "device": "cpu",

@@ -10,9 +10,9 @@ import pytest
 
 from sfbench.api.errors import UsageError
 from sfbench.api.spec import Option
-from sfbench.plan import Case, Source, parse_resolutions
-from sfbench.records import Reading, Record, record_from_json, record_to_json
-from sfbench.store import Store
+from sfbench.store.runs import Store
+from sfbench.values.plan import Case, Source, parse_resolutions
+from sfbench.values.records import Reading, Record, record_from_json, record_to_json
 
 pytestmark = pytest.mark.fast
 
@@ -160,8 +160,8 @@ def test_a_damaged_file_is_named_and_the_others_are_read(tmp_path: Path) -> None
 WRITER = """
 import sys
 from pathlib import Path
-from sfbench.records import record_from_json
-from sfbench.store import Store
+from sfbench.values.records import record_from_json
+from sfbench.store.runs import Store
 record = record_from_json(Path(sys.argv[2]).read_text())
 for _ in range(20):
     Store(Path(sys.argv[1])).add(record)

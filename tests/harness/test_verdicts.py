@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sfbench.records import Reading, Record, record_to_json
 from sfbench.report import comparison, verdicts
 from sfbench.report.comparison import Comparison, Quad
+from sfbench.values.records import Reading, Record, record_to_json
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

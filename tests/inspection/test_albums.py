@@ -12,10 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
-from sfbench import album
 from sfbench.inspection.attention import coverage, heat, marked
 from sfbench.inspection.tiles import GAP, grid, table
 from sfbench.report.gallery import gallery, named
+from sfbench.store import album
 
 pytestmark = pytest.mark.fast
 CASE: dict[str, Any] = {

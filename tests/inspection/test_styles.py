@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from sfbench.api import Attentive, ImageGenerator, StyleBased
-from sfbench.building import build
+from sfbench.catalogue.registry import find_generator, load_plugin, plugin_sources
 from sfbench.cli import defaults
+from sfbench.generators.building import build
 from sfbench.inspection.styles import GROUPS, layer_groups
-from sfbench.registry import find_generator, load_plugin, plugin_sources
-from sfbench.request import Request
 from sfbench.run.grid import make_plan
+from sfbench.values.request import Request
 
 pytestmark = pytest.mark.fast
 MODELS = {

@@ -10,7 +10,6 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from sfbench.records import Reading, Record, record_from_json
 from sfbench.report import frame
 from sfbench.report.figure import Figure
 from sfbench.report.figures import figures
@@ -18,7 +17,8 @@ from sfbench.report.measurements import measurements
 from sfbench.report.pairing import paired
 from sfbench.report.pareto_figure import dominated
 from sfbench.report.training_figure import curve, training
-from sfbench.trained import TrainingRun
+from sfbench.store.training_runs import TrainingRun
+from sfbench.values.records import Reading, Record, record_from_json
 
 pytestmark = pytest.mark.fast
 PUBLISHED = Path(__file__).parents[2] / "results" / "published"

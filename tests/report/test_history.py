@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sfbench.records import Reading, Record
 from sfbench.report.history import drawn, histories, told
 from sfbench.report.page import Beside, page_name
 from sfbench.report.site import About, site
 from sfbench.report.steps import steps
+from sfbench.values.records import Reading, Record
 
 pytestmark = pytest.mark.fast
 
@@ -135,7 +135,7 @@ def test_two_models_never_share_a_page() -> None:
 
 def test_the_command_writes_the_site(tmp_path: Path) -> None:
     from sfbench.cli.publishing import publish
-    from sfbench.store import Store
+    from sfbench.store.runs import Store
 
     store = Store(tmp_path / "s")
     for one in RECORDS:

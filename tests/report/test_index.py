@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sfbench.records import Reading, Record, record_to_json
 from sfbench.report import frame, index
 from sfbench.report.index import INDEXED_FROM, NAME, Indexed, indexed
 from sfbench.report.measurements import measurements
-from sfbench.store import Store
+from sfbench.store.runs import Store
+from sfbench.values.records import Reading, Record, record_to_json
 
 pytestmark = pytest.mark.fast
 COUNT = INDEXED_FROM + 50

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sfbench.api.errors import DataError
-from sfbench.trained import TrainingRun, runs_of_store, training_runs
+from sfbench.store.training_runs import TrainingRun, runs_of_store, training_runs
 
 
 def write_run(folder: Path) -> None:

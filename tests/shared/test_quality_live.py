@@ -25,7 +25,7 @@ from sfbench.quality.inception import InceptionExtractor
 from sfbench.quality.pictures import RealPictures
 from sfbench.quality.protocols import read_protocol
 from sfbench.quality.weights import file_sha256
-from sfbench.records import Reading
+from sfbench.values.records import Reading
 
 SHARED = Path(__file__).parents[3] / "shared"
 CIFAR = SHARED / "data" / "cifar10"

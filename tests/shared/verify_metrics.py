@@ -19,7 +19,6 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from sfbench.pixels import QUANTISERS
 from sfbench.quality.frechet import frechet_distance
 from sfbench.quality.inception_score import inception_score
 from sfbench.quality.kernel import cmmd, kernel_distance, subset_rows, whole_discrepancy
@@ -28,6 +27,7 @@ from sfbench.quality.resizing import resized
 from sfbench.quality.statistics import moments_of
 from sfbench.quality.uncertainty import frechet_infinity
 from sfbench.quality.vendi import vendi_score
+from sfbench.values.pixels import QUANTISERS
 
 Arrays = Mapping[str, np.ndarray]
 Check = tuple[str, float, float]

@@ -12,7 +12,7 @@ import worlds
 
 from reference_models.parity import check_compiled
 from sfbench.api import BuildRequest, LearnRequest
-from sfbench.registry import find_generator, load_plugin, plugin_sources
+from sfbench.catalogue.registry import find_generator, load_plugin, plugin_sources
 
 
 def test_training_goes_on_from_published_weights(tmp_path: Path) -> None:

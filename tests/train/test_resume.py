@@ -134,8 +134,8 @@ def test_the_order_of_an_epoch_holds_every_image_once_and_once_mirrored(tmp_path
 
 
 def test_a_log_is_cut_back_to_its_state(tmp_path: Path) -> None:
+    from sfbench.store.training_runs import read_lines
     from sfbench.train.log import RunLog
-    from sfbench.trained import read_lines
 
     log = RunLog(tmp_path, 0)
     for step in (1, 2, 3):

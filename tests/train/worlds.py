@@ -9,12 +9,12 @@ import torch
 
 from sfbench.api import BuildRequest, LearnRequest
 from sfbench.api.learning import Learner
+from sfbench.catalogue.registry import find_generator, load_plugin, plugin_sources
 from sfbench.data.decode import Decoding
 from sfbench.data.prepare import Preparation, prepare
 from sfbench.data.prepared import PreparedImages
 from sfbench.data.ready import drawn
 from sfbench.hardware.devices import find_backend
-from sfbench.registry import find_generator, load_plugin, plugin_sources
 from sfbench.train.engine import Engine
 from sfbench.train.feed import Feed
 from sfbench.train.loop import Length, Listener, Trainer

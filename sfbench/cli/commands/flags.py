@@ -12,7 +12,7 @@ from sfbench.values.timing import BLOCK_SECONDS, BLOCKS, LATENCY_CALLS
 
 if TYPE_CHECKING:
     from sfbench.cli.measuring import Settings
-    from sfbench.job import Launcher
+    from sfbench.values.job import Launcher
 
 Plugins = Annotated[
     list[str] | None,

@@ -96,7 +96,7 @@ def run_command(
 ) -> None:
     """Measure models: one fresh process a trial, one record a trial, nothing measured twice."""
     from sfbench.cli import measuring
-    from sfbench.request import Request
+    from sfbench.values.request import Request
 
     flags = Request(
         model=model or "",
@@ -179,7 +179,7 @@ def scaling_command(
     """Show how time, operations and memory grow with resolution, and where two models cross."""
     sound.check_models(model.split(","), defaults.located(plugin), no_plugin or ())
     from sfbench.cli import scaling
-    from sfbench.request import Request
+    from sfbench.values.request import Request
 
     request = Request(
         model=model,
@@ -233,7 +233,7 @@ def compare_command(
     elif not (Path(a).exists() and Path(b).exists()) and not sound.holds_records(store):
         raise typer.Exit(Exit.NOTHING_MEASURED)
     from sfbench.cli import comparing
-    from sfbench.request import Request
+    from sfbench.values.request import Request
 
     shared = Request(
         model="",

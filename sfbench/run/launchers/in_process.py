@@ -9,11 +9,11 @@ from __future__ import annotations
 import dataclasses
 import time
 
-from sfbench import worker
-from sfbench.execution import COMPILE_MODES
+from sfbench.generators.execution import COMPILE_MODES
 from sfbench.hardware.policy import kept_settings
-from sfbench.job import Job, Launcher, OnEvent
-from sfbench.records import Record
+from sfbench.trial import worker
+from sfbench.values.job import Job, Launcher, OnEvent
+from sfbench.values.records import Record
 
 
 def in_process(others: Launcher) -> Launcher:

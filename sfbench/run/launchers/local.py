@@ -14,8 +14,8 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sfbench.job import Job, OnEvent, case_document, job_to_json
-from sfbench.records import Record, Status, record_from_json
+from sfbench.values.job import Job, OnEvent, case_document, job_to_json
+from sfbench.values.records import Record, Status, record_from_json
 
 LAST_WAIT_SECONDS = 10
 CHUNK = 65_536
@@ -62,7 +62,7 @@ def spawn(folder: Path, job: Job) -> tuple[subprocess.Popen[bytes], int]:
     reader, writer = os.pipe()
     # -P: another installation must not find the sfbench of the present folder.
     command = [sys.executable] if job.interpreter is None else [job.interpreter, "-P"]
-    command += ["-m", "sfbench.worker"]
+    command += ["-m", "sfbench.trial.worker"]
     command += [str(folder / "job.json"), str(folder / "record.json"), str(writer)]
     with (folder / "output.log").open("wb") as output:
         child = subprocess.Popen(  # noqa: S603  # our own module, by an interpreter of the user's

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from sfbench.plan import Case, Source
-from sfbench.records import Reading, Record, reading_from
+from sfbench.values.plan import Case, Source
+from sfbench.values.records import Reading, Record, reading_from
 from sfbench.values.timing import Timing
 
 OnEvent = Callable[[Mapping[str, Any]], None]

@@ -1,6 +1,6 @@
 """What runs inside a trial's process: the trial, and whatever comes of it as a record.
 
-    python -m sfbench.worker JOB.json RECORD.json EVENT_DESCRIPTOR
+    python -m sfbench.trial.worker JOB.json RECORD.json EVENT_DESCRIPTOR
 
 Events (phases and image counts) go as JSON lines to the descriptor, never inside a timed block.
 """
@@ -26,12 +26,12 @@ from sfbench.api.errors import (
     first_line,
 )
 from sfbench.hardware.policy import out_of_memory
-from sfbench.job import Job, case_document, job_from_json
-from sfbench.records import Reading, Record, Status, record_to_json
+from sfbench.store.whole_file import write_whole
 from sfbench.trial.state import Trial
 from sfbench.trial.steps import carry_out
+from sfbench.values.job import Job, case_document, job_from_json
 from sfbench.values.metrics import METRICS, find_metric
-from sfbench.values.whole_file import write_whole
+from sfbench.values.records import Reading, Record, Status, record_to_json
 
 REASON_LENGTH = 400
 

@@ -15,25 +15,25 @@ from safetensors import SafetensorError
 from sfbench.api.errors import DataError, UnsupportedError, UsageError
 from sfbench.api.learning import Learner
 from sfbench.api.spec import BuildRequest, GeneratorSpec, LearnRequest
+from sfbench.catalogue.registry import Plugin
 from sfbench.data.prepared import PreparedDataset, PreparedImages
 from sfbench.data.ready import ready_images
 from sfbench.hardware.devices import find_backend
 from sfbench.hardware.host import host_memory
 from sfbench.hardware.policy import set_policy
 from sfbench.inspection.tiles import grid
-from sfbench.pixels import to_bytes, to_rgb
-from sfbench.plan import Case
 from sfbench.quality.extractors import open_extractor
 from sfbench.quality.probe import QualityProbe
-from sfbench.records import Reading
-from sfbench.registry import Plugin
+from sfbench.store.whole_file import write_whole
 from sfbench.train import run_folder
 from sfbench.train.engine import Engine, Meeting, joined
 from sfbench.train.feed import Feed
 from sfbench.train.log import RunLog
 from sfbench.train.loop import Length, Listener, Tick, Trainer
 from sfbench.values.metrics import is_distance
-from sfbench.values.whole_file import write_whole
+from sfbench.values.pixels import to_bytes, to_rgb
+from sfbench.values.plan import Case
+from sfbench.values.records import Reading
 
 __all__ = ["Wanted", "Watcher", "ready_images", "train"]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from sfbench.api.errors import UsageError
-from sfbench.records import digest
+from sfbench.values.records import digest
 from sfbench.values.timing import STANDARD_TIMING, Timing
 
 Dtype = Literal["fp32", "tf32", "bf16", "fp16"]

@@ -1,6 +1,7 @@
-"""The child process behind `sfbench.catalogue`: imports plugins and writes what they offer as JSON.
+"""The child process behind `catalogue`: imports plugins and writes what they offer as JSON.
 
-python -m sfbench.listing ANSWER.json [--plugin P]... [--no-plugin N]... [--only N]... [--names]
+python -m sfbench.catalogue.discovery ANSWER.json [--plugin P]... [--no-plugin N]...
+[--only N]... [--names]
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from typing import Any
 
 from sfbench.api.errors import UsageError
 from sfbench.api.spec import CheckpointCard
-from sfbench.catalogue import stamp
-from sfbench.reach import Reach, tree_around
-from sfbench.registry import (
+from sfbench.catalogue.catalogue import stamp
+from sfbench.catalogue.reach import Reach, tree_around
+from sfbench.catalogue.registry import (
     Plugin,
     load_plugin,
     plugin_sources,

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sfbench.api.errors import ContractError, NonFiniteError
 from sfbench.api.protocols import ImageGenerator
-from sfbench.records import Reading
+from sfbench.values.records import Reading
 
 SEEDS = (0, 1, 2)
 BATCH_TOLERANCE = 1e-3

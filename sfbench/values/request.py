@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sfbench.api.errors import UsageError
-from sfbench.plan import flag_text
+from sfbench.values.plan import flag_text
 from sfbench.values.timing import NAMES, Timing, timing_of
 
 MOST_IMAGES = 4096

@@ -10,7 +10,7 @@ from typing import Any
 from sfbench.hardware import host, machine
 from sfbench.hardware.devices import accelerators, find_backend
 from sfbench.hardware.policy import global_flags
-from sfbench.job import Job
+from sfbench.values.job import Job
 
 
 def provenance(job: Job) -> dict[str, Any]:

@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 
 from sfbench.api.spec import GeneratorSpec
-from sfbench.building import build
+from sfbench.generators.building import build
 from sfbench.hardware.devices import find_backend
 from sfbench.hardware.policy import set_policy
 from sfbench.inspection.tiles import grid, pixels_of
-from sfbench.plan import Case
+from sfbench.values.plan import Case
 
 BATCH = 16
 

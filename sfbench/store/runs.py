@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sfbench.api.errors import DataError
-from sfbench.records import FINAL, Record, record_from_json, record_to_json
+from sfbench.values.records import FINAL, Record, record_from_json, record_to_json
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

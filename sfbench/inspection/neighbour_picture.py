@@ -11,13 +11,13 @@ from PIL import Image
 from torch import Tensor
 
 from sfbench.api.errors import DataError, UsageError
-from sfbench.pixels import to_bytes
 from sfbench.quality.comparison import Comparison, view_of
 from sfbench.quality.features import Share, alone
 from sfbench.quality.neighbours import nearest_rows
 from sfbench.quality.pictures import Pictures
 from sfbench.quality.protocols import OWN, read_protocol
 from sfbench.quality.resizing import pil_bicubic
+from sfbench.values.pixels import to_bytes
 
 ROWS = 12
 NEIGHBOURS = 5

@@ -20,8 +20,8 @@ from typing import Any
 from sfbench import __version__
 from sfbench.api.errors import PluginError, UsageError
 from sfbench.api.spec import Option
-from sfbench.records import digest
-from sfbench.values.whole_file import write_whole
+from sfbench.store.whole_file import write_whole
+from sfbench.values.records import digest
 
 IMPORT_SECONDS = 60
 PARTS = ("models", "plugins", "checkpoints", "extractors")
@@ -99,7 +99,7 @@ def read_catalogue(given: Sequence[str], disabled: Sequence[str], cache: Path) -
     """Return the catalogue, from the cache file when that is still true."""
     # What asks and what answers, and where it lies: one interpreter may run several copies, and an
     # answer of other code may lack what is looked for.
-    own = [Path(__file__).with_name(name).read_text() for name in ("listing.py", "catalogue.py")]
+    own = [Path(__file__).with_name(name).read_text() for name in ("discovery.py", "catalogue.py")]
     place = [__version__, __file__, sys.executable]
     key = digest([place, own, list(given), sorted(disabled), entry_points()])
     file = cache / f"catalogue-{key[:16]}.json"
@@ -180,12 +180,19 @@ def ask_once(given: Sequence[str], disabled: Sequence[str], only: Sequence[str])
 def child_answer(
     given: Sequence[str], disabled: Sequence[str], more: Iterable[str]
 ) -> dict[str, Any]:
-    """Run `python -m sfbench.listing` and return the JSON document it writes."""
+    """Run `python -m sfbench.catalogue.discovery` and return the JSON document it writes."""
     arguments = [part for text in given for part in ("--plugin", text)]
     arguments += [part for name in disabled for part in ("--no-plugin", name)]
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "answer.json"
-        command = [sys.executable, "-m", "sfbench.listing", str(answer), *arguments, *more]
+        command = [
+            sys.executable,
+            "-m",
+            "sfbench.catalogue.discovery",
+            str(answer),
+            *arguments,
+            *more,
+        ]
         try:
             child = subprocess.run(  # noqa: S603  # our own interpreter and module
                 command,

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sfbench.records import digest
-from sfbench.values.whole_file import write_whole
+from sfbench.store.whole_file import write_whole
+from sfbench.values.records import digest
 
 ABOUT = "about.json"
 KINDS = (

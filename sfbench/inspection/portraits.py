@@ -8,20 +8,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sfbench import album
 from sfbench.api.spec import GeneratorSpec
-from sfbench.building import build
+from sfbench.catalogue.registry import Plugin
 from sfbench.data.sources import open_dataset
+from sfbench.generators.building import build
 from sfbench.hardware.devices import find_backend
 from sfbench.hardware.policy import set_policy
+from sfbench.inspection.neighbour_picture import neighbours
 from sfbench.inspection.portrait import keep, portray
-from sfbench.job import case_document
-from sfbench.neighbour_picture import neighbours
-from sfbench.plan import Case
 from sfbench.quality.extractors import open_extractor
 from sfbench.quality.features import Progress
 from sfbench.quality.probe import QualityProbe
-from sfbench.registry import Plugin
+from sfbench.store import album
+from sfbench.values.job import case_document
+from sfbench.values.plan import Case
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

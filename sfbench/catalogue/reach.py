@@ -172,7 +172,7 @@ class SourceTree:
 
 def harness_tree() -> SourceTree:
     """Return the tree of this package."""
-    folder = Path(__file__).parent
+    folder = Path(__file__).parents[1]
     return SourceTree({folder.name: folder})
 
 

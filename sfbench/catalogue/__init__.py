@@ -1,0 +1,1 @@
+"""What is installed, as data; plugins found, and loaded behind guards."""

@@ -1,0 +1,1 @@
+"""From a model and a case to a checked generator in its execution mode."""
