@@ -32,7 +32,7 @@ from sfbench.report import comparison
 from sfbench.report.comparison import Quad
 from sfbench.run.launchers.local import launch
 from sfbench.run.live import measured_legs, quads_of
-from sfbench.values.request import Request
+from sfbench.values.case import Request
 
 COMPARED = 8
 DRAWS = 4000

@@ -17,7 +17,7 @@ from sfbench.generators import contract
 from sfbench.generators.building import build
 from sfbench.hardware.policy import global_flags
 from sfbench.quality.resizing import resized
-from sfbench.values.plan import Case, Source
+from sfbench.values.case import Case, Source
 
 USUAL_RESOLUTION = 32
 USUAL_SIDE = 40

@@ -15,7 +15,6 @@ SCHEME = "mlflow:"
 EXPERIMENT = "sfbench"
 KEY = "sfbench.trial"
 """Tag by which a trial that was sent before is found again."""
-PLAIN = ("model", "resolution", "batch", "dtype", "mode", "device", "seed", "threads", "samples")
 MOST_TEXT = 500
 
 
@@ -72,7 +71,7 @@ def send(client: Any, place: str, record: Mapping[str, Any]) -> None:
     tags |= {"reason": str(record["reason"])[:MOST_TEXT]} if record["reason"] else {}
     title = f"{case['model']} {case['resolution']}px"
     run = client.create_run(place, start_time=started, tags=tags, run_name=title)
-    params = {name: case.get(name) for name in PLAIN}
+    params = {name: value for name, value in case.items() if not isinstance(value, dict | list)}
     params |= {f"option.{name}": value for name, value in case["options"].items()}
     numbers = [one for one in record["readings"] if one["value"] is not None]
     client.log_batch(

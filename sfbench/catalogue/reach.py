@@ -281,8 +281,13 @@ def is_type_checking(test: ast.expr) -> bool:
 
 
 def tree_digest(tree: ast.Module) -> str:
-    """Return the digest of a syntax tree without docstrings; places in the file play no part."""
+    """Return the digest of a syntax tree without docstrings; places in the file play no part.
+
+    Nor do texts given as `help`: what a flag or option says of itself moves no number.
+    """
     for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            node.keywords = [one for one in node.keywords if not is_help(one)]
         body = getattr(node, "body", None)
         if not isinstance(body, list) or not body:
             continue
@@ -290,6 +295,12 @@ def tree_digest(tree: ast.Module) -> str:
         kept = [one for one in body if not is_text(one)]
         node.body = kept or [ast.Pass()]  # type: ignore[attr-defined]  # it has one
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+
+
+def is_help(keyword: ast.keyword) -> bool:
+    """Return whether a call's argument is the text of its help."""
+    text = isinstance(keyword.value, ast.Constant | ast.JoinedStr)
+    return keyword.arg == "help" and text
 
 
 def is_text(node: ast.AST) -> bool:

@@ -21,10 +21,9 @@ from sfbench.run.grid import make_plan
 from sfbench.run.live import LegError, measured_legs, quads_of
 from sfbench.run.schedule import machine_digest
 from sfbench.store.runs import Store
+from sfbench.values.case import Case, Request
 from sfbench.values.job import Job, Launcher
 from sfbench.values.metric_names import CORE
-from sfbench.values.plan import Case
-from sfbench.values.request import Request
 
 TRIALS_TIMEOUT = 3600.0
 SIDE_KEYS = frozenset({"res", "batch", "dtype", "mode", "device", "weights"})

@@ -15,8 +15,8 @@ from sfbench.cli import defaults
 from sfbench.cli.exits import Exit
 from sfbench.cli.progress import PassProgress
 from sfbench.run.grid import make_plan
-from sfbench.values.plan import Case
-from sfbench.values.request import Request, parse_seeds
+from sfbench.values.case import Case, Request
+from sfbench.values.plan import parse_seeds
 
 FEWEST_SEEDS, MOST_SEEDS = 2, 64
 

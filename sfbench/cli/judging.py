@@ -155,7 +155,7 @@ class Bench:
         from sfbench.generators.building import build
         from sfbench.quality.pictures import GeneratedPictures  # torch comes with it
         from sfbench.run.grid import make_plan
-        from sfbench.values.request import Request
+        from sfbench.values.case import Request
 
         asked = self.asked
         request = Request(

@@ -23,10 +23,10 @@ from sfbench.run.schedule import carry_out, pending_trials
 from sfbench.run.search import searched
 from sfbench.run.suites import Row, Suite, completed, named, read_suite, requests_of
 from sfbench.store.runs import Store
+from sfbench.values.case import Request
 from sfbench.values.job import Launcher
 from sfbench.values.plan import Plan
 from sfbench.values.records import Record, record_to_json
-from sfbench.values.request import Request
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

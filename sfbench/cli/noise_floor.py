@@ -11,9 +11,9 @@ from sfbench.cli import comparing, defaults, noise
 from sfbench.cli.progress import PassProgress
 from sfbench.report import comparison
 from sfbench.run.live import measured_legs, quads_of
+from sfbench.values.case import Request
 from sfbench.values.job import Launcher
 from sfbench.values.metric_names import CORE
-from sfbench.values.request import Request
 
 
 def examined(

@@ -20,13 +20,14 @@ from sfbench.run.schedule import Pending, pending_trials
 from sfbench.run.suites import Row, requests_of
 from sfbench.store.runs import Store
 from sfbench.store.training_runs import TrainingRun, runs_of_store
+from sfbench.values.case import Case, Request
+from sfbench.values.fields import names
 from sfbench.values.records import Record, digest
-from sfbench.values.request import Request
 
 WIDTH = 79
 FREE = frozenset({"weights", "files"})
 """What of a case its suite does not fix."""
-ELSEWHERE = frozenset({"data", "extractor", "samples", "device", "threads"})
+ELSEWHERE = frozenset(names(Case, "local"))
 """What of a case comes from the machine it was measured on."""
 
 

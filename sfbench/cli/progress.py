@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, TextIO
 
-from sfbench.values.plan import Case
+from sfbench.values.case import Case
 from sfbench.values.records import Record
 
 

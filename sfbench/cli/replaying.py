@@ -19,9 +19,9 @@ from sfbench.report import replay
 from sfbench.run.grid import make_plan
 from sfbench.run.schedule import job_of, pending_trials
 from sfbench.store.runs import Store, read
+from sfbench.values.case import request_of
 from sfbench.values.job import Launcher
 from sfbench.values.records import Record
-from sfbench.values.request import request_of
 
 
 def again(

@@ -9,7 +9,7 @@ from sfbench.api.errors import UsageError
 from sfbench.cli import measuring
 from sfbench.cli.exits import Exit
 from sfbench.cli.measuring import Settings
-from sfbench.values.request import Request
+from sfbench.values.case import Request
 
 
 def show(request: Request, settings: Settings, figure: Path | None) -> Exit:

@@ -16,11 +16,13 @@ from sfbench.cli.exits import Exit
 from sfbench.quality.weights import file_sha256
 from sfbench.run.grid import weights_of_run
 from sfbench.store.training_runs import read_lines
-from sfbench.values.plan import Case, Plan, Source, flag_text
+from sfbench.values.case import Case, Source, flag_text
+from sfbench.values.fields import names
+from sfbench.values.plan import Plan
 from sfbench.values.records import digest
 
-TRAINED_BY = ("model", "resolution", "device", "seed")
-"""What of a case decides its training, beside options, data and length."""
+TRAINED_BY = names(Case, "training")
+"""What of a case decides its training, beside its length."""
 
 
 class TrainingFailedError(SfbenchError):
@@ -59,7 +61,7 @@ def with_weights(
 def training_key(case: Case, code: str) -> str:
     """Return a name for the training that a case needs, by the model's code of that digest."""
     inputs = case.inputs()
-    decides = {name: inputs[name] for name in (*TRAINED_BY, "options", "data")}
+    decides = {name: inputs[name] for name in TRAINED_BY}
     decides |= {"kimg": case.train_kimg, "code": code}
     return f"{case.model}-{case.resolution}-{digest(decides)[:12]}"
 
@@ -97,8 +99,8 @@ def trained(
     arguments += ["--preset", preset] if preset else []
     for name, value in case.options.items():
         arguments += ["--option", f"{name}={flag_text(value)}"] if value is not None else []
-    for flag, names in (("--plugin", plugins), ("--no-plugin", disabled)):
-        for name in names:
+    for flag, given in (("--plugin", plugins), ("--no-plugin", disabled)):
+        for name in given:
             arguments += [flag, name]
     command = [sys.executable, "-m", "sfbench", "train", *arguments]
     code = subprocess.run(command, check=False, stdout=sys.stderr).returncode  # noqa: S603  # this program

@@ -18,8 +18,7 @@ from sfbench.cli.exits import Exit
 from sfbench.cli.progress import PassProgress, clock
 from sfbench.hardware import host
 from sfbench.run.grid import make_plan
-from sfbench.values.plan import flag_text
-from sfbench.values.request import Request
+from sfbench.values.case import Request, flag_text
 
 SNAPSHOTS = 10
 

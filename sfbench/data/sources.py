@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sfbench.api.errors import DataError, UsageError
 from sfbench.data.containers import kinds, open_container
 from sfbench.data.prepared_folder import is_prepared, read_meta
-from sfbench.values.plan import Source
+from sfbench.values.case import Source
 
 if TYPE_CHECKING:
     from sfbench.api.protocols import Dataset

@@ -7,7 +7,7 @@ from pathlib import Path
 from sfbench.api.protocols import ImageGenerator
 from sfbench.api.spec import BuildRequest, GeneratorSpec
 from sfbench.hardware.policy import TORCH_DTYPES
-from sfbench.values.plan import Case
+from sfbench.values.case import Case
 
 
 def build(spec: GeneratorSpec, case: Case, where: str) -> ImageGenerator:

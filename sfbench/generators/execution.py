@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from sfbench.api.errors import UnsupportedError
 from sfbench.api.protocols import ImageGenerator
 from sfbench.hardware.backend import Backend
-from sfbench.values.plan import Mode
+from sfbench.values.case import Mode
 
 COMPILE_MODES: Mapping[str, str] = {
     "compile": "default",

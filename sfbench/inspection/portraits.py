@@ -20,8 +20,8 @@ from sfbench.quality.extractors import open_extractor
 from sfbench.quality.features import Progress
 from sfbench.quality.probe import QualityProbe
 from sfbench.store import album
+from sfbench.values.case import Case
 from sfbench.values.job import case_document
-from sfbench.values.plan import Case
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from sfbench.generators.building import build
 from sfbench.hardware.devices import find_backend
 from sfbench.hardware.policy import set_policy
 from sfbench.inspection.tiles import grid, pixels_of
-from sfbench.values.plan import Case
+from sfbench.values.case import Case
 
 BATCH = 16
 

@@ -15,7 +15,7 @@ from sfbench.api.protocols import FeatureExtractor
 from sfbench.api.spec import ExtractorRequest, ExtractorSpec, WeightsFile
 from sfbench.quality.published import EMBEDDED, INCEPTION, STANDARD_FILES, embedded_card
 from sfbench.quality.weights import find_weights, place
-from sfbench.values.plan import Source
+from sfbench.values.case import Source
 
 if TYPE_CHECKING:
     from sfbench.catalogue.registry import Plugin

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sfbench.values.case import COLUMNS, SETTINGS
 from sfbench.values.records import Reading, Record
 
-CASE_COLUMNS = ("model", "resolution", "batch", "dtype", "mode", "device", "seed", "threads")
-CASE = (*CASE_COLUMNS, "weights", "weights_sha256", "options", "quality", "machine", "identity")
+CASE = (*COLUMNS, "weights", "weights_sha256", "options", "quality", "machine", "identity")
 """What identifies a row: the case, its badges, and where quality was measured."""
 HEAD = (*CASE, "case_key", "trial", "attempt", "status", "reason", "flags", "started", "settings")
 BODY = ("record", "metric", "value", "low", "high", "unit", "reason")
@@ -69,7 +69,7 @@ def head(record: Record) -> dict[str, Any]:
     case = record.case
     weights = case["weights"]
     options = ", ".join(f"{k}={v}" for k, v in sorted(case["options"].items()) if v)
-    return {name: case[name] for name in CASE_COLUMNS} | {
+    return {name: case.get(name) for name in COLUMNS} | {
         "weights": weights["kind"],
         "weights_sha256": weights["sha256"],
         "options": options,
@@ -102,7 +102,7 @@ def basis(readings: Iterable[Reading]) -> str:
 
 
 def settings(case: Mapping[str, Any]) -> dict[str, str]:
-    """Return the options of a case's model, its seed and its threads, as text.
+    """Return the options of a case's model and its settings, as text.
 
     A file or folder stands in a case by the digest of its content: eight digits tell it apart.
     """
@@ -110,5 +110,6 @@ def settings(case: Mapping[str, Any]) -> dict[str, str]:
         name: value[:8] if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) else value
         for name, value in case["options"].items()
     }
-    found = {**options, "seed": case["seed"], "threads": case["threads"], **case.get("timing", {})}
+    own = {name: case[name] for name in SETTINGS if name in case}
+    found = {**options, **own, **case.get("timing", {})}
     return {name: str(found[name]) for name in sorted(found)}

@@ -32,13 +32,13 @@ from sfbench.report.table import (
 from sfbench.store.album import Album
 from sfbench.store.album import plain as plain_name
 from sfbench.store.training_runs import TrainingRun
+from sfbench.values.case import COLUMNS, request_of
 from sfbench.values.records import Record, digest
-from sfbench.values.request import request_of
 
 FILES = Path(__file__).parent / "page_files"
 FILTERS = (("model", "Model"), ("resolution", "Resolution (px)"), ("dtype", "Precision"))
 TIDY = (
-    "model", "resolution", "batch", "dtype", "mode", "device", "seed", "threads", "weights",
+    *COLUMNS, "weights",
     "options", "quality", "machine", "trial", "metric", "value", "low", "high", "unit", "reason",
 )  # fmt: skip
 WARNED = frozenset({"random"})

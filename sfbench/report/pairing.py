@@ -13,6 +13,8 @@ from typing import Any
 
 import pandas as pd
 
+from sfbench.values.case import MEASURES, Case
+from sfbench.values.fields import names, of_role
 from sfbench.values.metric_names import (
     CORE,
     DEVICE_ALLOCATED,
@@ -21,22 +23,13 @@ from sfbench.values.metric_names import (
     MINIMUM_MEMORY,
 )
 from sfbench.values.metrics import of_family
-from sfbench.values.plan import MEASURES
 from sfbench.values.records import Record, digest
 
 MORE = (HOST_PEAK, DEVICE_ALLOCATED, ENERGY, MINIMUM_MEMORY)
-SAME = (
-    "model",
-    "options",
-    "resolution",
-    "weights",
-    "weights_sha256",
-    "seed",
-    "dtype",
-    "mode",
-    "device",
-    "machine",
-)
+DECIDE = names(Case, "images")
+"""Parts of a case that decide its images."""
+JUDGED = of_role(Case, "quality")
+SAME = (*DECIDE, "weights_sha256", "machine")
 
 
 def joined_case(case: Mapping[str, Any], judged: Mapping[str, Any] | None) -> Mapping[str, Any]:
@@ -46,7 +39,7 @@ def joined_case(case: Mapping[str, Any], judged: Mapping[str, Any] | None) -> Ma
     asked = {*case["measure"], *judged["measure"]}
     return {
         **case,
-        **{name: judged[name] for name in ("data", "extractor", "samples")},
+        **{name: judged[name] for name in JUDGED if name in judged},
         "measure": [measure for measure in MEASURES if measure in asked],
         "files": {**judged.get("files", {}), **case.get("files", {})},
     }
@@ -76,8 +69,8 @@ def joined_records(records: Sequence[Record]) -> list[Record]:
 def same_thing(record: Record) -> str:
     """Return what of a record's case decides its images, and where they were made."""
     case = record.case
-    own = {name: case[name] for name in ("model", "resolution", "dtype", "mode", "device", "seed")}
-    return digest([own, case["options"], case["weights"], record.machine, record.trial])
+    own = {name: case.get(name) for name in DECIDE}
+    return digest([own, record.machine, record.trial])
 
 
 def is_quality(name: str) -> bool:

@@ -16,6 +16,7 @@ from sfbench.api.errors import DataError
 from sfbench.report.comparison import Comparison, holm, of_intervals, of_trials
 from sfbench.report.frame import current
 from sfbench.store.runs import Store, read
+from sfbench.values.case import COLUMNS, Case
 from sfbench.values.metric_names import (
     CORE,
     DEVICE_ALLOCATED,
@@ -28,7 +29,6 @@ from sfbench.values.metrics import (
     metric_of,
     of_family,
 )
-from sfbench.values.plan import Case
 from sfbench.values.records import Reading, Record, canonical
 
 REGRESSIONS: dict[Family, str] = {
@@ -41,7 +41,7 @@ KINDS = tuple(REGRESSIONS.values())
 GOOD = {"slower": "faster", "more-memory": "less-memory", "worse-quality": "better-quality"}
 SPEED = (CORE,)
 GRAPH_MODES = frozenset({"cuda-graph", "compile-reduce-overhead", "compile-max-autotune"})
-PAIRED = ("resolution", "batch", "dtype", "mode", "device", "seed", "threads")
+PAIRED = tuple(name for name in COLUMNS if name != "model")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +137,7 @@ def two_models(records: Sequence[Record], a: str, b: str) -> list[Row]:
         first,
         second,
         lambda record: (
-            *(record.case[name] for name in PAIRED),
+            *(record.case.get(name) for name in PAIRED),
             record.machine,
             record.protocol,
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,19 +16,19 @@ from sfbench.hardware.devices import resolve
 from sfbench.hardware.host import cpu_count
 from sfbench.quality import extractors
 from sfbench.quality.weights import file_sha256
-from sfbench.values.plan import (
+from sfbench.values.case import (
     BATCH_RULES,
     DTYPES,
+    HANDED_ON,
     MEASURES,
     MODES,
     BatchRule,
     Case,
     Measure,
-    Plan,
+    Request,
     Source,
-    parse_resolutions,
 )
-from sfbench.values.request import Request
+from sfbench.values.plan import Plan, parse_resolutions
 
 DRAWN_SAMPLES = 1024
 """On a GPU, against scenes that the CPU has to draw first."""
@@ -168,26 +169,27 @@ class Grid:
                 continue
             kinds = parts_of(batches, [m for m in MEASURES if m in measures], model)
             for (batch, rule, asked), dtype, mode in itertools.product(kinds, dtypes, modes):
-                yield Case(
-                    model=model.name,
-                    resolution=resolution,
-                    options=options,
-                    option_sources=option_sources,
-                    weights=found,
-                    batch=batch,
-                    batch_rule=rule,
-                    dtype=dtype,
-                    mode=mode,
-                    device=backend.name,
-                    data=data,
-                    extractor=extractor,
-                    measure=asked,
-                    samples=samples,
-                    seed=request.seed,
-                    threads=threads,
-                    train_kimg=request.train_kimg if found.kind == "random" else None,
-                    timing=timing,
-                )
+                decided = {
+                    "model": model.name,
+                    "resolution": resolution,
+                    "options": options,
+                    "option_sources": option_sources,
+                    "weights": found,
+                    "batch": batch,
+                    "batch_rule": rule,
+                    "dtype": dtype,
+                    "mode": mode,
+                    "device": backend.name,
+                    "data": data,
+                    "extractor": extractor,
+                    "measure": asked,
+                    "samples": samples,
+                    "threads": threads,
+                    "train_kimg": request.train_kimg if found.kind == "random" else None,
+                    "timing": timing,
+                }
+                given = {name: getattr(request, name) for name in HANDED_ON}
+                yield Case(**given | decided)
 
     def words(self, flag: str, text: str, known: Sequence[str]) -> list[Any]:
         """Return the comma-separated words of a flag, each of them known."""
@@ -219,7 +221,6 @@ class Grid:
         if self.request.seed > LARGEST_SEED:
             msg = f"--seed {self.request.seed}: expected at most {LARGEST_SEED}"
             self.complaints.append(UsageError(msg))
-        least = (("samples", 2), ("seed", 0), ("threads", 1))
         kimg = self.request.train_kimg
         if kimg is not None and not kimg > 0:
             msg = f"--train-kimg {kimg:g}: expected thousand images, above 0"
@@ -227,10 +228,10 @@ class Grid:
         if kimg is not None and "quality" not in self.request.measure.split(","):
             msg = "--train-kimg: training is for quality; add it to --measure, or leave this out"
             self.complaints.append(UsageError(msg))
-        for name, smallest in least:
-            value = getattr(self.request, name)
-            if value is not None and value < smallest:
-                msg = f"--{name} {value}: expected a whole number, {smallest} or more"
+        for field in dataclasses.fields(self.request):
+            value, least = getattr(self.request, field.name), field.metadata["least"]
+            if value is not None and least is not None and value < least:
+                msg = f"--{field.name} {value}: expected a number of {least} or more"
                 self.complaints.append(UsageError(msg))
 
     def with_options(self, model: Model, models: int) -> tuple[Model, dict[str, Any]] | None:

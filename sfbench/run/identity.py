@@ -19,7 +19,7 @@ from sfbench.data.sources import reading_modules
 from sfbench.hardware.devices import find_backend
 from sfbench.trial import search as search_step
 from sfbench.trial.steps import modules_of
-from sfbench.values.plan import Case, Measure
+from sfbench.values.case import Case, Measure
 from sfbench.values.records import PROTOCOL, digest
 
 FRAME = ("sfbench.trial.worker", "sfbench.trial.steps")

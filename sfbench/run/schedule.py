@@ -10,8 +10,9 @@ from typing import Any, Protocol
 from sfbench.catalogue.catalogue import Catalogue
 from sfbench.run.identity import Identities, commit
 from sfbench.store.runs import Store
+from sfbench.values.case import Case
 from sfbench.values.job import Job, Launcher
-from sfbench.values.plan import Case, Plan
+from sfbench.values.plan import Plan
 from sfbench.values.records import Record, digest
 
 SOFTWARE = frozenset({"versions", "environment"})

@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
+import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sfbench.api.errors import UsageError
-from sfbench.values.plan import flag_text
-from sfbench.values.request import Request
+from sfbench.values.case import Request, flag_text
 
 SHIPPED = Path(__file__).with_name("suite_files")
 SCALES = ("smoke", "quick", "full")
-FLAGS = tuple(field.name for field in dataclasses.fields(Request))
-NUMBERS = ("samples", "seed", "threads", "blocks", "latency_calls")
-FRACTIONS = ("train_kimg", "warmup_seconds", "block_seconds")
+FLAGS = typing.get_type_hints(Request)
 MORE = ("row", "dataset", "checkpoint", "published", "note")
 
 
@@ -153,12 +151,12 @@ def request_from(suite: str, flags: Mapping[str, Any]) -> Request:
                 msg = f'--suite {suite}: option = {value!r}; expected a table, e.g. {{ preset = "x" }}'
                 raise UsageError(msg)
             values[name] = tuple(f"{key}={flag_text(one)}" for key, one in value.items())
-        elif name in FRACTIONS:
+        elif float in (kinds := typing.get_args(FLAGS[name]) or (FLAGS[name],)):
             if type(value) not in {int, float}:
                 msg = f"--suite {suite}: {name} = {value!r}; expected a number"
                 raise UsageError(msg)
             values[name] = float(value)
-        elif name in NUMBERS:
+        elif int in kinds:
             if type(value) is not int:
                 msg = f"--suite {suite}: {name} = {value!r}; expected a whole number"
                 raise UsageError(msg)

@@ -30,9 +30,9 @@ from sfbench.train.engine import Engine, Meeting, joined
 from sfbench.train.feed import Feed
 from sfbench.train.log import RunLog
 from sfbench.train.loop import Length, Listener, Tick, Trainer
+from sfbench.values.case import Case
 from sfbench.values.metrics import is_distance
 from sfbench.values.pixels import to_bytes, to_rgb
-from sfbench.values.plan import Case
 from sfbench.values.records import Reading
 
 __all__ = ["Wanted", "Watcher", "ready_images", "train"]

@@ -21,8 +21,8 @@ from sfbench.trial import (
     speed,
 )
 from sfbench.trial.state import Trial
+from sfbench.values.case import Measure
 from sfbench.values.job import Task
-from sfbench.values.plan import Measure
 
 Part = Literal[
     "preparing", "search", "speed", "memory", "energy", "complexity", "quality", "samples"

@@ -8,9 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from sfbench.values.plan import Case, Source
+from sfbench.values.case import Case, case_from
 from sfbench.values.records import Reading, Record, reading_from
-from sfbench.values.timing import Timing
 
 OnEvent = Callable[[Mapping[str, Any]], None]
 """Hears phases and counts of images while a trial goes on."""
@@ -63,18 +62,8 @@ def job_to_json(job: Job) -> str:
 def job_from_json(text: str) -> Job:
     """Return the job that `job_to_json` wrote."""
     document = json.loads(text)
-    case = document["case"]
-    for name in ("weights", "data", "extractor"):
-        case[name] = Source(**case[name])
-    case["options"] = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in case["options"].items()
-    }
-    case["option_sources"] = tuple(tuple(pair) for pair in case["option_sources"])
-    case["measure"] = tuple(case["measure"])
-    case["timing"] = Timing(**case["timing"])
     document |= {
-        "case": Case(**case),
+        "case": case_from(document["case"]),
         "plugins": tuple(document["plugins"]),
         "disabled": tuple(document["disabled"]),
         "notes": tuple(reading_from(entry) for entry in document["notes"]),

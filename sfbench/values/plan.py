@@ -1,119 +1,15 @@
-"""What is asked for: a Plan of Cases. Values only; nothing here touches a device."""
+"""What is to be measured: a plan of cases, and the numbers that a command line names them by."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any, Literal
 
 from sfbench.api.errors import UsageError
-from sfbench.values.records import digest
-from sfbench.values.timing import STANDARD_TIMING, Timing
+from sfbench.values.case import Case
 
-Dtype = Literal["fp32", "tf32", "bf16", "fp16"]
-Mode = Literal["eager", "compile", "compile-reduce-overhead", "compile-max-autotune", "cuda-graph"]
-Measure = Literal["speed", "memory", "quality", "energy", "min-memory"]
-BatchRule = Literal["fixed", "max-fit", "best-throughput"]
-DTYPES: tuple[Dtype, ...] = ("fp32", "tf32", "bf16", "fp16")
-MODES: tuple[Mode, ...] = (
-    "eager",
-    "compile",
-    "compile-reduce-overhead",
-    "compile-max-autotune",
-    "cuda-graph",
-)
-MEASURES: tuple[Measure, ...] = ("speed", "memory", "quality", "energy", "min-memory")
-BATCH_RULES: tuple[BatchRule, ...] = ("max-fit", "best-throughput")
 LARGEST_RESOLUTION = 8192
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """Something a case depends on: a name or kind, where it lies, and the digest of its content.
-
-    The path is where it was found, not what it is: it takes no part in the case's key.
-    """
-
-    kind: str
-    path: str | None = None
-    sha256: str | None = None
-
-    def identity(self) -> dict[str, Any]:
-        """Return what the source is, without where it lies."""
-        return {"kind": self.kind, "sha256": self.sha256}
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """One cell of the grid: everything that decides what is measured.
-
-    Where `batch_rule` is not "fixed", `batch` is found by measuring, and takes no part in the key.
-    `train_kimg`: what to train before, where there are no weights; no trial sees such a case.
-    """
-
-    model: str
-    resolution: int
-    options: Mapping[str, Any]
-    option_sources: tuple[tuple[str, str], ...] = ()
-    weights: Source
-    batch: int
-    batch_rule: BatchRule = "fixed"
-    dtype: Dtype
-    mode: Mode
-    device: str
-    data: Source
-    extractor: Source
-    measure: tuple[Measure, ...]
-    samples: int
-    seed: int
-    threads: int
-    train_kimg: float | None = None
-    timing: Timing = STANDARD_TIMING
-
-    def inputs(self) -> dict[str, Any]:
-        """Return the canonical inputs: equal inputs mean the same measurement."""
-        fields = {name: getattr(self, name) for name in CASE_FIELDS}
-        paths = dict(self.option_sources)
-        fields["options"] = {
-            name: paths.get(name, list(value) if isinstance(value, tuple) else value)
-            for name, value in self.options.items()
-        }
-        quality = "quality" in self.measure
-        fields["data"] = self.data.identity() if quality else None
-        fields["extractor"] = self.extractor.identity() if quality else None
-        fields["samples"] = self.samples if quality else None
-        fields["weights"] = self.weights.identity()
-        fields["measure"] = list(self.measure)
-        if not self.timing.is_protocol and self.measure != ("quality",):
-            fields["timing"] = self.timing.changed()
-        return fields
-
-    def key(self) -> str:
-        """Return the digest of the canonical inputs."""
-        inputs = self.inputs()
-        if self.batch_rule != "fixed":
-            inputs["batch"] = None
-        if self.train_kimg is not None:
-            inputs["train_kimg"] = self.train_kimg
-        return digest(inputs)
-
-    def title(self) -> str:
-        """Return the case in a few words."""
-        batch = self.batch if self.batch_rule == "fixed" else f" {self.batch_rule}"
-        return f"{self.model} {self.resolution}px b{batch} {self.dtype} {self.mode}"
-
-
-CASE_FIELDS = (
-    "model",
-    "resolution",
-    "batch",
-    "batch_rule",
-    "dtype",
-    "mode",
-    "device",
-    "seed",
-    "threads",
-)
+MOST_IMAGES = 4096
+"""Of one picture."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,13 +19,6 @@ class Plan:
     cases: tuple[Case, ...]
     trials: int = 1
     timeout_seconds: float = 3600.0
-
-
-def flag_text(value: Any) -> str:
-    """Return a value as a flag would give it: lists with commas."""
-    if isinstance(value, list | tuple):
-        return ",".join(map(str, value))
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def parse_resolutions(text: str) -> tuple[int, ...]:
@@ -162,3 +51,19 @@ def _side(text: str, part: str) -> int:
         msg = f"resolution {part!r}: expected pixels, e.g. 32, or 32,64, or 32:256*2"
         raise UsageError(msg)
     return int(text)
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Return the seeds that "0-15" or "1,5,7" stand for; raises UsageError for anything else."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        ends = [first, last] if dash else [first, first]
+        if not all(end.strip().isdecimal() for end in ends) or int(ends[1]) < int(ends[0]):
+            msg = f"--seeds {text}: expected whole numbers, e.g. 0-15 or 1,5,7"
+            raise UsageError(msg)
+        if int(ends[1]) - int(ends[0]) >= MOST_IMAGES:
+            msg = f"--seeds {text}: expected at most {MOST_IMAGES} images"
+            raise UsageError(msg)
+        seeds += range(int(ends[0]), int(ends[1]) + 1)
+    return seeds

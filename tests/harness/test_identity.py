@@ -17,7 +17,7 @@ from sfbench.catalogue.catalogue import Model
 from sfbench.catalogue.reach import SourceTree, UnknownModuleError, tree_around, versions_of
 from sfbench.run.identity import Identities, measuring_code
 from sfbench.trial.steps import STEPS
-from sfbench.values.plan import Case, Source
+from sfbench.values.case import Case, Source
 
 PACKAGE = Path(sfbench.__file__).parent
 NOTHING: frozenset[str] = frozenset()
@@ -138,6 +138,7 @@ def test_every_file_moves_what_its_room_may_move_and_a_comment_moves_nothing(cop
         (lambda s: s.replace('"""Return', '"""Give back'), False),
         (lambda s: s.replace("\n\n\n", "\n\n\n\n"), False),
         (lambda s: s + "\n'a string that stands alone'\n", False),
+        (lambda s: s + "\nF = dict(help='words', value=1)\n", True),
         (lambda s: s.replace("np.", "numpy."), True),
     ],
 )
@@ -150,6 +151,18 @@ def test_docstrings_and_layout_are_no_code(
     text = path.read_text()
     assert edit(text) != text
     assert bool(moved(tree, path, edit(text).encode(), before)) is moves
+
+
+@pytest.mark.fast
+def test_what_a_flag_says_of_itself_is_no_code(copy: Path) -> None:
+    tree = SourceTree({"sfbench": copy})
+    before = digests(tree)
+    path = copy / "values" / "case.py"
+    text = path.read_text()
+    other = text.replace("Seed for initial weights", "The seed of initial weights")
+    assert other != text
+    assert not moved(tree, path, other.encode(), before)
+    assert moved(tree, path, text.replace("least=0", "least=1").encode(), before)
 
 
 @pytest.mark.fast

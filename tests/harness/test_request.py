@@ -22,9 +22,8 @@ from sfbench.catalogue.catalogue import Catalogue, Model, read_catalogue
 from sfbench.cli.commands import app
 from sfbench.report.pairing import joined_case
 from sfbench.run.grid import make_plan
+from sfbench.values.case import DTYPES, MODES, Case, Request, request_of
 from sfbench.values.job import case_document
-from sfbench.values.plan import DTYPES, MODES, Case
-from sfbench.values.request import Request, request_of
 
 NAMES = ("real images, 2", "made=here", "plain")
 

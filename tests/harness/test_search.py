@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from sfbench.run.search import searched
+from sfbench.values.case import Case, Source
 from sfbench.values.job import Job, case_document
-from sfbench.values.plan import Case, Source
 from sfbench.values.records import Reading, Record, Status
 
 pytestmark = pytest.mark.fast

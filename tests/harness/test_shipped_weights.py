@@ -14,8 +14,7 @@ from reference_models.cards import PACKAGE, read_cards
 from sfbench.catalogue.catalogue import Catalogue
 from sfbench.cli import defaults
 from sfbench.run.grid import PlanError, make_plan
-from sfbench.values.plan import Case
-from sfbench.values.request import Request
+from sfbench.values.case import Case, Request
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 MODELS = ("styleformer", "stylegan2")

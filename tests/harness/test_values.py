@@ -11,7 +11,8 @@ import pytest
 from sfbench.api.errors import UsageError
 from sfbench.api.spec import Option
 from sfbench.store.runs import Store
-from sfbench.values.plan import Case, Source, parse_resolutions
+from sfbench.values.case import Case, Source
+from sfbench.values.plan import parse_resolutions
 from sfbench.values.records import Reading, Record, record_from_json, record_to_json
 
 pytestmark = pytest.mark.fast

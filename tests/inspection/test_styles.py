@@ -11,7 +11,7 @@ from sfbench.cli import defaults
 from sfbench.generators.building import build
 from sfbench.inspection.styles import GROUPS, layer_groups
 from sfbench.run.grid import make_plan
-from sfbench.values.request import Request
+from sfbench.values.case import Request
 
 pytestmark = pytest.mark.fast
 MODELS = {

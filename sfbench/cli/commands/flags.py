@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sfbench.cli import defaults
-from sfbench.values.timing import BLOCK_SECONDS, BLOCKS, LATENCY_CALLS
+from sfbench.cli.commands.request_flags import option_of
 
 if TYPE_CHECKING:
     from sfbench.cli.measuring import Settings
@@ -22,37 +22,14 @@ NoPlugins = Annotated[
     list[str] | None, typer.Option("--no-plugin", help="Do not load this plugin.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-ExtractorWeights = Annotated[
-    str, typer.Option(help="Weights of the extractor: auto, download, or a file.")
-]
 StoreFolder = Annotated[Path, typer.Option("--store", help="Folder of stored records.")]
-Resolutions = Annotated[
-    str,
-    typer.Option("--res", help="Resolutions in pixels: 32,64 or from:to*factor, e.g. 32:256*2."),
-]
-Dtype = Annotated[str, typer.Option(help="Precision: fp32, tf32, bf16, fp16.")]
-Mode = Annotated[str, typer.Option(help="Execution mode: eager, compile, ...; see docs/cli.md.")]
-DeviceName = Annotated[
-    str, typer.Option("--device", help="Device: auto, cpu or cuda.", callback=defaults.device_flag)
-]
-Options = Annotated[
-    list[str] | None,
-    typer.Option("--option", help="Option of the model, NAME=VALUE; may be repeated."),
-]
-Threads = Annotated[int | None, typer.Option(help="CPU threads [default: all].")]
-WarmupSeconds = Annotated[
-    float | None,
-    typer.Option(help="Least seconds of warm-up before each timed pass [default: CPU 1, GPU 2]."),
-]
-Blocks = Annotated[
-    int | None, typer.Option(help=f"Timed blocks of each region [default: {BLOCKS}].")
-]
-BlockSeconds = Annotated[
-    float | None, typer.Option(help=f"Least seconds of a block [default: {BLOCK_SECONDS}].")
-]
-LatencyCalls = Annotated[
-    int | None, typer.Option(help=f"Calls in the latency pass [default: {LATENCY_CALLS}].")
-]
+Resolutions = Annotated[str, option_of("res")]
+Dtype = Annotated[str, option_of("dtype")]
+Mode = Annotated[str, option_of("mode")]
+DeviceName = Annotated[str, option_of("device")]
+Options = Annotated[list[str] | None, option_of("option")]
+Threads = Annotated[int | None, option_of("threads")]
+ExtractorWeights = Annotated[str, option_of("extractor_weights")]
 Trials = Annotated[int, typer.Option(help="Repetitions per case, each in a new process.")]
 Timeout = Annotated[float, typer.Option(help="Time limit per trial, in seconds.")]
 Extractor = Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
@@ -10,12 +11,8 @@ import typer
 from sfbench.cli import defaults, sound
 from sfbench.cli.commands.flags import (
     AsJson,
-    Blocks,
-    BlockSeconds,
     DeviceName,
     Dtype,
-    ExtractorWeights,
-    LatencyCalls,
     Mode,
     NoPlugins,
     Options,
@@ -25,52 +22,20 @@ from sfbench.cli.commands.flags import (
     Threads,
     Timeout,
     Trials,
-    WarmupSeconds,
     launcher_of,
     settings_of,
 )
+from sfbench.cli.commands.request_flags import with_request
 from sfbench.cli.commands.root import app
 from sfbench.cli.exits import Exit
+from sfbench.values.case import Request
 
 
 @app.command("run")
+@with_request
 def run_command(
     context: typer.Context,
-    model: Annotated[
-        str | None, typer.Option(help="Models to measure, NAME[,NAME]; see sfbench list.")
-    ] = None,
-    res: Resolutions = "32",
-    batch: Annotated[
-        str, typer.Option(help="Batch sizes, e.g. 1,8,max-fit,best-throughput.")
-    ] = "8",
-    dtype: Dtype = "fp32",
-    mode: Mode = "eager",
-    device: DeviceName = "auto",
-    data: Annotated[str, typer.Option(help="Real images: shapes, a zip, or a folder.")] = "shapes",
-    measure: Annotated[
-        str, typer.Option(help="What to measure; also available: energy, min-memory.")
-    ] = "speed,memory,quality",
-    extractor: Annotated[
-        str, typer.Option(help="Feature extractor; see sfbench list extractors.")
-    ] = "auto",
-    extractor_weights: ExtractorWeights = "auto",
-    option: Options = None,
-    weights: Annotated[
-        str, typer.Option(help="Weights: auto, random, a file, or MODEL=FILE[,MODEL=FILE].")
-    ] = "auto",
-    train_kimg: Annotated[
-        float | None, typer.Option(help="Train models that have no weights for N kimg first.")
-    ] = None,
-    samples: Annotated[
-        int | None,
-        typer.Option(
-            help="Images per set for quality [default: 128 on a CPU; 50000 on a GPU, 1024 of shapes]."
-        ),
-    ] = None,
-    seed: Annotated[
-        int, typer.Option(help="Seed for initial weights and for the first latent.")
-    ] = 0,
-    threads: Threads = None,
+    request: Request,
     trials: Trials = 1,
     timeout: Timeout = 3600.0,
     suite: Annotated[
@@ -81,10 +46,6 @@ def run_command(
     plugin: Plugins = None,
     no_plugin: NoPlugins = None,
     *,
-    warmup_seconds: WarmupSeconds = None,
-    blocks: Blocks = None,
-    block_seconds: BlockSeconds = None,
-    latency_calls: LatencyCalls = None,
     min_memory: Annotated[
         bool,
         typer.Option(
@@ -96,31 +57,10 @@ def run_command(
 ) -> None:
     """Measure models: one fresh process a trial, one record a trial, nothing measured twice."""
     from sfbench.cli import measuring
-    from sfbench.values.request import Request
 
-    flags = Request(
-        model=model or "",
-        res=res,
-        batch=batch,
-        dtype=dtype,
-        mode=mode,
-        device=device,
-        data=data,
-        measure=f"{measure},min-memory" if min_memory else measure,
-        extractor=extractor,
-        extractor_weights=extractor_weights,
-        option=tuple(option or ()),
-        weights=weights,
-        samples=samples,
-        seed=seed,
-        threads=threads,
-        train_kimg=train_kimg,
-        warmup_seconds=warmup_seconds,
-        blocks=blocks,
-        block_seconds=block_seconds,
-        latency_calls=latency_calls,
-    )
-    requests = measuring.requests(flags, suite, scale)
+    if min_memory:
+        request = dataclasses.replace(request, measure=f"{request.measure},min-memory")
+    requests = measuring.requests(request, suite, scale)
     settings = settings_of(context, store, plugin, no_plugin, trials, timeout, as_json=as_json)
     raise typer.Exit(measuring.run(requests, settings))
 
@@ -179,7 +119,6 @@ def scaling_command(
     """Show how time, operations and memory grow with resolution, and where two models cross."""
     sound.check_models(model.split(","), defaults.located(plugin), no_plugin or ())
     from sfbench.cli import scaling
-    from sfbench.values.request import Request
 
     request = Request(
         model=model,
@@ -233,7 +172,6 @@ def compare_command(
     elif not (Path(a).exists() and Path(b).exists()) and not sound.holds_records(store):
         raise typer.Exit(Exit.NOTHING_MEASURED)
     from sfbench.cli import comparing
-    from sfbench.values.request import Request
 
     shared = Request(
         model="",

@@ -34,7 +34,7 @@ def sample_command(
 ) -> None:
     """Draw images from seeds as one PNG grid."""
     from sfbench.cli import drawing
-    from sfbench.values.request import Request
+    from sfbench.values.case import Request
 
     request = Request(
         model=model,
@@ -70,7 +70,7 @@ def inspect_command(
 ) -> None:
     """Draw samples, truncation, mixing, interpolation, attention and nearest real images."""
     from sfbench.cli import drawing
-    from sfbench.values.request import Request
+    from sfbench.values.case import Request
 
     request = Request(
         model=model,

@@ -22,7 +22,7 @@ from sfbench.cli.commands.root import app
 from sfbench.cli.exits import Exit
 
 if TYPE_CHECKING:
-    from sfbench.values.request import Request
+    from sfbench.values.case import Request
 
 Scale = Annotated[str, typer.Option(help="Scale of the suite: smoke, quick or full.")]
 Images = Annotated[
@@ -124,7 +124,7 @@ def import_command(
 
 def request_of(data: str, weights: str) -> Request:
     """Return the flags that go with a suite."""
-    from sfbench.values.request import Request
+    from sfbench.values.case import Request
 
     plain = Request(model="", device=defaults.device_flag("auto"))
     return dataclasses.replace(plain, data=data or plain.data, weights=weights or plain.weights)
