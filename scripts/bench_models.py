@@ -42,7 +42,7 @@ MEBI = 1 << 20
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Row:
-    """One model of the table: the official class and arguments, and what is to be reached."""
+    """One model of the table: the official class and arguments, and its goals."""
 
     title: str
     module: str

@@ -144,7 +144,7 @@ def bench_pass(weights: Path, place: Path) -> None:
 
 
 class Features2048(FeatureExtractorBase):  # type: ignore[misc]  # torch-fidelity has no types
-    """torch-fidelity's network under a name of its own, so that precision and recall use it, too."""
+    """torch-fidelity's network under a name of its own, so that precision and recall use it."""
 
     path = ""
 

@@ -2,9 +2,9 @@
 
     python scripts/bench_report.py [--records 100000] [--store FOLDER]
 
-The records are copies of the published ones, five trials a case, under other identities. What is
-timed is the whole command, Python's start included. It takes about a kilobyte of memory and ten of
-disk a record.
+The records are copies of the published ones, five trials per case, under other identities. What is
+timed is the whole command, Python's start included. It takes about 1 kB of memory and 10 kB of
+disk per record.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def fill(store: Path, count: int) -> None:
 
 
 def seconds(*arguments: str) -> float:
-    """Return how long a command takes; raises CalledProcessError where it fails."""
+    """Return how long a command takes; raises CalledProcessError if it fails."""
     start = time.perf_counter()
     command = [sys.executable, "-m", "sfbench", "report", *arguments]
     subprocess.run(  # noqa: S603  # this program
@@ -58,7 +58,7 @@ def seconds(*arguments: str) -> float:
 
 
 def main() -> int:
-    """Fill a store and print a line a report."""
+    """Fill a store and print one line per report."""
     parser = argparse.ArgumentParser(description="Reports over many records.")
     parser.add_argument("--records", type=int, default=100_000)
     parser.add_argument("--store", type=Path)

@@ -55,7 +55,7 @@ Step = Callable[[int], object]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Row:
-    """A preset of ours, the official generator of the same sizes, and what is to be reached."""
+    """A preset of ours, the official generator of the same sizes, and its goals."""
 
     model: str
     preset: str

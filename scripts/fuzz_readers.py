@@ -1,4 +1,4 @@
-"""Hand mutated files to every reader of foreign files, and see that each is read or refused.
+"""Fuzz every reader of foreign files with mutated files: each must be read or refused.
 
     python scripts/fuzz_readers.py [COUNT] [--kinds pickle,image] [--seed 0]
 
@@ -43,7 +43,7 @@ FORBIDDEN_EVENTS = (
     "pickle.find_class", "ctypes.dlopen", "socket.connect",
 )  # fmt: skip
 ALLOWED_MEMORY = 512 << 20
-"""Bytes that one small file may take at the most: 4 million instructions of a pickle."""
+"""Most bytes of memory that one small file may take: 4 million instructions of a pickle."""
 SLOW_SECONDS = 10.0
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 32\n%%EndComments\nshowpage\n"
 NAMES = (
@@ -274,7 +274,7 @@ def main() -> int:
     most, slowest = 0, 0.0
     intact: dict[str, int] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for kind in kinds:  # whatever readers import, they import before the watch begins
+        for kind in kinds:  # readers do all imports before the audit begins
             read, sources = found[kind]
             for source in sources:
                 (Path(folder) / "x").write_bytes(source)

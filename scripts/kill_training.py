@@ -2,9 +2,9 @@
 
     python scripts/kill_training.py FOLDER [--kills 20] [--kimg 6]
 
-Trains nano-16 of Styleformer under torchrun twice: once in peace, once with kill -9 to the whole
-process group at drawn moments, resumed each time. Prints a line a kill: the work that was lost (from
-the newest whole state to the kill), and how long the run took from its start to where it goes on,
+Trains nano-16 of Styleformer under torchrun twice: once undisturbed, once with kill -9 to the
+whole process group at random times, resumed each time. Prints one line per kill: the work lost
+(from the newest intact state to the kill), and the time from its start until training continues,
 beside a bare `import torch` at that moment. Exits 1 unless the ends are equal bit for bit, no kill
 cost 30 s, and none took longer than 10 s and torch's import to come back.
 """
@@ -27,11 +27,11 @@ from sfbench.train.state import load_state, states
 
 MOST_LOST, MOST_BACK = 30.0, 10.0
 FIRST, LAST = 0.5, 5.0
-"""A kill comes so many seconds after the run goes on."""
+"""A kill comes this many seconds after training continues."""
 
 
 def start(folder: Path, kimg: str) -> subprocess.Popen[bytes]:
-    """Start, or go on, on two processes; return when the run says where it begins."""
+    """Start or resume on two processes; return when the run reports where it begins."""
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
         "-m", "sfbench", "train", "--model", "styleformer", "--preset", "nano-16", "--kimg", kimg,
@@ -86,7 +86,7 @@ def equal(a: Any, b: Any) -> bool:
 
 
 def main() -> int:
-    """Print a line a kill, and the verdict."""
+    """Print one line per kill, and the verdict."""
     parser = argparse.ArgumentParser(description="Kill a training run on two processes.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--kills", type=int, default=20)
@@ -101,7 +101,7 @@ def main() -> int:
     for number in range(given.kills):
         told = killed(cut, given.kimg, source)
         if told is None:
-            sys.exit(f"the run was over after {number} kills: give it more --kimg")
+            sys.exit(f"the run ended after {number} kills: increase --kimg")
         found.append((*told, import_seconds()))
         print(
             f"kill {number + 1:2}: began after {told[0]:5.1f} s (import torch {found[-1][2]:.1f} s), "

@@ -3,7 +3,7 @@
     python scripts/power.py [--quads 12] [--extra 0.05] [--only quiet,extra,busy] [--out FILE.json]
 
 Three pools of quads are measured, every process fresh: identical code on the machine as it is
-("quiet"); B with `--extra` more work ("extra"); and identical code beside a busy neighbour, which
+("quiet"); B with `--extra` more work ("extra"); and identical code beside a busy neighbor, which
 takes a whole processor for up to two seconds, leaves it for up to two, and so on ("busy").
 Then comparisons of eight quads are drawn from a pool, each with the confirming second one, and
 judged by the product's own rules: the share of confirmed verdicts is the false-alarm rate (A/A) or
@@ -40,7 +40,7 @@ BURST_SECONDS = 2.0
 
 
 def spin() -> None:
-    """Be a busy neighbour: at work and away in turn, for times that nobody can foresee."""
+    """Be a busy neighbor: alternate between work and sleep, for random times."""
     source = np.random.default_rng()
     parent = os.getppid()
     while os.getppid() == parent:  # a killed parent must not leave a busy orphan behind
@@ -52,7 +52,7 @@ def spin() -> None:
 
 @contextlib.contextmanager
 def neighbour(*, busy: bool) -> Iterator[None]:
-    """Run beside a process that takes a whole processor, if so wanted."""
+    """Run beside a process that uses a whole processor, if `busy`."""
     process = multiprocessing.get_context("spawn").Process(target=spin, daemon=True)
     if busy:
         process.start()
@@ -97,7 +97,7 @@ def shares(quads: Sequence[Quad]) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure, draw, print, and keep the quads where asked."""
+    """Measure, resample, print, and save the quads if requested."""
     parser = argparse.ArgumentParser(description="False alarms and power of live comparisons.")
     parser.add_argument("--quads", type=int, default=12)
     parser.add_argument("--extra", type=float, default=0.05)
@@ -109,7 +109,7 @@ def main() -> None:
     pools = {
         "quiet": ("identical code", "synthetic", False),
         "extra": (f"{given.extra:.0%} more work", f"synthetic,extra={given.extra}", False),
-        "busy": ("identical code, busy neighbour", "synthetic", True),
+        "busy": ("identical code, busy neighbor", "synthetic", True),
     }
     for name, b, busy in (pools[key] for key in given.only.split(",")):
         with neighbour(busy=busy):

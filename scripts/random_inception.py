@@ -1,8 +1,8 @@
-"""Inception-v3 with seeded random weights, in the published file's format, to test and time without it.
+"""Inception-v3 with seeded random weights in the published file's format, for tests and timing.
 
     python scripts/random_inception.py FILE.pth
 
-Convolutions are drawn as He et al. do and batch normalisation is set from drawn scenes, so that
+Convolutions are drawn as He et al. do and batch normalization is set from drawn scenes, so that
 features have the scale of a trained network's. Its distances mean nothing.
 """
 

@@ -63,7 +63,7 @@ class Ladder:
     name: str
     steps: tuple[float, ...]
     damage: Damage | None = None
-    """None: classes are dropped, the share that the step says."""
+    """None: the given share of classes is dropped."""
 
 
 def ladders(side: int, classes: int) -> list[Ladder]:
@@ -87,7 +87,7 @@ def dropped(classes: int) -> tuple[float, ...]:
 
 
 def kept(labels: np.ndarray, classes: int, share: float) -> np.ndarray:
-    """Return which images stay when that share of the classes goes; of a class in part, every other."""
+    """Return which images remain after dropping that share of classes; of a half class, half."""
     gone = share * classes
     whole = labels < int(gone)
     part = (labels == int(gone)) & (np.arange(len(labels)) % 2 == 0) & (gone > int(gone))

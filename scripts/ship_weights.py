@@ -54,7 +54,7 @@ evidence = "ours"
 
 
 def sfbench(*arguments: str) -> str:
-    """Run a command of sfbench and return what it prints; what it says meanwhile is shown."""
+    """Run an sfbench command and return its output; its progress is shown."""
     command = [sys.executable, "-m", "sfbench", *arguments]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout  # noqa: S603  # this program
 

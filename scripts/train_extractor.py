@@ -34,7 +34,7 @@ SEED = 1
 
 
 class NormalisedNetwork(nn.Module):
-    """The same network with batch normalisation after each convolution, for training."""
+    """The same network with batch normalization after each convolution, for training."""
 
     def __init__(self, network: CifarNetwork) -> None:
         super().__init__()
@@ -52,12 +52,12 @@ class NormalisedNetwork(nn.Module):
         return self.network.classifier(x.mean(dim=(2, 3)))
 
     def fold(self) -> None:
-        """Put the normalisation into the weights: its scale is positive, so it passes the pool."""
+        """Put the normalization into the weights: its scale is positive, so it passes the pool."""
         with torch.no_grad():
             for layer, norm in zip(self.network.layers, self.norms, strict=True):
                 factor = norm.weight / torch.sqrt(norm.running_var + norm.eps)
                 if not (factor > 0).all():
-                    msg = "a normalisation scale is not positive: it cannot pass the max pool"
+                    msg = "a normalization scale is not positive: it cannot pass the max pool"
                     raise ValueError(msg)
                 layer.weight *= factor[:, None, None, None]
                 layer.bias.copy_(norm.bias - norm.running_mean * factor)
@@ -88,7 +88,7 @@ def augmented(pixels: Tensor, source: torch.Generator) -> Tensor:
 
 
 def train(pixels: Tensor, labels: Tensor) -> CifarNetwork:
-    """Return the trained network with its normalisation folded in."""
+    """Return the trained network with its normalization folded in."""
     torch.manual_seed(SEED)
     source = torch.Generator().manual_seed(SEED)
     network = CifarNetwork()
@@ -131,7 +131,7 @@ def seen(network: CifarNetwork, pixels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def main() -> None:
-    """Train, standardise, test, write."""
+    """Train, standardize, test, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("train", type=Path)
     parser.add_argument("test", type=Path)

@@ -1,4 +1,4 @@
-"""Draw how training runs learned: the curves of docs/training.svg, the pictures beside, a table.
+"""Draw training curves: docs/training.svg, pictures of samples, a table.
 
     python scripts/training_curves.py RUN [RUN ...] --figure FILE.svg --pictures FILE.png
 
@@ -29,14 +29,14 @@ SHOWN_ROWS = 3
 
 
 def curve_of(run: TrainingRun) -> pd.DataFrame:
-    """Return a row a snapshot: kimg, minutes of training so far, distance."""
+    """Return one row per snapshot: kimg, minutes of training so far, distance."""
     found = curve(run)
     found = found[found["metric"].str.startswith("fd[")]
     return found.rename(columns={"value": "distance"}).assign(model=run.asked["model"])
 
 
 def estimate_error(lines: Sequence[Mapping[str, Any]]) -> float:
-    """Return how far the time left, as told at the second tick, was off, relative to what it was."""
+    """Return the relative error of the time left as estimated at the second tick."""
     ticks = [line for line in lines if "seconds_left" in line]
     spent = [
         line["seconds_per_kimg"] * (line["kimg"] - before["kimg"])
@@ -67,7 +67,7 @@ def chart(data: pd.DataFrame) -> alt.Chart:
         alt.Chart(data, width=440, height=240)
         .mark_line(point=True, strokeWidth=1.5)
         .encode(
-            x=alt.X("kimg:Q", title="images seen (thousand)"),
+            x=alt.X("kimg:Q", title="images seen (thousands)"),
             y=alt.Y("distance:Q", title=str(data["metric"].iloc[0]), scale=alt.Scale(type="log")),
             color=alt.Color("model:N", sort=models, scale=scale, title=None),
             shape=alt.Shape("model:N", sort=models, title=None),

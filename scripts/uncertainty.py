@@ -56,7 +56,7 @@ def chance(rows: Rows, own: Moments, other: Moments, move: Matrix) -> float:
 
 
 def main() -> None:
-    """Print a line a number of samples and a kind of reference."""
+    """Print one line per number of samples and kind of reference."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=200)
@@ -89,7 +89,7 @@ def main() -> None:
                 (estimate - luck).mean() - truth for estimate in (plain, halved, line)
             )
             noise = (halved - luck).std(ddof=1) / np.sqrt(len(halved))
-            # What the repeats themselves cannot tell from zero is no bias.
+            # A value that the repeats cannot distinguish from zero is not a bias.
             fair = abs(left) <= max(BIAS_GOAL * abs(bias), 2 * noise)
             kept = abs(ratio - 1) <= ERROR_GOAL and fair
             good &= kept

@@ -26,7 +26,7 @@ EXTRACTOR_TOLERANCE = 1e-4
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class CheckResult:
-    """One point of the contract: its name, whether it holds, what was seen, and the seconds."""
+    """One check of the contract: its name, whether it passed, details, and the seconds."""
 
     name: str
     passed: bool
@@ -35,7 +35,7 @@ class CheckResult:
 
 
 def usual_resolution(spec: GeneratorSpec) -> int:
-    """Return 32 px, or the model's smallest resolution above, or its largest below."""
+    """Return 32 px, or else the model's smallest resolution above, or its largest below."""
     sides = sorted(spec.resolutions) or [USUAL_RESOLUTION]
     return next((side for side in sides if side >= USUAL_RESOLUTION), sides[-1])
 
@@ -46,9 +46,9 @@ def check_generator(
     resolution: int | None = None,
     options: Mapping[str, OptionValue] | None = None,
 ) -> list[CheckResult]:
-    """Return the result of every point of the contract, in order.
+    """Return the result of every check of the contract, in order.
 
-    A point that fails does not stop the others, unless the generator cannot be built at all.
+    A failed check does not stop the others, unless the generator cannot be built at all.
     """
     case = Case(
         model=spec.name,
@@ -76,7 +76,7 @@ def check_generator(
 
 
 def timed(name: str, check: Callable[[], str]) -> CheckResult:
-    """Return the result of one point; whatever a plugin raises is its failure."""
+    """Return the result of one check; whatever a plugin raises is its failure."""
     start = time.perf_counter()
     try:
         detail, passed = check(), True
@@ -88,7 +88,7 @@ def timed(name: str, check: Callable[[], str]) -> CheckResult:
 
 
 class GeneratorSuite:
-    """The points of the contract for one spec; later ones use what the first one built."""
+    """The checks of the contract for one spec; later ones use what the first one built."""
 
     def __init__(self, spec: GeneratorSpec, case: Case) -> None:
         self.spec = spec
@@ -96,7 +96,7 @@ class GeneratorSuite:
         self.generator: ImageGenerator | None = None
 
     def checks(self) -> Iterator[tuple[str, Callable[[], str]]]:
-        """Yield the points that apply, by name."""
+        """Yield the checks that apply, by name."""
         yield "build", self.check_build
         yield "shape, range, finite", self.check_images
         yield "same seed, same image", self.check_determinism
@@ -110,7 +110,7 @@ class GeneratorSuite:
     def built(self) -> ImageGenerator:
         """The generator under test."""
         if self.generator is None:
-            msg = "there is no generator: it could not be built"
+            msg = "the generator could not be built"
             raise ContractError(msg)
         return self.generator
 
@@ -119,7 +119,7 @@ class GeneratorSuite:
         flags, state = global_flags(), torch.get_rng_state()
         built: object = build(self.spec, self.case, "cpu")
         if not isinstance(built, ImageGenerator):
-            msg = f"build returned {type(built).__name__}, which is no ImageGenerator"
+            msg = f"build returned {type(built).__name__}; expected an ImageGenerator"
             raise ContractError(msg)
         self.generator = built
         changed = [name for name, was in flags.items() if global_flags()[name] != was]
@@ -128,7 +128,7 @@ class GeneratorSuite:
         if changed:
             msg = f"building it changed torch's global {', '.join(changed)}"
             raise ContractError(msg)
-        return f"{self.case.resolution} px, no global switch changed"
+        return f"{self.case.resolution} px, no global setting changed"
 
     def check_images(self) -> str:
         """Check a few images."""
@@ -145,7 +145,7 @@ class GeneratorSuite:
         if not torch.equal(first, again):
             msg = "the same seeds give different images after building again with the same seed"
             raise ContractError(msg)
-        return "twice, and after building again"
+        return "drawn twice, and after a second build"
 
     def check_sensitivity(self) -> str:
         """Compare the images of different seeds."""
@@ -158,7 +158,7 @@ class GeneratorSuite:
         if least == 0:
             msg = "two different seeds give the same image"
             raise ContractError(msg)
-        return f"least difference {least:.2g} of the largest value"
+        return f"smallest difference {least:.2g} of the largest value"
 
     def check_batch(self) -> str:
         """Compare an image alone with its row of a batch."""
@@ -173,7 +173,7 @@ class GeneratorSuite:
         if images.device.type != "meta":
             msg = f"built for the meta device, its images are on {images.device.type}"
             raise ContractError(msg)
-        return "builds and runs without memory"
+        return "builds and runs on the meta device"
 
     def check_state(self) -> str:
         """Save the state, build another with other weights, load it, compare images."""
@@ -191,13 +191,13 @@ class GeneratorSuite:
             raise ContractError(msg)
         other_module.load_state_dict(torch.load(buffer, weights_only=True))
         if not torch.equal(first, contract.draw(other, contract.SEEDS)):
-            msg = "after state_dict and load_state_dict the images differ: something is not in it"
+            msg = "after state_dict and load_state_dict the images differ: some state is missing"
             raise ContractError(msg)
         return f"{len(module.state_dict())} tensors"
 
 
 def check_extractor(extractor: FeatureExtractor) -> list[CheckResult]:
-    """Return the results of the contract of a feature extractor."""
+    """Return the result of every check of a feature extractor's contract."""
     source = torch.Generator().manual_seed(0)
     side = extractor.side or USUAL_SIDE
     pixels = torch.randint(0, 256, (3, 3, side, side), generator=source).float()
@@ -205,7 +205,7 @@ def check_extractor(extractor: FeatureExtractor) -> list[CheckResult]:
     def identity() -> str:
         missing = {"name", "weights_sha256", "features"} - set(extractor.identity)
         if missing:
-            msg = f"its identity does not say {', '.join(sorted(missing))}"
+            msg = f"its identity lacks {', '.join(sorted(missing))}"
             raise ContractError(msg)
         return str(dict[str, Any](extractor.identity))
 

@@ -1,4 +1,4 @@
-"""Images that someone already generated, from a folder or zip file, as an sfbench plugin."""
+"""Existing generated images, from a folder or zip file, as an sfbench plugin."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class ImageFolderGenerator:
         self.device = device
 
     def __len__(self) -> int:
-        """Return how many images there are."""
+        """Return the number of images."""
         return len(self.images)
 
     def draw_latents(self, seeds: Sequence[int]) -> list[int]:
         """Return the image numbers; raises DataError beyond the last image."""
         if max(seeds) >= len(self.images):
-            msg = f"{self.images.path}: image {max(seeds)} asked for, {len(self.images)} there"
+            msg = f"{self.images.path}: image {max(seeds)} requested, {len(self.images)} available"
             raise DataError(msg)
         return list(seeds)
 
@@ -64,7 +64,7 @@ def sfbench_generators() -> list[GeneratorSpec]:
     return [
         GeneratorSpec(
             name="image-folder",
-            summary="images already generated, from a folder or zip (quality only)",
+            summary="existing generated images from a folder or zip (quality only)",
             resolutions=(),
             options=(Option(name="path", kind="path", help="folder or zip file of images"),),
             build=build,

@@ -1,4 +1,4 @@
-"""Sends records to an MLflow tracking server: a run a trial, its numbers as metrics.
+"""Sends records to an MLflow tracking server: one run per trial, its numbers as metrics.
 
 `sfbench export mlflow:URI`, or `mlflow:URI#EXPERIMENT`; needs the package mlflow-skinny (or mlflow).
 """
@@ -14,13 +14,13 @@ from sfbench.api import DataError, hookimpl
 SCHEME = "mlflow:"
 EXPERIMENT = "sfbench"
 KEY = "sfbench.trial"
-"""Tag by which a trial that was sent before is found again."""
+"""Tag that identifies a trial that was sent before."""
 MOST_TEXT = 500
 
 
 @hookimpl
 def sfbench_export(records: Sequence[Mapping[str, Any]], target: str) -> str | None:
-    """Send the records that the server has not; None for a target that is not mlflow:URI."""
+    """Send the records that the server lacks; None for a target that is not mlflow:URI."""
     if not target.startswith(SCHEME):
         return None
     try:
@@ -41,23 +41,23 @@ def sfbench_export(records: Sequence[Mapping[str, Any]], target: str) -> str | N
     except (MlflowException, OSError) as error:
         msg = f"{target}: {(str(error).splitlines() or [type(error).__name__])[0]}"
         raise DataError(msg) from None
-    return f"experiment {name}: {len(new)} runs added, {len(records) - len(new)} were there already"
+    return f"experiment {name}: {len(new)} runs added, {len(records) - len(new)} already present"
 
 
 def key_of(record: Mapping[str, Any]) -> str:
-    """Return what a trial is found by."""
+    """Return the key that identifies a trial."""
     return f"{record['identity']}-t{record['trial']}-a{record['attempt']}"
 
 
 def is_there(client: Any, place: str, key: str) -> bool:
-    """Return whether a run of that trial is there."""
+    """Return whether the server has a run of that trial."""
     return bool(client.search_runs([place], f"tags.`{KEY}` = '{key}'", max_results=1))
 
 
 def send(client: Any, place: str, record: Mapping[str, Any]) -> None:
-    """Make the run: the case as parameters, numbers as metrics.
+    """Create the run: the case as parameters, numbers as metrics.
 
-    It is tagged as this trial's at the very end: one that was interrupted is sent again.
+    It is tagged at the very end, so that an interrupted one is sent again.
     """
     from mlflow.entities import Metric, Param
 

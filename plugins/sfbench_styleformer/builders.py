@@ -137,7 +137,7 @@ def adapt(module: StyleGenerator, config: Config, request: BuildRequest) -> Styl
 
 
 class StyleformerGenerator(StyleModuleGenerator):
-    """The module as an ImageGenerator whose styles and attention can be looked at."""
+    """The module as an ImageGenerator whose styles and attention can be inspected."""
 
     @property
     def attention_layers(self) -> list[AttentionLayer]:

@@ -14,7 +14,7 @@ from sfbench_styleformer.builders import adapt
 def learner(
     request: LearnRequest, load: Callable[[BuildRequest], tuple[StyleGenerator, Config]]
 ) -> ModuleLearner:
-    """Return what trains the model that `load` loads; raises UsageError for impossible settings."""
+    """Return the learner of the model that `load` loads; raises UsageError for invalid settings."""
     module, config = load(request.build)
     try:
         inner = adversarial_learner(module, request)

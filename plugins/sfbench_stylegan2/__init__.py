@@ -33,8 +33,14 @@ OPTIONS = (
         choices=tuple(STYLEGAN2_CHANNELS),
         help="channels as published, or few enough to train on a CPU",
     ),
-    Option(name="channel_base", kind="int", help="channels = base / resolution [the preset's]"),
-    Option(name="channel_max", kind="int", help="most channels at a resolution [the preset's]"),
+    Option(
+        name="channel_base", kind="int", help="channels = base / resolution [default: the preset's]"
+    ),
+    Option(
+        name="channel_max",
+        kind="int",
+        help="maximum channels at a resolution [default: the preset's]",
+    ),
     Option(
         name="image_path",
         kind="str",
@@ -49,7 +55,7 @@ OPTIONS = (
         choices=("random", "const", "none"),
         help="per-pixel noise",
     ),
-    Option(name="truncation_psi", kind="float", default=1.0, help="truncation towards the mean w"),
+    Option(name="truncation_psi", kind="float", default=1.0, help="truncation toward the mean w"),
 )
 
 

@@ -9,7 +9,7 @@ from sfbench_stylegan2.builders import adapt, loaded_stylegan2
 
 
 def learner(request: LearnRequest) -> ModuleLearner:
-    """Return what trains StyleGAN2; raises UsageError for impossible settings."""
+    """Return the learner of StyleGAN2; raises UsageError for invalid settings."""
     module, config = loaded_stylegan2(request.build)
     try:
         inner = adversarial_learner(module, request)

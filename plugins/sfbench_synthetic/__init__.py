@@ -1,7 +1,7 @@
 """A known amount of arithmetic as an sfbench plugin: for checking the harness and the machine.
 
-Two of them with different `extra` differ by that share of work, so that what a comparison finds can
-be held against what there is.
+Two of them with different `extra` differ by that fraction of work, so that a comparison's result
+can be checked against the truth.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from sfbench.api import BuildRequest, GeneratorSpec, ImageGenerator, Option, hoo
 
 OPTIONS = (
     Option(name="width", kind="int", default=512, help="features of each matrix product"),
-    Option(name="products", kind="int", default=400, help="matrix products an image"),
-    Option(name="extra", kind="float", default=0.0, help="share of further work, e.g. 0.05"),
+    Option(name="products", kind="int", default=400, help="matrix products per image"),
+    Option(name="extra", kind="float", default=0.0, help="fraction of additional work, e.g. 0.05"),
 )
 
 
@@ -28,7 +28,7 @@ def sfbench_generators() -> list[GeneratorSpec]:
     return [
         GeneratorSpec(
             name="synthetic",
-            summary="a known amount of arithmetic, no images: checks harness and machine",
+            summary="a known amount of arithmetic, not images: tests harness and machine",
             resolutions=(),
             options=OPTIONS,
             build=build,

@@ -26,7 +26,7 @@ CLIP = WeightsFile(
 
 
 def build_dinov2(request: ExtractorRequest) -> FeatureExtractor:
-    """Return DINOv2 ViT-L/14 at 224 pixels: the class token after the last normalisation."""
+    """Return DINOv2 ViT-L/14 at 224 pixels: the class token after the last normalization."""
     from sfbench_timm.models import dinov2  # torch and timm come with it
 
     return dinov2(request, "vit_large_patch14_dinov2.lvd142m", "dinov2-vitl14", (DINOV2,))
@@ -67,7 +67,7 @@ def sfbench_extractors() -> Iterable[ExtractorSpec]:
     )
     yield ExtractorSpec(
         name="timm",
-        summary="any model of timm by name, with --extractor-weights FILE",
+        summary="any timm model by name, with --extractor-weights FILE",
         build=build_any,
         variants="MODEL",
     )

@@ -26,7 +26,7 @@ GRID_OFFSET = 0.1
 
 
 class TimmExtractor:
-    """Images [batch, 3, side, side] in 0..255 -> what a timm model puts before its classifier."""
+    """Images [batch, 3, side, side] in 0..255 -> a timm model's features before its classifier."""
 
     standard = False
 
@@ -40,7 +40,7 @@ class TimmExtractor:
     ) -> None:
         config: Mapping[str, Any] = model.pretrained_cfg  # type: ignore[assignment]  # timm's own
         published = {file.sha256 for file in files}
-        # A name that stands for published weights is for them alone.
+        # A name of published weights is reserved for them.
         known = request.sha256 in published and request.sha256 is not None
         self.name = name if known else f"{name}-{str(request.sha256)[:8]}"
         self.resize = resize
@@ -68,7 +68,7 @@ def dinov2(
 ) -> TimmExtractor:
     """Return a DINOv2 network at 224 pixels with the original's position grid.
 
-    Raises WeightsError where the file does not fit.
+    Raises WeightsError if the file does not fit.
     """
     model = created(architecture, img_size=DINOV2_SIDE, num_classes=0)
     state = read_tensors(required(request))
@@ -116,7 +116,7 @@ def by_name(request: ExtractorRequest) -> TimmExtractor:
     model.reset_classifier(0)
     heads = model.pretrained_cfg["classifier"] or ()
     heads = (heads,) if isinstance(heads, str) else tuple(heads)
-    # A file of the whole network still has the classifier.
+    # A file of the whole network also contains the classifier.
     starts = tuple(f"{head}." for head in heads)
     state = {
         key: tensor

@@ -1,4 +1,4 @@
-"""Reading zip files: damaged ones are refused in one line, and bombs before they unpack."""
+"""Reading zip files: damaged ones raise a one-line error, and zip bombs are refused unread."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ DAMAGE = (
     EOFError, KeyError, NotImplementedError, RuntimeError, UnicodeDecodeError,
     zipfile.BadZipFile, zlib.error, lzma.LZMAError,
 )  # fmt: skip
-"""What zipfile raises of damaged archives, of passwords, and of methods it does not know."""
+"""What zipfile raises for damaged archives, passwords, and unknown compression methods."""
 
 
 class ArchiveError(ValueError):
-    """A zip file that is damaged or unpacks to more than it may."""
+    """A zip file that is damaged or unpacks to more than is allowed."""
 
 
 @contextlib.contextmanager
 def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
-    """Open a zip file; what goes wrong inside is raised as ArchiveError in one line."""
+    """Open a zip file; errors inside the block are raised as ArchiveError in one line."""
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive

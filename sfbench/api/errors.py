@@ -1,16 +1,16 @@
 """The one family of errors.
 
     SfbenchError
-    ├── UsageError        a flag, name or value that cannot be meant
+    ├── UsageError        an invalid flag, name or value
     ├── PluginError       a requested plugin is broken or claims a taken name
     ├── WeightsError      a weights file that cannot be used (unsafe, wrong shape, missing)
-    ├── DataError         images that cannot be used
+    ├── DataError         images or records that cannot be used
     ├── UnsupportedError  the model or machine cannot do what the case asks
-    ├── SkippedError      there is nothing of what the case asks to measure
+    ├── SkippedError      the case has nothing to measure
     └── ContractError     a plugin broke the contract of sfbench.api
         └── NonFiniteError    its images hold NaN or infinity
 
-Messages are one line: what was found, what was expected or exists, what helps. The command line
+Messages are one line: what was expected, what was found, what to do. The command line
 catches the family once; anything else is a bug and shows its traceback.
 """
 
@@ -22,7 +22,7 @@ class SfbenchError(Exception):
 
 
 class UsageError(SfbenchError):
-    """A flag, name or value that cannot be meant."""
+    """An invalid flag, name or value."""
 
 
 class PluginError(SfbenchError):
@@ -34,7 +34,7 @@ class WeightsError(SfbenchError):
 
 
 class DataError(SfbenchError):
-    """Images that cannot be used."""
+    """Images or records that cannot be used."""
 
 
 class UnsupportedError(SfbenchError):
@@ -42,7 +42,7 @@ class UnsupportedError(SfbenchError):
 
 
 class SkippedError(SfbenchError):
-    """There is nothing of what the case asks to measure."""
+    """The case has nothing to measure."""
 
 
 class ContractError(SfbenchError):
@@ -54,7 +54,7 @@ class NonFiniteError(ContractError):
 
 
 def first_line(error: BaseException, most: int = 200) -> str:
-    """Return the first line of an error's message, its type where it has none; printable."""
+    """Return the first line of an error's message, or its type if it has none; printable."""
     lines = str(error).strip().splitlines()
     text = (lines[0] if lines else type(error).__name__)[:most]
     return text if text.isprintable() else ascii(text)[1:-1]

@@ -36,14 +36,14 @@ class Hooks:
 
     @hookspec(firstresult=True)
     def sfbench_convert(self, source: Path, target: Path) -> str | None:
-        """Write the weights in `source` as safetensors to `target` and say what they are.
+        """Write the weights in `source` as safetensors to `target` and return their description.
 
         None for a file of another plugin's models; raises WeightsError for an unusable one.
         """
 
     @hookspec(firstresult=True)
     def sfbench_export(self, records: Sequence[Mapping[str, Any]], target: str) -> str | None:
-        """Send records, as JSON documents, to where `target` (SCHEME:REST) says; say what was sent.
+        """Send records (JSON documents) to `target`, SCHEME:REST; return a summary of it.
 
-        None for another plugin's scheme; raises DataError where they cannot be sent.
+        None for another plugin's scheme; raises DataError if they cannot be sent.
         """

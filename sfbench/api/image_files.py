@@ -1,4 +1,4 @@
-"""Opening image files: the one place where a file's bytes are handed to a decoder.
+"""Opening image files: the only place where a file's bytes are passed to a decoder.
 
 Pillow chooses a decoder by content, and some hand the file to another program (PostScript to
 Ghostscript). Here only formats that are decoded in this process are tried. An image is refused
@@ -29,23 +29,23 @@ WEBP_SIDE = (1 << 14) - 1
 
 
 class ImageFileError(ValueError):
-    """A file that is no image, is damaged, or would take too much memory."""
+    """A file that is not an image, is damaged, or would take too much memory."""
 
 
 def open_image(content: bytes) -> Image.Image:
     """Return the image with its pixels decoded, in the mode that the file has.
 
-    Raises ImageFileError in one line for a file that is cut off, damaged, no image of the formats
-    in `FORMATS`, or too large.
+    Raises ImageFileError in one line for a file that is truncated, damaged, not in one of the
+    formats in `FORMATS`, or too large.
     """
     from PIL import Image, UnidentifiedImageError  # slow to import
 
     try:
         check_size(*webp_size(content), len(content))
         with warnings.catch_warnings():
-            # What Pillow warns of is checked here; the rest is about metadata, not pixels.
+            # Pillow's warnings about pixels are checked here; the rest concern metadata.
             warnings.simplefilter("ignore")
-            # Pixels may be read from a file that is cut off without a complaint: checksums first.
+            # Pillow may read pixels of a truncated file without an error: verify checksums first.
             with Image.open(io.BytesIO(content), formats=FORMATS) as file:
                 check_size(*file.size, len(content))
                 check_size(*tile_size(file), len(content))
@@ -56,14 +56,14 @@ def open_image(content: bytes) -> Image.Image:
     except ImageFileError:
         raise
     except UnidentifiedImageError:
-        msg = f"no image of a known format ({', '.join(FORMATS)}), or cut off"
+        msg = f"not an image in a known format ({', '.join(FORMATS)}), or truncated"
         raise ImageFileError(msg) from None
     except Exception as error:  # noqa: BLE001  # decoders of strange files raise anything
         raise ImageFileError(first_line(error)) from None
 
 
 def check_size(width: int, height: int, file_bytes: int) -> None:
-    """Raise ImageFileError for an image that takes more memory than its file may ask for."""
+    """Raise ImageFileError for an image that needs more memory than its file size allows."""
     pixels = width * height
     if pixels > MOST_PIXELS or pixels * CHANNELS > max(PIXEL_FLOOR, PIXEL_FACTOR * file_bytes):
         msg = f"{width}x{height} pixels in a file of {file_bytes:,} bytes: too large to be decoded"

@@ -1,4 +1,4 @@
-"""Reading images that exist: a folder or a zip (StyleGAN layout or plain), by Pillow, no torch."""
+"""Reading existing images from a folder or zip (StyleGAN layout or plain) by Pillow, no torch."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ RESIZE = "Pillow Lanczos on uint8, after a centre crop to a square"
 
 
 class ReadImage(NamedTuple):
-    """Pixels, uint8 [height, width, 3], and what had to be done to get them, or None."""
+    """Pixels, uint8 [height, width, 3], and a note of the conversion that was needed, or None."""
 
     pixels: np.ndarray
     note: str | None
 
 
 class ImageCollection:
-    """The images of a folder (with sub-folders) or a zip file, sorted by name.
+    """The images of a folder (with subfolders) or a zip file, sorted by name.
 
-    What lies beside them is counted in `others` (files that are no images, by name) and `empty`
+    Other contents are listed in `others` (files that are not images, by name) and `empty`
     (folders without a file). Raises DataError when the path does not exist, is neither, or holds
     no image.
     """
@@ -43,9 +43,7 @@ class ImageCollection:
             msg = f"{path}: no such file or folder; expected a zip file or folder of images"
             raise DataError(msg)
         if path.is_file() and not zipfile.is_zipfile(path):
-            msg = (
-                f"{path}: neither a zip file nor a folder; expected one of them with images inside"
-            )
+            msg = f"{path}: neither a zip file nor a folder; expected one that contains images"
             raise DataError(msg)
         self.path = path
         try:
@@ -69,7 +67,7 @@ class ImageCollection:
 
     def _all_names(self) -> Iterator[str]:
         if self.archive is None:
-            # A link that leads nowhere is named when it is read, not passed over.
+            # A broken link is reported when it is read, not ignored.
             found = self.path.rglob("*")
             files = (f for f in found if f.is_file() or (f.is_symlink() and not f.exists()))
             yield from (file.relative_to(self.path).as_posix() for file in files)
@@ -99,14 +97,14 @@ class ImageCollection:
             raise DataError(msg) from None
 
     def read_bytes(self, name: str) -> bytes:
-        """Return one file's content; raises DataError for one over 256 MiB, or that is damaged."""
+        """Return one file's content; raises DataError for one that is damaged or over 256 MiB."""
         try:
             if self.archive is not None:
                 return read_member(self.archive, name)
             size = (self.path / name).stat().st_size
             content = (self.path / name).read_bytes() if size <= MEMBER_LIMIT else None
         except (ArchiveError, OSError, *DAMAGE) as error:
-            msg = f"{self.path}: {name} cannot be read ({str(error) or 'cut off'})"
+            msg = f"{self.path}: {name} cannot be read ({str(error) or 'truncated'})"
             raise DataError(msg) from None
         if content is None:
             msg = f"{self.path}: {name} has {size:,} bytes; expected at most {MEMBER_LIMIT:,}"
@@ -116,8 +114,8 @@ class ImageCollection:
     def read(self, index: int, resolution: int | None = None) -> ReadImage:
         """Return image `index` as uint8 RGB, and what had to be done to it.
 
-        With a resolution, an image of another size is cropped to a centred square and resized.
-        Raises DataError in one line for a file that is damaged or no image.
+        With a resolution, an image of another size is cropped to a centered square and resized.
+        Raises DataError in one line for a file that is damaged or not an image.
         """
         name = self.names[index]
         try:
@@ -133,7 +131,7 @@ class ImageCollection:
         return self.class_of.get(self.names[index])
 
     def sha256(self) -> str:
-        """Return a digest of what the images are: names and contents, or the zip file itself."""
+        """Return a digest of the images: of names and contents, or of the zip file itself."""
         if self.archive is not None:
             with self.path.open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
@@ -159,7 +157,7 @@ def upright_rgb(opened: Image.Image, resolution: int | None) -> ReadImage:
     if turned:
         note = "turned upright by its EXIF orientation"
     if resolution is not None and rgb.size != (resolution, resolution):
-        # Cropped first: resizing a box of the image would let the filter see beyond it.
+        # Cropped first: when resizing with a box, the filter would read pixels outside it.
         side = min(rgb.size)
         left, top = (rgb.width - side) // 2, (rgb.height - side) // 2
         square = rgb.crop((left, top, left + side, top + side))
@@ -168,7 +166,7 @@ def upright_rgb(opened: Image.Image, resolution: int | None) -> ReadImage:
 
 
 def is_image_name(name: str) -> bool:
-    """Return whether a file is taken for an image: by its ending, hidden files left out."""
+    """Return whether a file counts as an image: by its suffix; hidden files do not."""
     path = PurePosixPath(name)
     hidden = path.name.startswith("._") or "__MACOSX" in path.parts
     return path.suffix.lower() in SUFFIXES and not hidden
@@ -178,14 +176,14 @@ def np_array(image: Image.Image) -> np.ndarray:
     """Return the image's pixels."""
     import numpy as np  # slow to import
 
-    # A copy: what Pillow hands out may not be written to, and torch wants it to be.
+    # A copy: Pillow's array is read-only, and torch requires a writable one.
     return np.array(image)
 
 
 def to_rgb(image: Image.Image) -> tuple[Image.Image, str | None]:
-    """Return an 8-bit RGB image, and what that took where it may matter.
+    """Return an 8-bit RGB image, and a note of any conversion that may matter.
 
-    Transparency is dropped, not composed onto a colour, as every metrics package does.
+    Transparency is dropped, not composed onto a color, as every metrics package does.
     """
     if image.mode in {"I;16", "I;16L", "I;16B", "I;16N", "I"}:
         import numpy as np  # slow to import
@@ -193,7 +191,7 @@ def to_rgb(image: Image.Image) -> tuple[Image.Image, str | None]:
 
         levels = np.asarray(image).astype(np.int64)
         bytes_ = np.rint(levels.clip(0, 65535) / 257).astype(np.uint8)
-        return Pillow.fromarray(bytes_).convert("RGB"), "16-bit grey reduced to 8 bits"
+        return Pillow.fromarray(bytes_).convert("RGB"), "16-bit gray reduced to 8 bits"
     if image.mode == "F":
         msg = "floating-point pixels have no agreed range; expected 8-bit or 16-bit"
         raise ValueError(msg)
@@ -204,7 +202,7 @@ def to_rgb(image: Image.Image) -> tuple[Image.Image, str | None]:
 
 
 NOTES = {
-    "L": "grey, repeated in three channels",
+    "L": "gray, repeated in three channels",
     "1": "black and white, repeated in three channels",
     "P": "palette, expanded",
     "CMYK": "CMYK, converted",

@@ -1,6 +1,6 @@
-"""What a generator may offer, beside images, to those who want to look inside: styles, attention.
+"""What a generator may offer for inspection, beside images: styles and attention.
 
-Both are optional, and found by their attributes. torch appears in annotations only.
+Both are optional and detected by their attributes. torch appears in annotations only.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class StyleBased(Protocol):
-    """A generator whose images are made from style vectors, one a layer (arXiv 1812.04948).
+    """A generator whose images are made from style vectors, one per layer (arXiv 1812.04948).
 
     `style_resolutions` holds, for each style vector that is used, in order, the side in pixels of
     the first layer it enters.
@@ -27,11 +27,11 @@ class StyleBased(Protocol):
         ...
 
     def mean_style(self) -> Tensor:
-        """Return the mean style vector [width], towards which truncation pulls."""
+        """Return the mean style vector [width], toward which truncation pulls."""
         ...
 
     def synthesize_styles(self, styles: Tensor, latents: Any) -> Tensor:
-        """Return images as `synthesize` does, from these styles; noise is that of the latents."""
+        """Return images as `synthesize` does, from these styles, with the noise of the latents."""
         ...
 
 
@@ -48,7 +48,7 @@ class AttentionMaps(NamedTuple):
     """What queries attend to: `weights` [batch, heads, queries, keys], rows that add up to 1.
 
     `cover` [keys, tokens]: the projection that made each key of the map's tokens (arXiv 2006.04768,
-    equation 7), or None where every key is the token of its number. Tokens are in row-major order.
+    equation 7), or None if key i is token i. Tokens are in row-major order.
     """
 
     weights: Tensor
@@ -57,7 +57,7 @@ class AttentionMaps(NamedTuple):
 
 @runtime_checkable
 class Attentive(Protocol):
-    """A generator of attention layers over the tokens of a square map."""
+    """A generator with attention layers over the tokens of a square map."""
 
     attention_layers: Sequence[AttentionLayer]
 

@@ -1,4 +1,4 @@
-"""What a model must be to be trained: a `Learner`, whose steps are phases over shards of a batch.
+"""The contract of trainable models: a `Learner`, whose steps are phases over shards of a batch.
 
 torch appears in annotations only; importing this module does not import it. Any objects with these
 attributes will do.
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 Means = Mapping[str, "Tensor"]
-"""Detached tensors, by name, of which the mean over all shards of a batch is meant."""
+"""Detached tensors by name, to be averaged over all shards of a batch."""
 
 
 class Shard(Protocol):
-    """A part of a batch, every `count`-th image of it, and random numbers for these images.
+    """A part of a batch, every `count`-th image, and random numbers for these images.
 
-    The same `use` gives the same numbers in a step, however the batch is cut: drawing from a shard
-    alone makes a run resumable, and the same on one process as on several.
+    The same `use` gives the same numbers in a step, however the batch is split: drawing only from
+    shards makes a run resumable, and the same on one process as on several.
     """
 
     @property
@@ -53,39 +53,39 @@ class Shard(Protocol):
 
 
 class Losses(Protocol):
-    """What a phase finds on a shard."""
+    """The result of a phase on a shard."""
 
     @property
     def minimised(self) -> Tensor:
-        """The scalar to be minimised: a mean over the shard."""
+        """The scalar to minimize: a mean over the shard."""
 
     @property
     def means(self) -> Means:
-        """What is to be known of the whole batch; scalars go to the log."""
+        """Values to average over the whole batch; scalars go to the log."""
 
 
 class Phase(Protocol):
-    """One update of a step: its losses, the parameters that learn, and who moves them."""
+    """One update of a step: its losses, the trained parameters, and their optimizer."""
 
     @property
     def name(self) -> str:
-        """What the log calls it."""
+        """Its name in the log."""
 
     @property
     def optimizer(self) -> Optimizer:
-        """Moves the parameters."""
+        """Updates the parameters."""
 
     @property
     def parameters(self) -> Sequence[nn.Parameter]:
-        """What learns; everything else is frozen meanwhile."""
+        """The trained parameters; all others are frozen meanwhile."""
 
     @property
     def losses(self) -> Callable[[Shard, Means], Losses]:
-        """Called on every shard, with the means of `measure` ({} where there is but one shard)."""
+        """Called on every shard, with the means of `measure` ({} if there is only one shard)."""
 
     @property
     def measure(self) -> Callable[[Shard], Means] | None:
-        """Called on every shard before any losses, where they need to know the whole batch."""
+        """Called on every shard before any losses, if they depend on the whole batch."""
 
     @property
     def after(self) -> Callable[[Means], None] | None:
@@ -100,19 +100,19 @@ class Learner(Protocol):
         """Return the updates of a step, in order."""
 
     def after_step(self, step: int) -> Means:
-        """Finish a step; return more for the log."""
+        """Finish a step; return further values for the log."""
 
     def generator(self) -> ImageGenerator:
-        """Return the generator as it is to be measured now."""
+        """Return the generator to evaluate now."""
 
     def save_weights(self, path: Path) -> None:
-        """Write that generator's weights as a file that its spec's `build` reads."""
+        """Write that generator's weights to a file that its spec's `build` reads."""
 
     def scale_rate(self, factor: float) -> None:
-        """Learn at `factor` times the rate that was asked for."""
+        """Train at `factor` times the configured learning rate."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state: nested mappings and lists of tensors, numbers and strings."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up what `state_dict` returned."""
+        """Restore what `state_dict` returned."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Latents:
-    """Inputs of a batch: z [batch, *latent_shape], c one-hot [batch, classes], noise a layer."""
+    """Inputs of a batch: z [batch, *latent_shape], one-hot c [batch, classes], noise per layer."""
 
     z: Tensor
     c: Tensor | None
@@ -24,12 +24,12 @@ class Latents:
 
 
 class ModuleGenerator:
-    """Draws N(0, 1) latents, one `torch.Generator` a seed, and calls the module on them.
+    """Draws N(0, 1) latents, one `torch.Generator` per seed, and calls the module on them.
 
     The module is put on the request's device and dtype, in eval mode. It is called as
     `forward(z)`, `forward(z, c)` with `classes`, and with `noise=` where `noise_shapes` names one
     image's noise in each layer. `forward` defaults to the module itself. `architecture` is stored
-    with every record: what was built in the end, where weights decide it.
+    with every record: the sizes actually built, if the weights decide them.
     """
 
     def __init__(  # one call describes a whole generator
@@ -56,7 +56,7 @@ class ModuleGenerator:
         self.architecture = None if architecture is None else dict(architecture)
 
     def draw_latents(self, seeds: Sequence[int]) -> Latents:
-        """Return the latents of these seeds: row i is drawn from seed i alone, always on the CPU."""
+        """Return the latents of these seeds: row i is drawn only from seed i, always on the CPU."""
         import torch  # sfbench.api must not import torch when imported
 
         if not seeds:

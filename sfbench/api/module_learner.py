@@ -1,4 +1,4 @@
-"""The adapter that turns a plain learner of modules into a `Learner`."""
+"""The adapter that turns a plain learner into a `Learner`."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from sfbench.api.protocols import ImageGenerator
 
 
 class PlainLearner(Protocol):
-    """What trains, and knows nothing of sfbench."""
+    """A learner that does not depend on sfbench."""
 
     def phases(self, step: int) -> Iterable[Any]:
         """Return the updates of a step, in order: anything with the attributes of a Phase."""
 
     def after_step(self, step: int) -> Means:
-        """Finish a step; return more for the log."""
+        """Finish a step; return further values for the log."""
 
     def scale_rate(self, factor: float) -> None:
-        """Learn at `factor` times the rate."""
+        """Train at `factor` times the learning rate."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up what `state_dict` returned."""
+        """Restore what `state_dict` returned."""
 
 
 class ModuleLearner:
-    """Trains through `inner`; `build` gives the generator as it is now, `write` its weights file."""
+    """Trains with `inner`; `build` returns the current generator, `write` writes its weights."""
 
     def __init__(
         self,

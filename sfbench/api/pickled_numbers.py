@@ -1,4 +1,4 @@
-"""NumPy arrays and numbers in pickles, made anew from their type, shape and bytes."""
+"""NumPy arrays and numbers in pickles, rebuilt from their type, shape and bytes."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ def dtype_of(value: Any) -> np.dtype[Any]:
     state = value.state
     order = state[1] if isinstance(state, tuple) and len(state) > 1 else "="
     if not isinstance(order, str) or order not in BYTE_ORDERS:
-        msg = "numbers of an unknown byte order"
+        msg = "numbers with an unknown byte order"
         raise PickleError(msg)
     return np.dtype(BYTE_ORDERS[order] + code)
 
 
 def array_of(value: Any) -> NDArray[Any]:
-    """Return a pickled array of numbers; it shares the bytes of the file and cannot be written to.
+    """Return a pickled array of numbers, a read-only view of the file's bytes.
 
-    Raises PickleError where type, shape and number of bytes do not make one.
+    Raises PickleError if type, shape and number of bytes do not match.
     """
     import numpy as np  # slow to import
 
@@ -66,7 +66,7 @@ def array_of(value: Any) -> NDArray[Any]:
     try:
         return np.frombuffer(content, kind).reshape(shape, order="F" if fortran else "C")
     except ValueError:
-        msg = "an array of a shape that cannot be"
+        msg = "an array of impossible shape"
         raise PickleError(msg) from None
 
 
@@ -82,7 +82,7 @@ def number_of(value: Any) -> Any:
     if isinstance(content, str):
         content = latin1(content)
     if not isinstance(content, bytes) or len(content) != kind.itemsize:
-        msg = f"a number of type {kind} without its {kind.itemsize} bytes"
+        msg = f"a number of type {kind}: expected {kind.itemsize} bytes"
         raise PickleError(msg)
     return np.frombuffer(content, kind)[0].item()
 

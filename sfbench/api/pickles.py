@@ -40,7 +40,7 @@ LARGEST_KEY = 1 << 60
 
 
 class PickleError(ValueError):
-    """A pickle that is damaged, or asks for more than its kind of file needs."""
+    """A pickle that is damaged, or uses more than its kind of file needs."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -94,13 +94,13 @@ def parse_pickle(
     except PickleError:
         raise
     except UNREADABLE as error:
-        lines = str(error).strip().splitlines() or ["cut off"]
+        lines = str(error).strip().splitlines() or ["truncated"]
         msg = f"it is not a readable pickle ({type(error).__name__}: {lines[0][:200]})"
         raise PickleError(msg) from None
 
 
 class Bounded:
-    """A file that is never asked for more than it has: a length in a file is only a claim."""
+    """A file that is never read beyond its end: a length in a file is only a claim."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
@@ -136,7 +136,7 @@ class Parser:
         self.encoded: dict[int, tuple[str, bytes]] = {}
 
     def run(self, operations: Iterator[tuple[pickletools.OpcodeInfo, Any, int | None]]) -> Any:
-        """Carry out the instructions and return the value on top of the stack at the end."""
+        """Execute the instructions and return the value on top of the stack at the end."""
         for count, (opcode, argument, _) in enumerate(operations):
             if count == OPCODES:
                 msg = f"it has more than {OPCODES:,} instructions; no {self.purpose} does"
@@ -151,14 +151,14 @@ class Parser:
         return self.pop()
 
     def literal(self, name: str, value: Any) -> Any:
-        """Return a number or text; raises PickleError for an integer that is no size or count."""
+        """Return a number or text; raises PickleError for an implausibly large integer."""
         if name in INTEGERS and value.bit_length() > 8 * INTEGER_BYTES:
             msg = f"it holds an integer of {value.bit_length()} bits; no {self.purpose} does"
             raise PickleError(msg)
         return value
 
     def step(self, name: str, argument: Any) -> None:  # noqa: C901, PLR0912, PLR0915  # a table of instructions
-        """Carry out one instruction that is no literal."""
+        """Execute one instruction that is not a literal."""
         push = self.stack.append
         match name:
             case "PUT" | "BINPUT" | "LONG_BINPUT":
@@ -225,7 +225,7 @@ class Parser:
                 raise PickleError(msg)
 
     def place(self, number: int) -> int:
-        """Return a place in the memo; raises PickleError for one that no writer would use."""
+        """Return a memo index; raises PickleError for one that no writer would use."""
         if not 0 <= number < OPCODES:
             msg = f"it keeps a value at place {str(number)[:40]}; no {self.purpose} does"
             raise PickleError(msg)
@@ -234,7 +234,7 @@ class Parser:
     def pop(self) -> Any:
         """Return and remove the top of the stack, above the last mark."""
         if len(self.stack) <= (self.marks[-1] if self.marks else 0):
-            msg = "nothing on the stack"
+            msg = "the stack is empty"
             raise IndexError(msg)
         return self.stack.pop()
 
@@ -279,7 +279,7 @@ class Parser:
         return value
 
     def named(self, module: Any, name: Any) -> Global:
-        """Return a name; raises PickleError for one that such files have no need of."""
+        """Return a name; raises PickleError for one that such files do not need."""
         if type(module) is not str or type(name) is not str:
             msg = f"it names a {type(module).__name__} and a {type(name).__name__}: refused"
             raise PickleError(msg)
@@ -298,7 +298,7 @@ class Parser:
         if function == Global("_codecs", "encode"):
             text, encoding = arguments
             if type(text) is str and encoding == "latin1":
-                # Once for a text, however often the file calls it: the text is kept, so is its id.
+                # Once per text, however often it is called: the text is kept, so its id is unique.
                 if id(text) not in self.encoded:
                     self.encoded[id(text)] = text, text.encode("latin1")
                 return self.encoded[id(text)][1]
@@ -315,7 +315,7 @@ class Parser:
         value.state, value.has_state = state, True
 
     def reference(self, identifier: Any) -> Reference:
-        """Return a reference; raises PickleError where none is expected."""
+        """Return a reference; raises PickleError if none is expected."""
         if self.references is None:
             msg = f"it refers to an object outside the file: no {self.purpose} does, refused"
             raise PickleError(msg)
@@ -324,7 +324,7 @@ class Parser:
 
 
 def key_of(value: Any) -> Any:
-    """Return a key; nested tuples are none: their hash is computed without a limit of depth."""
+    """Return a key; nested tuples are not allowed: hashing them recurses without a depth limit."""
     if not isinstance(value, KEYS) or (isinstance(value, int) and abs(value) >= LARGEST_KEY):
         msg = f"a key of type {type(value).__name__}"
         raise TypeError(msg)
@@ -332,7 +332,7 @@ def key_of(value: Any) -> Any:
 
 
 def pairs(values: list[Any]) -> dict[Any, Any]:
-    """Return keys and values that stand one after the other as a dictionary."""
+    """Return alternating keys and values as a dictionary."""
     if len(values) % 2:
         msg = "a key without a value"
         raise ValueError(msg)

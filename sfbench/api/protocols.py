@@ -1,4 +1,4 @@
-"""The small contracts between the harness and everything that plugs into it.
+"""The contracts between the harness and everything that plugs into it.
 
 torch appears in annotations only; importing this module does not import it.
 """
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class ImageGenerator(Protocol):
     """Makes images from seeds, in two steps of which only the second is timed.
 
-    Image i depends on seed i alone: the batch it is drawn in changes nothing beyond kernel
-    rounding. Labels and per-image noise are part of the latents.
+    Image i depends only on seed i: its batch changes nothing beyond kernel rounding. Labels and
+    per-image noise are part of the latents.
     """
 
     resolution: int
@@ -32,9 +32,9 @@ class ImageGenerator(Protocol):
 
 
 class Features(NamedTuple):
-    """What an extractor sees: features [batch, D], class logits [batch, K] or None.
+    """Output of an extractor: features [batch, D], class logits [batch, K] or None.
 
-    `spatial` [batch, S]: features that keep where things are (for sFID), or None.
+    `spatial` [batch, S]: spatial features (for sFID), or None.
     """
 
     pooled: Tensor
@@ -46,11 +46,11 @@ class Features(NamedTuple):
 class FeatureExtractor(Protocol):
     """Images, already resized, as float32 [batch, 3, side, side] in 0..255 -> features.
 
-    Resizing is the harness's: every metrics package does it its own way, and it moves distances
-    more than anything else. `side`: the pixels it needs; None takes images as they are. `resize`:
-    the way its authors resize, used unless a protocol says otherwise. `name` enters every metric's
+    The harness resizes images: every metrics package does it differently, and it affects distances
+    more than anything else. `side`: input size in pixels; None takes images as they are. `resize`:
+    its authors' method, used unless a protocol says otherwise. `name` is part of every metric's
     name (`fd[name]`). `identity` holds at least `name`, `weights_sha256` and `features`, and
-    whatever else moves a number. `standard` is True only for Inception-v3 (2015) with its published
+    whatever else affects a number. `standard` is True only for Inception-v3 (2015) with published
     weights: then distances may be called FID, KID and IS.
     """
 
@@ -66,9 +66,9 @@ class FeatureExtractor(Protocol):
 
 
 class Picture(NamedTuple):
-    """One image: pixels [3, height, width], and what had to be done to get 8-bit RGB, or None.
+    """One image: pixels [3, height, width], and a note of any conversion to 8-bit RGB, or None.
 
-    Pixels are uint8; a generator's are floating point in [-1, 1].
+    Pixels are uint8, or floating point in [-1, 1] from a generator.
     """
 
     pixels: Tensor
@@ -79,20 +79,20 @@ class Picture(NamedTuple):
 class Dataset(Protocol):
     """Real images as uint8 RGB with optional labels.
 
-    `identity` holds `name`, `sha256` (of content, or of the definition where images are drawn)
+    `identity` holds `name`, `sha256` (of content, or of the definition if images are generated)
     and `resize`.
     """
 
     identity: Mapping[str, Any]
 
     def __len__(self) -> int:
-        """Return how many images there are."""
+        """Return the number of images."""
         ...
 
     def read(self, index: int) -> Picture:
-        """Return one image; raises DataError naming it when it cannot be read."""
+        """Return one image; raises DataError with its name when it cannot be read."""
         ...
 
     def labels(self, indices: Sequence[int]) -> list[int] | None:
-        """Return class numbers, or None where the images have none."""
+        """Return class numbers, or None if the images have none."""
         ...

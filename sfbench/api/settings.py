@@ -1,4 +1,4 @@
-"""Options from a frozen dataclass: names, kinds, defaults and help of its fields."""
+"""Options derived from a frozen dataclass: names, kinds, defaults and help of its fields."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ KINDS: dict[Any, OptionKind] = {int: "int", float: "float", bool: "bool", str: "
 
 
 def options_of(settings: type) -> tuple[Option, ...]:
-    """Return an option a field of the dataclass `settings`.
+    """Return one option per field of the dataclass `settings`.
 
     Types: int, float, bool, str, a Literal of words, or one of them or None; `metadata["help"]` is
     the help. Raises TypeError for any other field.
@@ -29,7 +29,7 @@ def option(field: dataclasses.Field[Any], hint: Any) -> Option:
     choices = typing.get_args(base) if typing.get_origin(base) is typing.Literal else ()
     kind = KINDS.get(str if choices else base)
     if kind is None:
-        msg = f"field {field.name}: {hint} is no kind of option"
+        msg = f"field {field.name}: {hint} is not a supported option type"
         raise TypeError(msg)
     default = None if field.default is dataclasses.MISSING else field.default
     text = str(field.metadata.get("help", ""))

@@ -1,4 +1,4 @@
-"""What a plugin offers: a `GeneratorSpec` a model, a `CheckpointCard` a published checkpoint.
+"""What a plugin offers: a `GeneratorSpec` per model, a `CheckpointCard` per checkpoint.
 
 Values only: creating them is free, and importing this module never imports torch.
 """
@@ -37,11 +37,11 @@ class Option:
     choices: tuple[str, ...] = ()
 
     def parse(self, text: str) -> OptionValue:
-        """Return the value that `text` stands for; raises UsageError when it stands for none."""
+        """Return the value that `text` stands for; raises UsageError for invalid text."""
         try:
             return self._parse(text)
         except ValueError:
-            expected = {"ints": "whole numbers with commas", "bool": "true or false"}
+            expected = {"ints": "whole numbers separated by commas", "bool": "true or false"}
             msg = f"option {self.name}={text}: expected {expected.get(self.kind, self.kind)}"
             raise UsageError(msg) from None
 
@@ -91,10 +91,10 @@ class BuildRequest:
 class LearnRequest:
     """What the harness asks a plugin to train.
 
-    `build`: the generator to begin with, its weights included where training goes on from them.
-    `settings` holds every setting of the spec. `batch`: images a step; `shard`: how many of them a
-    process sees at once. `compiled`: torch.compile is asked for. `autocast`: the type of the
-    cheaper parts, as torch's name, or None.
+    `build`: the initial generator, with weights if training starts from them.
+    `settings` holds every setting of the spec. `batch`: images per step; `shard`: how many of
+    them a process handles at once. `compiled`: use torch.compile. `autocast`: the
+    reduced-precision type, as torch's name, or None.
     """
 
     build: BuildRequest
@@ -127,11 +127,11 @@ class TrainingPreset:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class GeneratorSpec:
-    """One model a plugin offers.
+    """One model offered by a plugin.
 
-    `resolutions`: sides in pixels that `build` accepts (empty: any). `synthesizes` is False where
-    images exist already and are only read: speed and memory are then not measured. `code` names
-    the packages whose source is the model, so that a change of it is noticed; the plugin's own
+    `resolutions`: sides in pixels that `build` accepts (empty: any). `synthesizes` is False if
+    existing images are only read: speed and memory are then not measured. `code` names the
+    packages that contain the model's source, so that changes are noticed; the plugin's own
     module is always included. `build_learner`, `settings` (of training, as `options` are of the
     model) and `presets` make it trainable.
     """
@@ -152,9 +152,9 @@ class GeneratorSpec:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class WeightsFile:
-    """A published file of weights: its name, where it is fetched, and what decides that it is it.
+    """A published weights file: its name, its URL, and the digest that identifies it.
 
-    It is looked for in `folder` under torch's home. Without `url` and `sha256` it is never fetched.
+    It is expected in `folder` under torch's home. Without `url` and `sha256` it is not fetched.
     """
 
     name: str
@@ -168,8 +168,8 @@ class WeightsFile:
 class ExtractorRequest:
     """What the harness asks a plugin to build: an extractor on a device.
 
-    `weights` and `sha256`: the file and the digest of its content (None where the spec names no
-    file). `fast` allows rewriting the network within 1e-4 of its features. `variant` is what
+    `weights` and `sha256`: the file and the digest of its content (None if the spec names no
+    file). `fast` allows rewriting the network if features stay within 1e-4. `variant` is what
     follows the colon in `NAME:VARIANT`.
     """
 
@@ -182,11 +182,11 @@ class ExtractorRequest:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ExtractorSpec:
-    """One feature extractor a plugin offers.
+    """One feature extractor offered by a plugin.
 
-    `weights`: published files, any one of which will do, the one to fetch first; empty where the
-    weights come with the code. `variants`: what may follow the name after a colon, in words; then
-    a file must be given by hand.
+    `weights`: alternative published files, the one to download first; empty if the weights come
+    with the code. `variants`: describes what may follow the name after a colon; a weights file
+    must then be given.
     """
 
     name: str
@@ -200,9 +200,9 @@ class ExtractorSpec:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointCard:
-    """Where weights of a model live and what was published about them.
+    """Where a model's weights are, and what was published about them.
 
-    `file`: a local path when the weights are shipped or already there, else None; `location` says
+    `file`: a local path when the weights are shipped or already present, else None; `location` says
     where to get them. `published` maps metric names to values as printed in `source`.
     """
 

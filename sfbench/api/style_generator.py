@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class StyleModule(Protocol):
-    """What the adapter asks of an nn.Module: see `StyleModuleGenerator`."""
+    """What the adapter requires of an nn.Module: see `StyleModuleGenerator`."""
 
     @property
     def mapping(self) -> Any:
@@ -26,7 +26,7 @@ class StyleModule(Protocol):
 
     @property
     def num_ws(self) -> int:
-        """How many style vectors the synthesis takes."""
+        """Number of style vectors that the synthesis network takes."""
 
     @property
     def noise_shapes(self) -> Sequence[Sequence[int]]:
@@ -38,10 +38,10 @@ class StyleModule(Protocol):
 
 
 class StyleModuleGenerator(ModuleGenerator):
-    """A `ModuleGenerator` that is `StyleBased`, too.
+    """A `ModuleGenerator` that is also `StyleBased`.
 
     The module's `forward(z, c, noise=, truncation_psi=)` makes images; its `mapping(z, c)` makes
-    styles and `synthesis(ws, noise)` images of them, `num_ws` a style vector a layer, those of
+    styles and `synthesis(ws, noise)` images from them; `num_ws`: one style vector per layer, of
     `style_resolutions` used. `noise`: "random" (drawn for each image), "const" or "none".
     """
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a .safetensors file, a state dict (.pth, .pt) or a TorchScript archive.
 
-    A state dict may lie under "model" or "state_dict". Raises WeightsError in one line for
-    anything else, a pickle with code in it included.
+    A state dict may be nested under "model" or "state_dict". Raises WeightsError in one line for
+    anything else, including a pickle that contains code.
     """
     if not path.is_file():
         msg = f"{path}: no such file; expected weights (.safetensors, .pth or .pt)"
@@ -33,13 +33,13 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             found = inner
     tensors = {str(name): value for name, value in found.items() if hasattr(value, "detach")}
     if not tensors:
-        msg = f"{path}: holds no tensors by name; expected a state dict"
+        msg = f"{path}: contains no named tensors; expected a state dict"
         raise WeightsError(msg)
     return tensors
 
 
 def load(path: Path) -> Mapping[str, Any]:
-    """Return what the file holds, by its kind."""
+    """Return the file's content, according to its format."""
     if path.suffix == ".safetensors" or not is_torch_file(path):
         from safetensors.torch import load_file  # torch comes with it
 

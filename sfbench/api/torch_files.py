@@ -1,8 +1,8 @@
-"""Reading the tensors of files that torch wrote: state dicts, old and new, and TorchScript archives.
+"""Reading tensors of files written by torch: state dicts, old and new, and TorchScript archives.
 
 A file is a pickle that describes a tree, and the bytes of storages. The pickle is parsed as data
 (see `pickles`), so that neither code of TorchScript modules nor anything else in it runs. Tensors
-are views of storages whose every value lies in the file. What is unpacked of an archive is at most
+are views of storages whose every value lies in the file. An archive may unpack to at most
 `UNPACK_FACTOR` times its size.
 """
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 UNPACK_FACTOR, UNPACK_FLOOR = 8, 1 << 20
 LEGACY_START = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"
-"""How files of torch.save began before they were zip files: a pickled number."""
+"""How torch.save files began before they were zip files: a pickled number."""
 LEGACY_PROTOCOL = 1001
 CONSTANTS = "/constants.pkl"
 PURPOSE = "weights file"
@@ -51,7 +51,7 @@ PARAMETERS = {
 }
 MADE = TENSORS | PARAMETERS | {Global("torch._tensor", "_rebuild_from_type_v2")}
 TYPED, TYPED_ARGUMENTS = Global("torch._tensor", "_rebuild_from_type_v2"), 2
-"""Tensors that bear attributes, or are of a class of their own."""
+"""Tensors with attributes, or of a subclass."""
 ORDERED = {Global("collections", "OrderedDict"), Global("collections", "defaultdict")}
 SETS = {Global("builtins", "set"), Global("__builtin__", "set")}
 TORCH_NAMES = frozenset(STORAGES) | {
@@ -73,7 +73,7 @@ PLAIN = {
     }.items()
     for name in names
 }  # fmt: skip
-"""What trainers keep beside weights. It is not made: it stays a name with arguments."""
+"""What trainers store beside weights. It is not built: it stays a name with arguments."""
 ALLOWED = TENSORS | PARAMETERS | ORDERED | SETS | PLAIN | pickled_numbers.NAMES | {TYPED}
 SIZE = Global("torch", "Size")
 SCRIPT = "__torch__"
@@ -159,7 +159,7 @@ def read_legacy(file: BinaryIO) -> Any:
     """Return the tree of a file of the time before zip archives."""
     _, protocol, _ = [parse_pickle(file, nothing, purpose=PURPOSE) for _ in range(3)]
     if type(protocol) is not int or protocol != LEGACY_PROTOCOL:
-        msg = f"it is of another format of torch than {LEGACY_PROTOCOL}"
+        msg = f"expected torch file protocol {LEGACY_PROTOCOL}, found another"
         raise PickleError(msg)
     references: list[Reference] = []
     document = parse_pickle(file, weights_name, purpose=PURPOSE, references=references)
@@ -167,7 +167,7 @@ def read_legacy(file: BinaryIO) -> Any:
     kinds = {storage.key: storage.kind for storage in map(storage_of, references)}
     named = isinstance(keys, list) and all(type(key) is str for key in keys)
     if not named or set(keys) != kinds.keys():
-        msg = "its list of storages is not that of its tensors"
+        msg = "its list of storages does not match its tensors"
         raise PickleError(msg)
     flat = {str(key): following_storage(file, kinds[str(key)]) for key in keys}
 
@@ -192,7 +192,7 @@ def following_storage(file: BinaryIO, kind: str) -> Tensor:
 
 
 class Members:
-    """The members of an archive below one folder, of which only so much is unpacked."""
+    """The members of an archive below one folder, with a limit on what is unpacked."""
 
     def __init__(self, archive: zipfile.ZipFile, prefix: str, size: int) -> None:
         self.archive = archive
@@ -222,10 +222,10 @@ class Members:
 
 
 def storage_of(reference: Any) -> Storage:
-    """Return which storage a reference means; raises PickleError for one that means none."""
+    """Return the storage of a reference; raises PickleError for an invalid one."""
     fields = reference.identifier if isinstance(reference, Reference) else None
     if not isinstance(fields, tuple) or len(fields) < STORAGE_FIELDS or fields[0] != "storage":
-        msg = "it refers to something that is no storage of a tensor: refused"
+        msg = "it refers to something other than a tensor storage: refused"
         raise PickleError(msg)
     _, kind, key, _, count, *view = fields
     if not isinstance(kind, Global) or kind.module != "torch" or kind.name not in STORAGES:
@@ -233,7 +233,7 @@ def storage_of(reference: Any) -> Storage:
         msg = f"a storage of type {found}; expected one of {', '.join(STORAGES)}"
         raise PickleError(msg)
     if not isinstance(key, str) or type(count) is not int or any(view):
-        msg = "a storage without a name and a length of its own: refused"
+        msg = "a storage without a name and a length: refused"
         raise PickleError(msg)
     return Storage(key, STORAGES[kind.name], count)
 
@@ -252,13 +252,13 @@ def flat_tensor(content: bytearray, kind: str) -> Tensor:
 
     dtype: torch.dtype = getattr(torch, kind)
     if len(content) % dtype.itemsize:
-        msg = f"a storage of {len(content)} bytes, which are no {kind} values"
+        msg = f"a storage of {len(content)} bytes; expected whole {kind} values"
         raise PickleError(msg)
     return torch.frombuffer(content, dtype=dtype) if content else torch.empty(0, dtype=dtype)
 
 
 def first_of(flat: Tensor, count: int) -> Tensor:
-    """Return the first values of a storage; raises PickleError where it has not so many."""
+    """Return the first values of a storage; raises PickleError if it has fewer."""
     if not 0 <= count <= flat.numel():
         msg = f"a storage of {count} values that holds {flat.numel()}"
         raise PickleError(msg)
@@ -266,7 +266,7 @@ def first_of(flat: Tensor, count: int) -> Tensor:
 
 
 def strided_tensor(flat: Tensor, offset: Any, size: Any, stride: Any) -> Tensor:
-    """Return a view of a flat tensor; raises PickleError where it does not lie within it.
+    """Return a view of a flat tensor; raises PickleError if it reaches beyond it.
 
     One stored value cannot stand for many: a view has at most as many values as its storage.
     """
@@ -334,7 +334,7 @@ def resolved(  # noqa: C901  # one case for each kind of value
         if not isinstance(value, dict | list | tuple | Object):
             return value
         if id(value) not in made:
-            made[id(value)] = None  # a place inside of itself holds nothing
+            made[id(value)] = None  # a value nested in itself becomes None
             made[id(value)] = inside(value, depth + 1)
         return made[id(value)]
 
@@ -357,7 +357,7 @@ def resolved(  # noqa: C901  # one case for each kind of value
 def module_tensors(root: Any, flat_of: FlatOf) -> Iterator[tuple[str, Tensor]]:
     """Yield the tensors below a TorchScript module by dotted names, in stored order.
 
-    A module's state that is no dictionary (its code would take it apart) holds none.
+    A module's state that is not a dictionary (its code would interpret it) holds none.
     """
     made: dict[int, Tensor] = {}
     stack, count = [("", root, 0)], 0

@@ -1,4 +1,4 @@
-"""What is installed, as plain data: read from a child process, so that no plugin runs in the parent.
+"""Installed plugins as plain data, read in a child process: no plugin runs in the parent.
 
 A plugin that hangs, exits or crashes the interpreter while it is imported ends its child only. The
 answer is kept in a cache file and is valid while every file it was read from is unchanged.
@@ -80,25 +80,25 @@ class Catalogue:
     extractors: tuple[Mapping[str, Any], ...]
 
     def model(self, name: str) -> Model:
-        """Return the model; raises PluginError when nobody or several plugins offer the name."""
+        """Return the model; raises PluginError when no plugin or several plugins offer the name."""
         found = [model for model in self.models if model.name == name]
         if len(found) == 1:
             return found[0]
         if found:
             owners = " and ".join(model.plugin for model in found)
-            msg = f"model {name} is offered by plugins {owners}; leave one out with --no-plugin"
+            msg = f"model {name} is offered by plugins {owners}; disable one with --no-plugin"
             raise PluginError(msg)
         names = ", ".join(sorted({model.name for model in self.models})) or "none"
         broken = [entry.name for entry in self.plugins if entry.problem]
         hint = f" (broken plugins: {', '.join(broken)}; see sfbench plugins)" if broken else ""
-        msg = f"model {name}: not found; there are {names}{hint}"
+        msg = f"model {name}: not found; available: {names}{hint}"
         raise UsageError(msg) if not broken else PluginError(msg)
 
 
 def read_catalogue(given: Sequence[str], disabled: Sequence[str], cache: Path) -> Catalogue:
-    """Return the catalogue, from the cache file when that is still true."""
-    # What asks and what answers, and where it lies: one interpreter may run several copies, and an
-    # answer of other code may lack what is looked for.
+    """Return the catalogue, from the cache file while that is valid."""
+    # The key includes the code and its location: one interpreter may run several copies, and an
+    # answer by other code may lack required entries.
     own = [Path(__file__).with_name(name).read_text() for name in ("discovery.py", "catalogue.py")]
     place = [__version__, __file__, sys.executable]
     key = digest([place, own, list(given), sorted(disabled), entry_points()])
@@ -130,7 +130,7 @@ def fresh(file: Path) -> dict[str, Any] | None:
 
 
 def stamp(path: Path) -> list[int]:
-    """Return what tells a changed file from an unchanged one: time of change and size."""
+    """Return a file's modification time and size, to detect changes."""
     status = path.stat()
     return [status.st_mtime_ns, status.st_size]
 
@@ -143,7 +143,7 @@ def keep(file: Path, document: Mapping[str, Any]) -> None:
 
 
 def ask(given: Sequence[str], disabled: Sequence[str]) -> dict[str, Any]:
-    """Return the answer of one child process; if it dies, of one child a plugin."""
+    """Return the answer of one child process; if it dies, of one child per plugin."""
     try:
         return ask_once(given, disabled, [])
     except ChildDiedError:

@@ -28,7 +28,7 @@ from sfbench.catalogue.registry import (
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Write the answer file in one go, as the last thing done."""
+    """Write the answer file in one go, as the last action."""
     parser = argparse.ArgumentParser()
     parser.add_argument("answer", type=Path)
     parser.add_argument("--plugin", action="append", default=[])
@@ -56,7 +56,7 @@ def write(path: Path, document: dict[str, Any]) -> None:
 
 def describe(plugins: Sequence[Plugin], imported: set[str]) -> dict[str, Any]:
     """Return the catalogue as JSON data, with the files that decided it."""
-    # A case names its weights by digest: those that are shipped are no part of a model's code.
+    # A case names its weights by digest, so shipped weights do not count as a model's code.
     cards = [path for plugin in plugins for card in plugin.checkpoints for path in files_of(card)]
     return {
         "models": [
@@ -111,7 +111,7 @@ def describe(plugins: Sequence[Plugin], imported: set[str]) -> dict[str, Any]:
 
 
 def files_of(card: CheckpointCard) -> list[Path]:
-    """Return the weights of a card that are here, and what lies beside them under their name."""
+    """Return the local weights of a card, and the files beside them with the same stem."""
     if card.file is None or not Path(card.file).is_file():
         return []
     path = Path(card.file).resolve()
@@ -119,9 +119,9 @@ def files_of(card: CheckpointCard) -> list[Path]:
 
 
 def reach_of(plugin: Plugin, code: Sequence[str], cards: Sequence[Path]) -> Reach:
-    """Return what a plugin's module and the code that it names can reach.
+    """Return what a plugin's module and its declared code can reach by imports.
 
-    Raises PluginError for code that is named and cannot be found.
+    Raises PluginError for declared code that cannot be found.
     """
     modules = {name: source_file(name) for name in (plugin.module, *code)}
     return tree_around(modules).reach(modules, known=cards)
@@ -145,7 +145,7 @@ def files_behind(plugins: Sequence[Plugin], imported: set[str]) -> set[str]:
     packages = {plugin.module for plugin in plugins if plugin.module}
     packages |= {name for plugin in plugins for spec in plugin.generators for name in spec.code}
     sources = {path for package in packages for path in source_files(package)}
-    # Folders too, whose stamp tells of files added, and the cards beside the sources.
+    # Also folders, whose stamp changes when files are added, and the cards beside the sources.
     folders = {path.parent for path in sources}
     files = {str(path) for path in sources | folders}
     files |= {str(card) for folder in folders for card in folder.glob("*.toml")}

@@ -1,9 +1,9 @@
-"""What a piece of code can reach by imports: its modules, their data files, and their digest.
+"""The modules and data files that code can reach by imports, and their digest.
 
-Everything is read off the source; nothing is imported, and no list is kept by hand. Imports inside
-functions count, imports for type checkers alone do not. A data file belongs to the package whose
-folder is the nearest above it, and is reached with any module of that package. Comments,
-docstrings and layout take no part in a digest.
+Everything is derived from the source; nothing is imported and no list is maintained by hand.
+Imports inside functions count; imports only for type checkers do not. A data file belongs to the
+nearest package above it, and is reached with any module of that package. Comments, docstrings
+and layout do not affect a digest.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ NOT_DATA = frozenset({".py", ".pyc", ".pyi", ".typed", ".md"})
 
 
 class UnknownModuleError(LookupError):
-    """A module that was named is not in the source tree."""
+    """A named module is not in the source tree."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Source:
     """One module: its file, the names it imports, and the digest of its syntax tree.
 
-    `offers`: the names that a package resolves when they are asked for (`__getattr__`), and where
-    they are; its block for type checkers is how it says so.
+    `offers`: the names that a package resolves lazily (`__getattr__`) and where they are, taken
+    from its block for type checkers.
     """
 
     path: Path
@@ -53,7 +53,7 @@ class Reach:
 class SourceTree:
     """Top-level packages and modules by name, each a folder or a file.
 
-    Which files there are is looked at once; what is in them, every time.
+    The list of files is read once; their contents are read every time.
     """
 
     def __init__(self, roots: Mapping[str, Path]) -> None:
@@ -61,7 +61,7 @@ class SourceTree:
         self.places: dict[str, Path | None] = {}
 
     def file_of(self, name: str) -> Path | None:
-        """Return the file of a module or package by its dotted name; None where there is none."""
+        """Return the file of a module or package by its dotted name; None if there is none."""
         if name not in self.places:
             self.places[name] = self.found(name)
         return self.places[name]
@@ -88,8 +88,8 @@ class SourceTree:
     ) -> Reach:
         """Return what these modules can reach; what `leaves` import is not followed.
 
-        Data files in `known` are left out: whoever asks takes them into account by another way.
-        Raises UnknownModuleError for a name that is no module.
+        Data files in `known` are left out: the caller accounts for them separately.
+        Raises UnknownModuleError for a name that is not a module.
         """
         found: dict[str, Source] = {}
         imported_: set[str] = set(names)
@@ -98,7 +98,7 @@ class SourceTree:
         waiting = [*names, *ends]
         for name in waiting:
             if self.file_of(name) is None:
-                msg = f"{name} is no module of {', '.join(self.roots)}"
+                msg = f"{name} is not a module of {', '.join(self.roots)}"
                 raise UnknownModuleError(msg)
         while waiting:
             name = waiting.pop()
@@ -137,9 +137,9 @@ class SourceTree:
     def data_files(
         self, found: Mapping[str, Source], imported_: AbstractSet[str]
     ) -> Iterator[Path]:
-        """Yield the data files of packages of which a module was reached, or that were imported.
+        """Yield the data files of packages that were imported or have a reached module.
 
-        A package that was imported only because something below it was does not count.
+        A package that was imported only because of something below it does not count.
         """
         folders = {
             source.path.parent
@@ -179,8 +179,8 @@ def harness_tree() -> SourceTree:
 def tree_around(modules: Mapping[str, Path]) -> SourceTree:
     """Return the tree of these modules' top-level packages.
 
-    What lies beside the file of a module without a package can be imported by it, too, and
-    whatever of this package a plugin builds on is a part of its code.
+    A module outside of any package can also import the files beside it, and whatever a plugin
+    uses of this package is part of its code.
     """
     roots = harness_tree().roots
     for name, path in modules.items():
@@ -201,7 +201,7 @@ def packages_above(name: str) -> list[str]:
 
 
 def data_below(folder: Path) -> Iterator[Path]:
-    """Yield the files of a package's folder that are no source, those of packages inside left out."""
+    """Yield the non-source files of a package's folder, without those of packages inside it."""
     for path in sorted(folder.iterdir()):
         if path.is_dir():
             if path.name != "__pycache__" and not (path / f"{INIT}.py").is_file():
@@ -216,7 +216,7 @@ def read_source(path: Path, name: str, _changed: int) -> Source:
     try:
         tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError):
-        # Source of another Python that nobody imports here, or that fails when it is.
+        # Source for another Python version: never imported here, or failing if it is.
         return Source(path, (), {}, file_digest(path, _changed))
     package = name if path.stem == INIT else name.rpartition(".")[0]
     imports = tuple(sorted(set(imported(tree, package))))
@@ -236,7 +236,7 @@ def file_digest(path: Path, _changed: int) -> str:
 
 
 def imported(tree: ast.AST, package: str, *, here: bool = False) -> Iterator[str]:
-    """Yield the dotted names that the statements below a node import, blocks for type checkers apart.
+    """Yield the dotted names imported below a node, except in blocks for type checkers.
 
     `here`: the node itself is such a statement.
     """
@@ -266,7 +266,7 @@ def named_import(node: ast.Call) -> str | None:
 
 
 def base_of(node: ast.ImportFrom, package: str) -> str:
-    """Return the absolute name of what `from ... import` takes names from."""
+    """Return the absolute name of the module in `from ... import`."""
     if not node.level:
         return str(node.module)
     parts = package.split(".")
@@ -291,7 +291,7 @@ def tree_digest(tree: ast.Module) -> str:
         body = getattr(node, "body", None)
         if not isinstance(body, list) or not body:
             continue
-        # Strings that stand alone say something and do nothing, wherever they are.
+        # Strings that are statements are comments, wherever they are.
         kept = [one for one in body if not is_text(one)]
         node.body = kept or [ast.Pass()]  # type: ignore[attr-defined]  # it has one
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
@@ -316,7 +316,7 @@ def is_text(node: ast.AST) -> bool:
 def distribution_of(package: str) -> str | None:
     """Return the installed distribution that a top-level package comes from, None for none.
 
-    Most bear its name; of the others the lists of installed files tell.
+    Most have the same name; for the others, the lists of installed files are searched.
     """
     if package in sys.stdlib_module_names:
         return None
@@ -332,6 +332,6 @@ def distribution_of(package: str) -> str | None:
 
 
 def versions_of(packages: Iterable[str]) -> dict[str, str]:
-    """Return the versions of the distributions that these packages come from, sfbench apart."""
+    """Return the versions of the distributions of these packages, except sfbench."""
     names = {distribution_of(package) for package in packages} - {None, "sfbench"}
     return {name: metadata.version(name) for name in sorted(filter(None, names))}

@@ -1,4 +1,4 @@
-"""Plugins found and loaded, each behind its own guard; broken ones are kept aside with a reason.
+"""Plugins, found and loaded in isolation; broken ones are listed with a reason.
 
 pluggy calls the hooks, but loading is ours: one broken plugin must not take down the others.
 """
@@ -85,14 +85,14 @@ def plugin_sources(given: Sequence[str], disabled: Iterable[str]) -> list[Plugin
     unknown = left_out - {source.name for source in found}
     if unknown:
         names = ", ".join(source.name for source in found)
-        msg = f"--no-plugin {', '.join(sorted(unknown))}: no such plugin; there are {names}"
+        msg = f"--no-plugin {', '.join(sorted(unknown))}: no such plugin; available: {names}"
         raise UsageError(msg)
     unique = {source.target: source for source in found if source.name not in left_out}
     return list(unique.values())
 
 
 def load_plugin(source: PluginSource) -> Plugin:
-    """Return the plugin, loaded; any failure on the way makes it a broken one, never an error."""
+    """Return the plugin, loaded; any failure makes it a broken plugin, never an error."""
     try:
         module = source.load()
         manager = pluggy.PluginManager(PROJECT)
@@ -110,7 +110,7 @@ def load_plugin(source: PluginSource) -> Plugin:
     acts = any(hook.get_hookimpls() for hook in doing)
     if not generators and not checkpoints and not extractors and not acts:
         hooks = ", ".join(name for name in vars(Hooks) if name.startswith("sfbench_"))
-        return Plugin(source=source, problem=f"it implements no hook; there are {hooks}")
+        return Plugin(source=source, problem=f"it implements no hook; available: {hooks}")
     return Plugin(
         source=source,
         generators=generators,
@@ -141,7 +141,7 @@ def one_line(error: BaseException) -> str:
 def find_generator(plugins: Iterable[Plugin], name: str) -> tuple[Plugin, GeneratorSpec]:
     """Return the plugin and spec of a model.
 
-    Raises UsageError when nobody offers that name, PluginError when more than one does.
+    Raises UsageError when no plugin offers that name, PluginError when more than one does.
     """
     offers = [
         (plugin, spec) for plugin in plugins for spec in plugin.generators if spec.name == name
@@ -150,17 +150,17 @@ def find_generator(plugins: Iterable[Plugin], name: str) -> tuple[Plugin, Genera
         return offers[0]
     if offers:
         owners = " and ".join(plugin.source.name for plugin, _ in offers)
-        msg = f"model {name} is offered by plugins {owners}; leave one out with --no-plugin"
+        msg = f"model {name} is offered by plugins {owners}; disable one with --no-plugin"
         raise PluginError(msg)
     names = ", ".join(sorted(spec.name for plugin in plugins for spec in plugin.generators))
-    msg = f"model {name}: not found; there are {names or 'none'}"
+    msg = f"model {name}: not found; available: {names or 'none'}"
     raise UsageError(msg)
 
 
 def source_file(name: str) -> Path:
     """Return the source of a module or package, found without importing it.
 
-    Raises PluginError where there is none.
+    Raises PluginError if there is none.
     """
     loaded = sys.modules.get(name)
     origin = getattr(loaded, "__file__", None)

@@ -32,7 +32,7 @@ def check(
     for spec in specs:
         if resolution is not None and spec.resolutions and resolution not in spec.resolutions:
             sides = ", ".join(map(str, spec.resolutions))
-            msg = f"model {spec.name} cannot make {resolution} px; it makes {sides}"
+            msg = f"model {spec.name} does not support {resolution} px; expected {sides}"
             raise UsageError(msg)
         values = parsed(spec, options)
         results[spec.name] = check_generator(spec, resolution=resolution, options=values)
@@ -50,7 +50,7 @@ def check(
 
 
 def parsed(spec: GeneratorSpec, options: Sequence[str]) -> dict[str, OptionValue]:
-    """Return the options given as NAME=VALUE; raises UsageError for one the model has not."""
+    """Return the options given as NAME=VALUE; raises UsageError for an unknown one."""
     known = {option.name: option for option in spec.options}
     values: dict[str, OptionValue] = {}
     for text in options:

@@ -75,14 +75,14 @@ def compare(asked: Asked, shared: Request, *, as_json: bool) -> Exit:
 
 
 def code(rows: Sequence[Row], fail_on: Sequence[str]) -> Exit:
-    """Return what the verdicts mean for a gate."""
+    """Return the exit code for these verdicts."""
     if any(row.failure for row in rows):
         return Exit.SOME_FAILED
     gated = [row for row in rows if row.kind in fail_on]
     if any(row.verdict == row.kind and row.confirmed for row in gated):
         return Exit.REGRESSION
     if set(fail_on) - {row.kind for row in gated}:
-        return Exit.INCONCLUSIVE  # a kind that was asked for was not measured
+        return Exit.INCONCLUSIVE  # a requested kind was not measured
     return (
         Exit.INCONCLUSIVE
         if any(row.verdict != "same" and not row.better for row in gated)
@@ -95,13 +95,13 @@ def live_rows(asked: Asked, shared: Request) -> list[Row] | None:
     catalogue = defaults.catalogue(asked.plugins, asked.disabled)
     sides = [side_jobs(text, shared, catalogue, asked) for text in (asked.a, asked.b)]
     if len(sides[0]) != len(sides[1]):
-        msg = f"A has {len(sides[0])} cases and B {len(sides[1])}: both must span the same grid"
+        msg = f"A has {len(sides[0])} cases, B has {len(sides[1])}; both must cover the same grid"
         raise UsageError(msg)
     fewest = comparison.fewest_quads(len(sides[0]))
     if asked.quads < fewest:
         msg = (
-            f"--quads {asked.quads}: {len(sides[0])} cases need {fewest} or more, or no difference "
-            "could ever be told from chance"
+            f"--quads {asked.quads}: {len(sides[0])} cases need {fewest} or more; with fewer, no "
+            "difference can be statistically significant"
         )
         raise UsageError(msg)
     known = noise.known(sides[0][0].machine, sides[0][0].case.device)
@@ -112,7 +112,7 @@ def live_rows(asked: Asked, shared: Request) -> list[Row] | None:
         rows = verdicts.adjusted(rows)
         return [again(row, sides, asked, known) for row in rows]
     except KeyboardInterrupt:
-        print("interrupted: a comparison needs all of its quads; nothing is kept", file=sys.stderr)
+        print("interrupted: a comparison needs all its quads; nothing was saved", file=sys.stderr)
         return None
 
 
@@ -141,8 +141,8 @@ def one_case(a: Job, b: Job, asked: Asked, known: float | None) -> list[Row]:
                 result=comparison.of_quads(found, one),
                 interleaved=True,
                 values=[[list(quad.a), list(quad.b)] for quad in found],
-                noise_from="these quads' own pairs"
-                + (" or doctor --aa, the larger" if one is not None else ""),
+                noise_from="same-side pairs of these quads"
+                + (" or doctor --aa, whichever is larger" if one is not None else ""),
             )
         )
     return rows
@@ -164,7 +164,7 @@ def again(row: Row, sides: Sequence[Sequence[Job]], asked: Asked, known: float |
 
 
 def side_jobs(text: str, shared: Request, catalogue: Catalogue, asked: Asked) -> list[Job]:
-    """Return a job a case of one side: MODEL[,key=value]..., keys as flags, options, or python."""
+    """Return one job per case of a side, MODEL[,key=value]...: flags, options or python."""
     model, *pairs = text.split(",")
     changes: dict[str, Any] = {"model": model}
     options = list(shared.option)
@@ -177,9 +177,7 @@ def side_jobs(text: str, shared: Request, catalogue: Catalogue, asked: Asked) ->
         if name == "python":
             interpreter = str(Path(value).absolute())
             if not Path(interpreter).exists():
-                msg = (
-                    f"{text}: python={value}: no such file; give the interpreter of another install"
-                )
+                msg = f"{text}: python={value}: no such file; give another installation's Python"
                 raise UsageError(msg)
         elif name in {"seed", "threads"}:
             if not value.isdecimal():
@@ -199,7 +197,7 @@ def side_jobs(text: str, shared: Request, catalogue: Catalogue, asked: Asked) ->
         timeout_seconds=TRIALS_TIMEOUT,
     )
     if any(case.batch_rule != "fixed" for case in plan.cases):
-        msg = f"{text}: a comparison needs batch sizes, e.g. --batch 8; find one with sfbench run"
+        msg = f"{text}: expected fixed batch sizes, e.g. --batch 8; find one with sfbench run"
         raise UsageError(msg)
     environment = defaults.measuring_environment()
     machine = machine_digest(machine_class())

@@ -10,15 +10,15 @@ from sfbench.catalogue.registry import load_plugin, plugin_sources
 
 
 def convert(source: Path, target: Path, given: Sequence[str]) -> str:
-    """Return what was written; raises WeightsError when no plugin knows the file."""
+    """Return a description of what was written; raises WeightsError for an unknown format."""
     if not source.is_file():
         msg = f"{source}: no such file"
         raise WeightsError(msg)
     if target.suffix != ".safetensors":
-        msg = f"{target}: the target is a .safetensors file; give it that ending"
+        msg = f"{target}: expected a file name that ends in .safetensors"
         raise WeightsError(msg)
     if target.exists():
-        msg = f"{target} exists already; delete it or choose another name"
+        msg = f"{target}: already exists; delete it or choose another name"
         raise WeightsError(msg)
     if not target.parent.is_dir():
         msg = f"{target}: folder {target.parent} does not exist"
@@ -35,5 +35,5 @@ def convert(source: Path, target: Path, given: Sequence[str]) -> str:
             return f"{target}: {found}, {target.stat().st_size:,} bytes"
     if refusals:
         raise refusals[0]
-    msg = f"{source}: no plugin knows this kind of file"
+    msg = f"{source}: no plugin recognizes this file format"
     raise WeightsError(msg)

@@ -1,4 +1,4 @@
-"""What the environment decides: folders of caches. No other room reads environment variables."""
+"""Settings from environment variables; no other package reads the environment."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def device_flag(text: str) -> str:
 
 
 def ranks() -> tuple[int, int]:
-    """Return this process's number among those that torchrun started, and how many they are."""
+    """Return this process's rank and the world size, as torchrun sets them."""
     return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def meeting() -> Meeting:
-    """Return where the processes of a torchrun meet; one process meets nobody."""
+    """Return the rendezvous of the processes that torchrun started; trivial for one process."""
     from sfbench.train.engine import Meeting  # torch comes with it
 
     rank, world = ranks()
@@ -67,22 +67,22 @@ def meeting() -> Meeting:
 
 
 def local_rank() -> int:
-    """Return this process's number among those on this machine."""
+    """Return this process's local rank."""
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
 def located(plugins: Sequence[str] | None) -> list[str]:
-    """Return --plugin values with files as absolute paths: the same name may lie elsewhere."""
+    """Return --plugin values with files as absolute paths: the same name may exist elsewhere."""
     return [str(Path(p).resolve()) if p.endswith(".py") else p for p in plugins or []]
 
 
 def measuring_environment() -> dict[str, str]:
-    """Return the environment variables that can move a measurement, as they are set."""
+    """Return the environment variables that can affect a measurement, with their values."""
     return {name: os.environ[name] for name in sorted(os.environ) if name.startswith(MEASURING)}
 
 
 def catalogue(given: Sequence[str] | None, disabled: Sequence[str] | None) -> Catalogue:
-    """Return what is installed and given."""
+    """Return the catalogue of installed and given plugins."""
     from sfbench.catalogue.catalogue import read_catalogue
 
     return read_catalogue(located(given), disabled or [], user_cache() / "sfbench")

@@ -18,7 +18,7 @@ BUSY_PERCENT = 10.0
 
 
 def examined(catalogue: Catalogue, *, as_json: bool) -> str:
-    """Return the findings: facts, then what to do about the ones that matter."""
+    """Return the report: facts, then advice about those that matter."""
     facts = gathered(catalogue)
     if as_json:
         return json.dumps(facts | {"advice": advice(facts)}, indent=1, sort_keys=True)
@@ -26,14 +26,14 @@ def examined(catalogue: Catalogue, *, as_json: bool) -> str:
     processor, count = machine["cpu"], machine["cpus"]
     lines = [
         f"machine     {processor}, {count} processors, {machine['system']}",
-        f"quota       {facts['cpu_quota'] or 'none'} processors by control group",
-        f"pressure    {shown(facts['cpu_pressure_percent'], '%')} of the last 10 s waited for a CPU",
+        f"quota       {facts['cpu_quota'] or 'none'} processors allowed by the control group",
+        f"pressure    {shown(facts['cpu_pressure_percent'], '%')} of the last 10 s spent waiting",
         f"host peak   {'can be reset' if facts['host_peak_resettable'] else 'cannot be reset'}",
         f"gpus        {', '.join(gpu['name'] for gpu in facts['gpus']) or 'none'}",
         *(f"  {gpu}" for gpu in facts["gpus"]),
         "versions    " + ", ".join(f"{k} {v or '-'}" for k, v in machine["versions"].items()),
         f"plugins     {len(facts['plugins'])}, broken: {', '.join(facts['broken']) or 'none'}",
-        "weights     of extractors, where they are looked for:",
+        "weights     of extractors, with their expected paths:",
         *(weights_line(row) for row in facts["extractor_weights"]),
         *(f"! {line}" for line in advice(facts)),
     ]
@@ -41,7 +41,7 @@ def examined(catalogue: Catalogue, *, as_json: bool) -> str:
 
 
 def shown(value: float | None, unit: str) -> str:
-    """Return a number with its unit, or that it is not known."""
+    """Return a number with its unit, or "unknown"."""
     return "unknown" if value is None else f"{value:g} {unit}"
 
 
@@ -60,18 +60,18 @@ def gathered(catalogue: Catalogue) -> dict[str, Any]:
 
 
 def extractor_weights(catalogue: Catalogue) -> list[dict[str, Any]]:
-    """Return a row a published weights file: what it is, where it is looked for, its state."""
+    """Return one row per published weights file: what it is, its expected path, its state."""
     rows = []
     for offer in offers(catalogue.extractors):
         for file in offer.weights:
             path = place(file, defaults.torch_home())
-            state = "not there"
+            state = "missing"
             found = None
             if path.exists():
                 found = file_sha256(path)
                 state = "ok" if found == file.sha256 else "WRONG sha256"
                 if file.sha256 is None:
-                    state = "there; no digest is published to hold it against"
+                    state = "present; no published digest to verify it against"
             rows.append(
                 {
                     "extractor": offer.name,
@@ -89,23 +89,23 @@ def extractor_weights(catalogue: Catalogue) -> list[dict[str, Any]]:
 
 def weights_line(row: dict[str, Any]) -> str:
     """Return a weights file in two lines."""
-    size = f"{row['size']:,} bytes" if row["size"] else "size not known"
-    digest = f"sha256 {row['sha256'][:12]}…" if row["sha256"] else "sha256 not known"
+    size = f"{row['size']:,} bytes" if row["size"] else "size unknown"
+    digest = f"sha256 {row['sha256'][:12]}…" if row["sha256"] else "sha256 unknown"
     return f"  {row['extractor']}: {row['state']} ({size}, {digest})\n    {row['path']}"
 
 
 def advice(facts: dict[str, Any]) -> list[str]:
-    """Return what to do, a line a finding."""
+    """Return advice, one line per finding."""
     lines = []
     waiting = facts["cpu_pressure_percent"]
     if waiting is not None and waiting > BUSY_PERCENT:
-        lines.append(f"something else uses the processors ({waiting:g} %): timings will be noisy")
+        lines.append(f"other programs use the processors ({waiting:g} %): timings will be noisy")
     if not facts["host_peak_resettable"]:
         lines.append("host memory peaks will be null: /proc/self/clear_refs cannot be written")
     for gpu in facts["gpus"]:
         if gpu["throttle_reasons"]:
             lines.append(
-                f"{gpu['name']}: clocks are held down (reasons {gpu['throttle_reasons']:#x})"
+                f"{gpu['name']}: clocks are throttled (reasons {gpu['throttle_reasons']:#x})"
             )
         if gpu["other_processes"]:
             lines.append(f"{gpu['name']}: {gpu['other_processes']} other processes use it")

@@ -22,12 +22,12 @@ FEWEST_SEEDS, MOST_SEEDS = 2, 64
 
 
 def one_case(request: Request, catalogue: Catalogue, command: str) -> Case:
-    """Return the one case that is asked for; raises UsageError for several."""
+    """Return the one requested case; raises UsageError for several."""
     plan = make_plan(
         [request], catalogue, torch_home=defaults.torch_home(), trials=1, timeout_seconds=1
     )
     if len(plan.cases) != 1:
-        msg = f"{command} draws one model at one resolution; {len(plan.cases)} were asked for"
+        msg = f"{command}: expected one model at one resolution, found {len(plan.cases)} cases"
         raise UsageError(msg)
     return plan.cases[0]
 
@@ -40,7 +40,7 @@ def grid(
     catalogue = defaults.catalogue(given, disabled)
     case = one_case(request, catalogue, "sample")
     if output.suffix.lower() != ".png":
-        msg = f"{output}: the picture is a PNG; give it the ending .png"
+        msg = f"{output}: expected a file name that ends in .png"
         raise UsageError(msg)
     if not output.parent.is_dir():
         msg = f"{output}: folder {output.parent} does not exist"
@@ -55,7 +55,7 @@ def grid(
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """What is looked at; without `data` no nearest real images are shown."""
+    """What to inspect; without `data`, no nearest real images are shown."""
 
     request: Request
     seeds: str
@@ -66,7 +66,7 @@ class Look:
 
 
 def inspect(look: Look, *, as_json: bool) -> Exit:
-    """Draw every picture of a model into its album, saying as it goes where each is."""
+    """Draw every picture of a model into its album, printing each path as it is written."""
     seeds = parse_seeds(look.seeds)
     if not FEWEST_SEEDS <= len(seeds) <= MOST_SEEDS:
         msg = f"--seeds {look.seeds}: expected {FEWEST_SEEDS} to {MOST_SEEDS} seeds"
@@ -101,7 +101,7 @@ def inspect(look: Look, *, as_json: bool) -> Exit:
             if not as_json:
                 print(f"{kind:<17} {told}", flush=True)
     except KeyboardInterrupt:
-        print("interrupted: the pictures above are kept", file=sys.stderr)
+        print("interrupted: the pictures listed above were saved", file=sys.stderr)
         return Exit.INTERRUPTED
     if as_json:
         parts = {

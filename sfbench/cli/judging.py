@@ -28,7 +28,7 @@ from sfbench.quality.protocols import AUTO, Protocol, read_protocol, read_protoc
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What was asked: one set of images (or a model to draw them), and what to hold against it."""
+    """The request: one set of images (or a model that generates them), and the reference."""
 
     images: str | None = None
     model: str | None = None
@@ -50,7 +50,7 @@ class Asked:
 
 
 class Bench:
-    """What an evaluation needs, found once: device, extractors, feature stores, progress."""
+    """What an evaluation needs, resolved once: device, extractors, feature stores, progress."""
 
     def __init__(self, asked: Asked) -> None:
         sound.check_images(images=asked.images, reference=asked.reference)
@@ -75,7 +75,7 @@ class Bench:
         self.open_extractor = functools.cache(self.opened)
 
     def opened(self, name: str) -> FeatureExtractor:
-        """Return the extractor of a name; raises WeightsError where its weights are missing."""
+        """Return the extractor of a name; raises WeightsError if its weights are missing."""
         asked, given = self.asked, self.asked.extractor_weights
         named = asked.extractor or published.INCEPTION
         mine = name in {named, AUTO} or given in {"auto", "download"}
@@ -91,7 +91,7 @@ class Bench:
 
     @functools.cached_property
     def offers(self) -> tuple[extractors.Offer, ...]:
-        """Every extractor there is."""
+        """All available extractors."""
         return extractors.offers(self.catalogue.extractors)
 
     @functools.cached_property
@@ -108,7 +108,7 @@ class Bench:
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
-        """Meet the other processes of a torchrun, and part from them at the end."""
+        """Join torchrun's process group, and leave it at the end."""
         if self.world == 1:
             yield
             return
@@ -131,7 +131,7 @@ class Bench:
         source = sources.locate(text, flag)
         resolution = self.asked.resolution
         if source.kind in sources.BUILT_IN and resolution is None:
-            msg = f"{flag} {text}: it is drawn at a resolution: give --res"
+            msg = f"{flag} {text}: its images can have any size; choose one with --res"
             raise UsageError(msg)
         dataset = sources.open_dataset(source, resolution)
         announce(flag, dataset)
@@ -140,7 +140,7 @@ class Bench:
         return RealPictures(dataset=dataset, indices=indices, what=what)
 
     def generated(self) -> Any:
-        """Return the images asked for: of a file or folder, or of a model from seeds."""
+        """Return the requested images: of a file or folder, or of a model from seeds."""
         asked = self.asked
         if bool(asked.images) == bool(asked.model):
             msg = "give --images FILE or FOLDER, or --model NAME" + (
@@ -190,7 +190,7 @@ class Bench:
         )
 
     def comparison(self, protocols: list[Protocol]) -> Any:
-        """Return the comparison that was asked for."""
+        """Return the requested comparison."""
         from sfbench.quality import reference_file
         from sfbench.quality.comparison import Comparison  # torch comes with it
 
@@ -219,13 +219,13 @@ class Bench:
 
 
 def labels_of(pictures: Any) -> Any:
-    """Return the class numbers of images, or None where there are none."""
+    """Return the class numbers of images, or None if there are none."""
     dataset = getattr(pictures, "dataset", None)
     return None if dataset is None else dataset.labels(pictures.indices)
 
 
 def announce(flag: str, dataset: Any) -> None:
-    """Say what lies beside the images and is not one."""
+    """Report files and folders beside the images that are not images."""
     container = getattr(dataset, "container", None)
     for what, names in (container.beside() if container is not None else {}).items():
         if names:
@@ -247,7 +247,7 @@ def quality(asked: Asked, protocol: str, picture: Path | None, *, as_json: bool)
             readings = list(comparison.readings())
     except KeyboardInterrupt:
         bench.progress.clear()
-        print("interrupted: finished parts are kept, the same command goes on", file=sys.stderr)
+        print("interrupted: finished parts are saved; run again to continue", file=sys.stderr)
         return Exit.INTERRUPTED
     bench.progress.clear()
     if bench.rank > 0:
@@ -269,11 +269,11 @@ def quality(asked: Asked, protocol: str, picture: Path | None, *, as_json: bool)
 
 
 def check_picture(picture: Path | None) -> None:
-    """Raise before any work where the picture could not be written."""
+    """Raise UsageError, before any work, if the picture could not be written."""
     if picture is None:
         return
     if picture.suffix.lower() != ".png":
-        msg = f"--neighbours {picture}: the picture is a PNG; give it the ending .png"
+        msg = f"--neighbours {picture}: expected a file name that ends in .png"
         raise UsageError(msg)
     if not picture.parent.is_dir():
         msg = f"--neighbours {picture}: folder {picture.parent} does not exist"
@@ -281,13 +281,13 @@ def check_picture(picture: Path | None) -> None:
 
 
 def name_unreadable(comparison: Any) -> None:
-    """Name every image that could not be read, a line each."""
+    """Print every image that could not be read, one per line."""
     for line in comparison.unreadable:
         print(f"warning: left out: {line}", file=sys.stderr)
 
 
 def explain(asked: Asked, first: str, second: str, *, as_json: bool) -> Exit:
-    """Print the gap between two protocols, a convention at a time."""
+    """Print the gap between two protocols, one convention at a time."""
     ways = read_protocol(first), read_protocol(second)
     bench = Bench(asked)
     from sfbench.quality.explain import Explanation  # torch comes with it

@@ -1,4 +1,4 @@
-"""Behind `sfbench data stats`: features that are kept, and reference statistics made of them."""
+"""Behind `sfbench data stats`: stored features, and reference statistics computed from them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from sfbench.quality.protocols import read_protocol
 
 
 def stats(asked: Asked, protocol: str, out: Path | None, *, clear: bool, as_json: bool) -> Exit:
-    """Compute and keep the features of images, and write their statistics; or list what is kept."""
+    """Compute and store features of images and write their statistics, or list stored features."""
     if not asked.reference:
         return stored(clear=clear, as_json=as_json)
     if out is not None and out.suffix != ".npz":
-        msg = f"--out {out}: statistics are an .npz; give it that ending"
+        msg = f"--out {out}: expected a file name that ends in .npz"
         raise UsageError(msg)
     if out is not None and not out.parent.is_dir():
         msg = f"--out {out}: folder {out.parent} does not exist"
@@ -44,7 +44,7 @@ def stats(asked: Asked, protocol: str, out: Path | None, *, clear: bool, as_json
 
 
 def stored(*, clear: bool, as_json: bool) -> Exit:
-    """List the sets of features that are kept, or remove them."""
+    """List the stored sets of features, or remove them."""
     from sfbench.quality.feature_store import FeatureStore  # numpy comes with it
 
     store = FeatureStore(defaults.user_cache() / "sfbench" / "features")

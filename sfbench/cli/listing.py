@@ -12,15 +12,15 @@ from sfbench.catalogue.catalogue import Catalogue
 from sfbench.values.metrics import METRICS
 
 DATA = (
-    {"name": "shapes", "summary": "shaded coloured shapes drawn from a seed, 5 classes, any size"},
+    {"name": "shapes", "summary": "shaded colored shapes drawn from a seed, 5 classes, any size"},
     {"name": "FILE.zip", "summary": "StyleGAN-format or plain zip of images"},
-    {"name": "FOLDER", "summary": "images in a folder and its sub-folders"},
+    {"name": "FOLDER", "summary": "images in a folder and its subfolders"},
 )
 NO_MODELS = "weights, conversion or export only"
 
 
 def listed(catalogue: Catalogue, what: str, *, as_json: bool) -> str:
-    """Return the list that was asked for; raises UsageError for an unknown one."""
+    """Return the requested list; raises UsageError for an unknown one."""
     if what not in SHOWN:
         msg = f"list {what}: expected {', '.join(SHOWN)}"
         raise UsageError(msg)
@@ -59,7 +59,7 @@ SHOWN = {
 
 
 def metrics() -> list[dict[str, Any]]:
-    """Return a row a metric."""
+    """Return one row per metric."""
     return [
         {
             "name": f"{metric.name}[...]" if metric.bracketed else metric.name,
@@ -75,7 +75,7 @@ def metrics() -> list[dict[str, Any]]:
 
 
 def suites() -> list[dict[str, Any]]:
-    """Return a row a shipped suite."""
+    """Return one row per shipped suite."""
     from sfbench.run.suites import read_suite, shipped_suites  # only where they are listed
 
     return [
@@ -91,7 +91,7 @@ def suites() -> list[dict[str, Any]]:
 
 
 def extractors(catalogue: Catalogue) -> list[dict[str, Any]]:
-    """Return a row an extractor."""
+    """Return one row per extractor."""
     from sfbench.quality.extractors import offers  # only where they are listed
 
     return [
@@ -102,7 +102,7 @@ def extractors(catalogue: Catalogue) -> list[dict[str, Any]]:
 
 
 def protocols() -> list[dict[str, Any]]:
-    """Return a row a protocol: the whole card."""
+    """Return one row per protocol: the whole card."""
     from sfbench.quality.protocols import (  # only where they are listed
         protocol_names,
         read_protocol,
@@ -112,7 +112,7 @@ def protocols() -> list[dict[str, Any]]:
 
 
 def models(catalogue: Catalogue) -> list[dict[str, Any]]:
-    """Return a row a model."""
+    """Return one row per model."""
     return [
         dataclasses.asdict(model) | {"sizes": sizes(model.resolutions)}
         for model in sorted(catalogue.models, key=lambda model: model.name)
@@ -120,7 +120,7 @@ def models(catalogue: Catalogue) -> list[dict[str, Any]]:
 
 
 def presets(catalogue: Catalogue) -> list[dict[str, Any]]:
-    """Return a row a way to train."""
+    """Return one row per way to train."""
     return [
         dict(preset) | {"px": preset["resolution"], "kimg": f"{preset['kimg']:g}"}
         for model in sorted(catalogue.models, key=lambda model: model.name)
@@ -134,7 +134,7 @@ def sizes(resolutions: Sequence[int]) -> str:
 
 
 def weights(catalogue: Catalogue) -> list[dict[str, Any]]:
-    """Return a row a checkpoint card."""
+    """Return one row per checkpoint card."""
     return [
         dict(card)
         | {
@@ -147,7 +147,7 @@ def weights(catalogue: Catalogue) -> list[dict[str, Any]]:
 
 
 def plugins(catalogue: Catalogue, *, as_json: bool) -> str:
-    """Return a row a plugin."""
+    """Return one row per plugin."""
     rows = [
         dataclasses.asdict(entry)
         | {

@@ -43,10 +43,10 @@ class Settings:
 
 
 def requests(flags: Request, suite: str | None, scale: str) -> list[Request]:
-    """Return what is asked for, by flags or by a suite; raises UsageError for both or none.
+    """Return the requests given by flags or a suite; raises UsageError for both or neither.
 
-    Flags that say what to measure are those of `Request`; without `model` they are not meant. With
-    a suite, `data` and `weights` name the images and files its rows need.
+    Flags that say what to measure are those of `Request`; without `model` they are ignored. With
+    a suite, `data` and `weights` name the images and files that its rows need.
     """
     if bool(flags.model) == (suite is not None):
         msg = "give --model NAME or --suite NAME" + (", not both" if flags.model else "")
@@ -58,20 +58,20 @@ def requests(flags: Request, suite: str | None, scale: str) -> list[Request]:
     for row, lacks in missing:
         print(f"not run: {row.title}: needs {'; '.join(lacks)}", file=sys.stderr)
     if len(missing) == len(rows):
-        msg = f"--suite {suite}: no row has what it needs"
+        msg = f"--suite {suite}: every row lacks data or weights it needs; see above"
         raise UsageError(msg)
     print(f"suite {found.name} at scale {found.scale}: {found.title}", file=sys.stderr)
     return requests_of(rows)
 
 
 def suite_rows(flags: Request, suite: str, scale: str) -> tuple[Suite, list[tuple[Row, list[str]]]]:
-    """Return a suite, and its rows with what was given for them and what they lack."""
+    """Return a suite, and its rows with their given inputs and what they lack."""
     plain = Request(model="", device=defaults.device_flag("auto"))
     fields = [field.name for field in dataclasses.fields(flags)]
     given = [name for name in fields if getattr(flags, name) != getattr(plain, name)]
     stray = [f"--{name}" for name in given if name not in {"model", "data", "weights"}]
     if stray:
-        msg = f"{', '.join(stray)}: a suite says what to measure; write it there"
+        msg = f"{', '.join(stray)}: not allowed with --suite; set it in the suite file"
         raise UsageError(msg)
     found = read_suite(suite, scale)
     data, weights = (
@@ -86,7 +86,7 @@ def suite_rows(flags: Request, suite: str, scale: str) -> tuple[Suite, list[tupl
 
 
 def on_device(request: Request) -> Request:
-    """Return the request with its device as the environment decides it."""
+    """Return the request with its device resolved from the environment."""
     return dataclasses.replace(request, device=defaults.device_flag(request.device))
 
 
@@ -106,7 +106,7 @@ def run(asked: Sequence[Request], settings: Settings) -> Exit:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """All records of a plan; `untrained`: what could not be trained, and so was not measured."""
+    """All records of a plan; `untrained`: cases whose training failed, which were not measured."""
 
     records: list[Record]
     catalogue: Catalogue
@@ -132,7 +132,7 @@ def carried_out(asked: Sequence[Request], settings: Settings) -> Done | None:
             plan, catalogue, settings.store, settings.plugins, settings.disabled
         )
     except KeyboardInterrupt:
-        print(f"interrupted: what was trained is kept in {settings.store}", file=sys.stderr)
+        print(f"interrupted: training so far was saved in {settings.store}", file=sys.stderr)
         return None
     for failure in untrained:
         print(f"error: {failure}", file=sys.stderr)
@@ -140,7 +140,7 @@ def carried_out(asked: Sequence[Request], settings: Settings) -> Done | None:
     machine = machine_class() | {"environment": environment}
     trials = pending_trials(plan, catalogue, store, machine)
     listener = ProgressLines(sys.stderr, live=sys.stderr.isatty())
-    # A cluster ends jobs with SIGTERM; that, too, must end the trial's process and keep the rest.
+    # A cluster ends jobs with SIGTERM, which must also end the trial's process and keep the rest.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         records = carry_out(
@@ -169,7 +169,7 @@ def announce_broken(catalogue: Catalogue) -> None:
 
 
 def announce(plan: Plan) -> None:
-    """Say once what a reader must know before looking at quality numbers."""
+    """Print once what readers must know about quality numbers."""
     if any(case.extractor.kind == EMBEDDED for case in plan.cases):
         print(
             f"note: no Inception-v3 weights at {place(STANDARD, defaults.torch_home())}: distances "

@@ -1,4 +1,4 @@
-"""This machine's noise floor, as `sfbench doctor --aa` measured it, kept in the user's cache."""
+"""This machine's noise floor, as measured by `sfbench doctor --aa`, in the user's cache."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def place(machine: str, where: str) -> Path:
 
 
 def known(machine: str, where: str) -> float | None:
-    """Return the standard deviation of one quad's log ratio between equals; None if not measured."""
+    """Return the standard deviation of one A/A quad's log ratio; None if not measured."""
     try:
         return float(json.loads(place(machine, where).read_text(encoding="utf-8"))["quad"])
     except (OSError, ValueError, KeyError, TypeError):

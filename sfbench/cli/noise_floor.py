@@ -1,4 +1,4 @@
-"""Behind `sfbench doctor --aa`: how much identical code seems to differ on this machine."""
+"""Behind `sfbench doctor --aa`: how much identical code appears to differ on this machine."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def examined(
     *,
     as_json: bool,
 ) -> str:
-    """Measure a case against itself, keep the noise for `compare`, and return what it means."""
+    """Measure a case against itself, store the noise for `compare`, and return a summary."""
     if quads < 1:
         msg = f"--quads {quads}: expected a whole number, 1 or more"
         raise UsageError(msg)
@@ -49,7 +49,7 @@ def examined(
     bar.clear()
     found = quads_of(legs, CORE)
     if found is None:
-        msg = f"{model}: a process read no throughput: nothing is known of the noise"
+        msg = f"{model}: a process measured no throughput, so the noise is unknown"
         raise UnsupportedError(msg)
     result = comparison.of_quads(found)
     one = result.noise * math.sqrt(result.units)
@@ -73,8 +73,8 @@ def examined(
             f"one process   {100 * one:.2f} % standard deviation of images/s",
             f"{quads} quads       {100 * result.noise:.2f} % standard error of a ratio",
             f"this time     {result.ratio:.4f} (p {result.p:.2f}): identical code",
-            f"margin        {100 * result.margin:.1f} %: less is called the same or inconclusive",
+            f"margin        {100 * result.margin:.1f} %: less counts as same or inconclusive",
             f"resolves      {100 * result.resolvable:.1f} %: smaller differences may be missed",
-            f"kept for compare: {path}",
+            f"saved for sfbench compare: {path}",
         ]
     )

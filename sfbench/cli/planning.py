@@ -26,13 +26,13 @@ from sfbench.values.records import Record, digest
 
 WIDTH = 79
 FREE = frozenset({"weights", "files"})
-"""What of a case its suite does not fix."""
+"""Fields of a case that its suite does not fix."""
 ELSEWHERE = frozenset(names(Case, "local"))
-"""What of a case comes from the machine it was measured on."""
+"""Fields of a case that come from the machine it was measured on."""
 
 
 def planned(flags: Request, suite: str, scale: str, settings: Settings) -> Exit:
-    """Say what a suite would measure, what is measured already, and how long the rest may take."""
+    """Print what a suite would measure, what is already measured, and the expected time."""
     found, rows = measuring.suite_rows(flags, suite, scale)
     catalogue = defaults.catalogue(settings.plugins, settings.disabled)
     store = Store(settings.store)
@@ -56,7 +56,7 @@ def planned(flags: Request, suite: str, scale: str, settings: Settings) -> Exit:
 
 
 def text(listed: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield the lines of a plan: every row's title once, its cases or what it needs below."""
+    """Yield the lines of a plan: each row's title, then its cases or what it needs."""
     title = None
     for line in listed:
         if line["row"] != title:
@@ -81,7 +81,7 @@ def lines(  # a row, and all that is known
     stored: Sequence[Record],
     runs: Sequence[TrainingRun],
 ) -> Iterator[dict[str, Any]]:
-    """Yield a line a case of a row, or one that says what the row needs."""
+    """Yield one line per case of a row, or one that says what the row needs."""
     base = {"row": row.title, "needs": list(lacks), "note": row.note}
     if lacks:
         title = f"{row.request.model} {row.request.res}px"
@@ -110,9 +110,9 @@ def lines(  # a row, and all that is known
 def expected_seconds(
     trial: Pending, stored: Sequence[Record], runs: Sequence[TrainingRun]
 ) -> float | None:
-    """Return how long the trial took, or what its model's took at that size; None: unknown.
+    """Return the trial's duration, or that of its model's trials at that size; None: unknown.
 
-    Training counts by the pace of finished and begun runs of the store.
+    Training is estimated from the pace of finished and started runs in the store.
     """
     if trial.stored is not None:
         return trial.stored.seconds
@@ -140,7 +140,7 @@ def expected_seconds(
 
 
 def reproduced(flags: Request, suite: str, scale: str, settings: Settings) -> Exit:
-    """Measure what can be measured of a suite, and show it beside what was published."""
+    """Measure what can be measured of a suite, and show it beside the published values."""
     found, rows = measuring.suite_rows(flags, suite, scale)
     asked = requests_of(rows)
     records: list[Record] = []
@@ -185,7 +185,7 @@ def records_of(
 ) -> list[Record]:
     """Return the records of a row's cases, whatever weights were trained for them.
 
-    `anywhere`: on whatever machine they were made, against whatever real images.
+    `anywhere`: made on any machine, compared with any real images.
     """
     plan = make_plan(
         [row.request], catalogue, torch_home=defaults.torch_home(), trials=1, timeout_seconds=1
@@ -196,7 +196,7 @@ def records_of(
 
 
 def without(inputs: Mapping[str, Any], names: frozenset[str]) -> str:
-    """Return the digest of a case's inputs but for these; a batch that is searched is not fixed."""
+    """Return the digest of a case's inputs without these; a searched batch size is not fixed."""
     if inputs.get("batch_rule", "fixed") != "fixed":
         names = names | {"batch"}
     return digest({name: inputs[name] for name in inputs if name not in names})

@@ -29,7 +29,7 @@ def wanted(
     most: int | None,
     labels: bool,
 ) -> Preparation:
-    """Return what is to be made; raises UsageError for a word or number that cannot be meant."""
+    """Return the preparation settings; raises UsageError for an invalid value."""
     from sfbench.data.decode import Alpha, Crop, Decoding, Filter
     from sfbench.data.prepare import Preparation
 
@@ -76,7 +76,7 @@ def build(source: Path, out: Path, wanted: Preparation, *, as_json: bool) -> Exi
         )
     except KeyboardInterrupt:
         bar.clear()
-        print(f"interrupted: nothing was kept of {out}", file=sys.stderr)
+        print(f"interrupted: {out} was not created", file=sys.stderr)
         return Exit.INTERRUPTED
     bar.clear()
     print(json.dumps(meta, indent=1) if as_json else described(out, meta))
@@ -84,7 +84,7 @@ def build(source: Path, out: Path, wanted: Preparation, *, as_json: bool) -> Exi
 
 
 def info(folder: Path, *, as_json: bool) -> Exit:
-    """Say what a prepared folder holds, and whether its pixels are still those it was made of."""
+    """Describe a prepared folder, and whether its pixels still match their digest."""
     from sfbench.data.prepared import PreparedImages, content_sha256
 
     images = PreparedImages(folder)
@@ -96,7 +96,7 @@ def info(folder: Path, *, as_json: bool) -> Exit:
 
 
 def described(folder: Path, meta: Mapping[str, Any]) -> str:
-    """Return what a prepared folder says of itself, in lines."""
+    """Return the description of a prepared folder, as lines."""
     source, rejected = meta["source"], meta["rejected"]
     classes = f"{meta['classes']} classes" if meta["classes"] else "no classes"
     lines = [
@@ -106,7 +106,7 @@ def described(folder: Path, meta: Mapping[str, Any]) -> str:
         f"  sha256   {meta['sha256']}",
     ]
     if "sound" in meta:
-        words = "the pixels are those it was made with" if meta["sound"] else "DAMAGED: build again"
+        words = "pixels match the stored sha256" if meta["sound"] else "DAMAGED: build it again"
         lines.append(f"  check    {words}")
     lines += [f"  {count:,} images: {note}" for note, count in meta["converted"].items()]
     lines += [f"  left out {one['name']}: {one['reason']}" for one in rejected[:SHOWN_REJECTED]]
@@ -125,7 +125,7 @@ def preview(folder: Path, output: Path) -> Exit:
     from sfbench.inspection.tiles import grid
 
     if output.suffix.lower() != ".png":
-        msg = f"{output}: the picture is a PNG; give it the ending .png"
+        msg = f"{output}: expected a file name that ends in .png"
         raise UsageError(msg)
     if not output.parent.is_dir():
         msg = f"{output}: folder {output.parent} does not exist"

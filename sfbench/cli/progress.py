@@ -1,4 +1,4 @@
-"""What a person sees during a run: one live line on a terminal, plain lines otherwise.
+"""Progress of a run for people: one live line on a terminal, plain lines otherwise.
 
 The line is redrawn only when an event arrives, and none arrives while a block is timed.
 """
@@ -28,7 +28,7 @@ class ProgressLines:
         self.width = 0
 
     def planned(self, missing: int, stored: int) -> None:
-        """Say how much there is to do."""
+        """Print how many trials there are to measure."""
         self.total = missing
         known = f", {stored} already measured" if stored else ""
         self.write(f"{missing} trial{'' if missing == 1 else 's'} to measure{known}")
@@ -43,7 +43,7 @@ class ProgressLines:
             self.write(self.title)
 
     def event(self, event: Mapping[str, Any]) -> None:
-        """Show the phase, the share of images done, and the time left where it can be told."""
+        """Show the phase, the images done, and the time left where it is known."""
         phase = str(event["phase"])
         if phase != self.phase:
             self.phase, self.phase_began = phase, time.monotonic()
@@ -65,7 +65,7 @@ class ProgressLines:
         return f" (all: about {clock(each * (self.total - self.done))})"
 
     def finished(self, record: Record) -> None:
-        """End a trial's line with what came of it."""
+        """End a trial's line with its outcome."""
         self.done += 1
         reason = f": {record.reason}" if record.reason else ""
         self.clear()
@@ -91,7 +91,7 @@ class ProgressLines:
 
 
 class PassProgress:
-    """Shows how many images have been seen: one live line, or a plain line every half minute."""
+    """Shows how many images are processed: one live line, or a plain line every half minute."""
 
     def __init__(self, stream: TextIO, *, live: bool, quiet: bool) -> None:
         self.stream = stream
@@ -104,7 +104,7 @@ class PassProgress:
     def __call__(self, what: str, done: int, total: int) -> None:
         """Show progress; the time left counts from the first image that was not kept already.
 
-        `total` 0: how many there are is not known.
+        `total` 0: the number of images is unknown.
         """
         now = time.monotonic()
         if what != self.what:

@@ -14,15 +14,13 @@ from sfbench.store.whole_file import write_whole
 
 
 def publish(store: Path, out: Path, title: str) -> Exit:
-    """Write the pages into `out` and say where the first is; 5 when there is nothing to show.
+    """Write the pages into `out` and print the path of the first; 5 when there is nothing to show.
 
     Files of the same names are replaced, others left alone.
     """
     records, unreadable = Store(store).load()
     if unreadable:
-        msg = (
-            f"{unreadable[0].path}: {unreadable[0].reason}; mend or remove it, then build the site"
-        )
+        msg = f"{unreadable[0].path}: {unreadable[0].reason}; fix or remove it, then build the site"
         raise DataError(msg)
     if not records:
         print(f"nothing to show in {store}")

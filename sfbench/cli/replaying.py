@@ -1,4 +1,4 @@
-"""Behind `sfbench replay`: a stored trial measured again, and whether it comes out the same."""
+"""Behind `sfbench replay`: measure a stored trial again and compare the results."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def again(
     missing = sorted(path_options(catalogue, stored.case) - given)
     if missing:
         msg = (
-            f"{path}: option {missing[0]} is a file or folder, of which a record keeps the sha256 "
-            f"alone; give --option {missing[0]}=PATH"
+            f"{path}: option {missing[0]} is a file or folder, and a record stores only its "
+            f"sha256; give --option {missing[0]}=PATH"
         )
         raise UsageError(msg)
     request = request_of(stored.case)
@@ -65,8 +65,8 @@ def again(
     if case.key() != stored.case_key:
         different = [k for k, v in case.inputs().items() if v != stored.case.get(k)]
         msg = (
-            f"{path}: its case cannot be made again: {', '.join(different)} differ; give --weights "
-            "--data or --option with the files whose sha256 the record names"
+            f"{path}: its case cannot be reconstructed: {', '.join(different)} differ; give the "
+            "files whose sha256 the record contains with --weights, --data or --option"
         )
         raise UsageError(msg)
     environment = defaults.measuring_environment()
@@ -87,7 +87,7 @@ def again(
     try:
         fresh = launcher(job, 3600.0, listener.event)
     except KeyboardInterrupt:
-        print("interrupted: nothing is kept of a replay", file=sys.stderr)
+        print("interrupted: a replay saves nothing", file=sys.stderr)
         return Exit.INTERRUPTED
     listener.finished(fresh)
     rows = replay.rows(stored, fresh)
@@ -109,6 +109,6 @@ def again(
 
 
 def path_options(catalogue: Catalogue, case: Mapping[str, Any]) -> set[str]:
-    """Return the names of the case's options that stand for files or folders."""
+    """Return the names of the case's options that are files or folders."""
     kinds = {option.name: option.kind for option in catalogue.model(case["model"]).options}
     return {n for n, v in case["options"].items() if v is not None and kinds.get(n) == "path"}

@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 TIDY_FORMATS = ("csv", "json")
 NARROW = 80
 MOST_IN_TERMINAL = 500
-"""Rows of a terminal's table: more than anyone reads."""
+"""Most rows of a terminal table."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What of the store is shown, and how; empty `models` or `res`: all."""
+    """What to show of the store, and how; empty `models` or `res`: all."""
 
     form: str
     model: str | None
@@ -52,7 +52,7 @@ class Wanted:
 def show(store: Path, wanted: Wanted) -> Exit:
     """Print the stored records in the wanted format, or write a page; 5 when there is nothing."""
     if wanted.training and wanted.html is None:
-        msg = "--training is shown on the page: give --html FILE, too"
+        msg = "--training appears only on the HTML page; also give --html FILE"
         raise UsageError(msg)
     if wanted.html is not None and not wanted.html.absolute().parent.is_dir():
         msg = f"--html {wanted.html}: folder {wanted.html.parent} does not exist"
@@ -72,13 +72,13 @@ def show(store: Path, wanted: Wanted) -> Exit:
     older = len(heads) - len(places)
     places = places[matching(heads.iloc[places], models, wanted.res)]
     if not len(places):
-        hint = "no record matches" if len(heads) else "sfbench run --model NAME measures"
+        hint = "no record matches" if len(heads) else "measure with sfbench run --model NAME"
         print(f"nothing to show in {store / 'runs'}: {hint}", file=sys.stderr)
         return Exit.NOTHING_MEASURED
     if wanted.html is not None:
         from sfbench.report.page import MOST_RECORDS, left_out  # jinja2 and a renderer come with it
 
-        # Whole records are opened only for what the page has room for.
+        # Whole records are opened only for rows that fit on the page.
         recent = places[frame.most_recent(heads.iloc[places], MOST_RECORDS)]
         notes = left_out(len(places) - len(recent))
         write_page(page_text(stored.records(recent), store, wanted.training, notes), wanted.html)
@@ -89,7 +89,7 @@ def show(store: Path, wanted: Wanted) -> Exit:
 
 
 def matching(heads: pd.DataFrame, models: Sequence[str], res: str | None) -> np.ndarray:
-    """Return which rows are of these models and resolutions (all, where none are named)."""
+    """Return which rows have these models and resolutions (all if none are given)."""
     kept = np.ones(len(heads), dtype=bool)
     if models:
         kept &= heads["model"].isin(models).to_numpy()
@@ -119,12 +119,12 @@ def show_as(wanted: Wanted, found: Measurements, notes: Sequence[str]) -> None:
 
 
 def print_rows(rows: pd.DataFrame, notes: Sequence[str]) -> None:
-    """Print the terminal table: of very many rows, the newest."""
+    """Print the terminal table; with too many rows, only the newest."""
     left_out = max(len(rows) - MOST_IN_TERMINAL, 0)
     if left_out:
         newest = rows["started"].sort_values(kind="stable").index[left_out:]
         rows = rows.loc[sorted(newest)]
-        how = "--model and --res choose, --format csv gives all"
+        how = "select with --model and --res, or use --format csv for all"
         notes = [*notes, f"{left_out:,} older rows are not shown: {how}"]
     console().print(table.terminal(rows, notes))
 
@@ -132,7 +132,7 @@ def print_rows(rows: pd.DataFrame, notes: Sequence[str]) -> None:
 def chosen(
     records: Sequence[Record], models: Sequence[str], resolutions: Sequence[int]
 ) -> list[Record]:
-    """Return the records of these models and resolutions (all, where none are named)."""
+    """Return the records of these models and resolutions (all if none are given)."""
     return [
         record
         for record in records
@@ -142,7 +142,7 @@ def chosen(
 
 
 def write_page(text: str, target: Path) -> None:
-    """Write the HTML page, and say where it is."""
+    """Write the HTML page and print its path."""
     try:
         write_whole(target, text)
     except OSError as error:
@@ -159,7 +159,7 @@ def page_text(
 ) -> str:
     """Return the HTML page of records, with the pictures and training runs of their store.
 
-    `training`: folders of further runs; `notes`: lines to be told.
+    `training`: folders of further runs; `notes`: lines to show on the page.
     """
     from sfbench.report.page import page  # jinja2 and a renderer come with it
 
@@ -198,5 +198,5 @@ def print_table(records: Sequence[Record], notes: Sequence[str]) -> None:
 
 
 def console() -> Console:
-    """Return a console of the terminal's width, or 80 columns where there is none."""
+    """Return a console of the terminal's width, or 80 columns without one."""
     return Console(width=None if sys.stdout.isatty() else NARROW, highlight=False)

@@ -18,14 +18,14 @@ def show(request: Request, settings: Settings, figure: Path | None) -> Exit:
         from sfbench.report.scaling_figure import SUFFIXES
 
         if figure.suffix not in SUFFIXES:
-            msg = f"--figure {figure}: expected a name that ends in {', '.join(SUFFIXES)}"
+            msg = f"--figure {figure}: expected a file name that ends in {', '.join(SUFFIXES)}"
             raise UsageError(msg)
     if not request.batch.isdecimal():
         msg = f"--batch {request.batch}: scaling compares resolutions at one batch size; give one"
         raise UsageError(msg)
     for flag, value in (("dtype", request.dtype), ("mode", request.mode)):
         if "," in value:
-            msg = f"--{flag} {value}: a curve is of one; give one"
+            msg = f"--{flag} {value}: a curve needs a single value; give one"
             raise UsageError(msg)
     done = measuring.carried_out([request], settings)
     if done is None:

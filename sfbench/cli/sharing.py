@@ -1,4 +1,4 @@
-"""Behind `sfbench export` and `sfbench import`: records in one file, or sent where others look."""
+"""Behind `sfbench export` and `sfbench import`: records in one file, or sent to a service."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ from sfbench.values.records import Record, record_from_json, record_to_json
 FOLDER, PAGE, TABLE, SUITE = "records", "report.html", "report.csv", "suite.toml"
 ENVIRONMENT, FIGURES, PICTURES = "environment.json", "figures", "pictures"
 SCHEME = r"[a-z][a-z0-9+-]+:"
-"""How a target begins that is no file; one letter is a drive."""
+"""The scheme of a target that is not a file; one letter is a drive."""
 MEMBER_LIMIT = 1 << 26
-"""Bytes of one record (they have thousands) or picture; a larger picture is left out."""
+"""Most bytes of one record (typically thousands) or picture; larger pictures are skipped."""
 IDENTITY = re.compile(r"[0-9a-f]{64}")
 UNPACK_FACTOR, UNPACK_FLOOR = 100, 64 << 20
-"""A bundle unpacks to at most the larger of its size by the factor and the floor, in bytes."""
+"""A bundle may unpack to at most max(factor times its size, floor) bytes."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What of a store is exported; None: all of it. `suite`: a suite's records, and its file."""
+    """What to export from a store; None: everything. `suite`: a suite's records, and its file."""
 
     model: str | None
     res: str | None
@@ -51,7 +51,7 @@ def export(store: Path, target: str, wanted: Wanted, given: Sequence[str]) -> Ex
     """Write a bundle, or send records where a plugin can (SCHEME:...); 5 when there are none."""
     records, unreadable = Store(store).load()
     if unreadable:
-        msg = f"{unreadable[0].path}: {unreadable[0].reason}; mend or remove it, then export"
+        msg = f"{unreadable[0].path}: {unreadable[0].reason}; fix or remove it, then export"
         raise DataError(msg)
     newest, _ = frame.current(records)
     models = wanted.model.split(",") if wanted.model else []
@@ -69,13 +69,13 @@ def export(store: Path, target: str, wanted: Wanted, given: Sequence[str]) -> Ex
 
 
 def sent(records: Sequence[Record], target: str, given: Sequence[str]) -> str:
-    """Return what a plugin says of sending the records; raises UsageError where none can."""
+    """Return a plugin's summary after sending the records; raises UsageError if none can."""
     documents = [json.loads(record_to_json(record)) for record in records]
     for plugin in map(load_plugin, plugin_sources(given, [])):
         told = plugin.export(records=documents, target=target) if plugin.export else None
         if told:
             return f"{target}: {told}"
-    msg = f"{target}: no plugin exports to {target.partition(':')[0]}:; a bundle is FILE.zip"
+    msg = f"{target}: no plugin exports to {target.partition(':')[0]}:; expected FILE.zip"
     raise UsageError(msg)
 
 
@@ -93,7 +93,7 @@ def write_bundle(store: Path, kept: Sequence[Record], target: Path, suite: str |
 
 
 def of_suite(name: str, records: Sequence[Record]) -> list[Record]:
-    """Return the records of a suite's rows at any scale, whatever images they were held against."""
+    """Return the records of a suite's rows at any scale and with any reference images."""
     from sfbench.cli.planning import records_of
 
     catalogue = defaults.catalogue([], [])
@@ -132,7 +132,7 @@ def members(
 
 
 def take_in(bundle: Path, store: Path) -> Exit:
-    """Add a bundle's records and pictures to a store; what is there already is left as it is."""
+    """Add a bundle's records and pictures to a store; existing ones are kept."""
     into = Store(store)
     into.prepare()
     there = {content(record) for record in into.load()[0]}
@@ -142,19 +142,19 @@ def take_in(bundle: Path, store: Path) -> Exit:
         into.add(record)
     hung = hang(pictures, store)
     told = f", pictures of {hung} models" if hung else ""
-    print(f"{store}: {len(new)} records added{told}, {len(records) - len(new)} were there already")
+    print(f"{store}: {len(new)} records added{told}, {len(records) - len(new)} already present")
     return Exit.OK
 
 
 def hang(pictures: Mapping[str, Mapping[str, bytes]], store: Path) -> int:
-    """Write albums that the store has not; return how many."""
+    """Write the albums that the store lacks; return how many."""
     count = 0
     for name, files in pictures.items():
         folder = store / PICTURES / name
         if folder.exists():
             continue
         folder.parent.mkdir(parents=True, exist_ok=True)
-        # Made aside and moved: an interrupted import leaves no half an album.
+        # Written aside, then moved: an interrupted import leaves no partial album.
         part = Path(tempfile.mkdtemp(dir=folder.parent))
         for file, content_ in files.items():
             (part / file).write_bytes(content_)
@@ -165,14 +165,14 @@ def hang(pictures: Mapping[str, Mapping[str, bytes]], store: Path) -> int:
 
 
 def content(record: Record) -> str:
-    """Return what a record says, whichever attempt of its trial it counts as in a store."""
+    """Return a record's content regardless of its attempt number in a store."""
     return record_to_json(dataclasses.replace(record, attempt=0))
 
 
 def read_bundle(bundle: Path) -> tuple[list[Record], dict[str, dict[str, bytes]]]:
     """Return a bundle's records, and its pictures by album and name.
 
-    Raises DataError for one that is damaged; other files in it are passed over.
+    Raises DataError for a damaged bundle; other files in it are ignored.
     """
     records: list[Record] = []
     pictures: dict[str, dict[str, bytes]] = {}
@@ -204,21 +204,21 @@ def read_bundle(bundle: Path) -> tuple[list[Record], dict[str, dict[str, bytes]]
         msg = f"{bundle}: not a readable bundle ({error})"
         raise DataError(msg) from None
     if not records:
-        msg = f"{bundle}: no records in it; expected a file of sfbench export"
+        msg = f"{bundle}: contains no records; expected a file written by sfbench export"
         raise DataError(msg)
     return records, pictures
 
 
 def allowed(name: str, file: str) -> bool:
-    """Return whether a picture's place is one that an album has."""
+    """Return whether a picture has a valid place in an album."""
     known = {ABOUT, *(f"{kind}.png" for kind in KINDS)}
     return file in known and re.fullmatch(r"[A-Za-z0-9._-]+", name) is not None and name != ".."
 
 
 def record_of(bundle: Path, name: str, content: bytes) -> Record:
-    """Return a bundle's record; raises DataError for one that no table could show.
+    """Return a bundle's record; raises DataError for an invalid one.
 
-    Identity, trial and attempt become a file's name: they are held to what they are.
+    Identity, trial and attempt become part of a file name, so they are validated.
     """
     try:
         record = record_from_json(content.decode())
@@ -231,6 +231,6 @@ def record_of(bundle: Path, name: str, content: bytes) -> Record:
         type(n) is int and n >= 0 for n in counts
     )
     if not sound:
-        msg = f"{bundle}: {name}: not a record (its identity or number is none)"
+        msg = f"{bundle}: {name}: not a record (invalid identity, trial or attempt)"
         raise DataError(msg)
     return record

@@ -1,4 +1,4 @@
-"""What can be known to be wrong with a request before anything heavy is imported for it."""
+"""Checks of a request that run before anything heavy is imported."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ def check_images(**flags: str | None) -> None:
 
 
 def check_file(path: Path, what: str) -> None:
-    """Raise DataError for a path where nothing is."""
+    """Raise DataError for a path that does not exist."""
     if not path.exists():
         msg = f"{path}: no such file or folder; expected {what}"
         raise DataError(msg)
 
 
 def check_models(names: Sequence[str], given: Sequence[str], disabled: Sequence[str]) -> None:
-    """Raise UsageError or PluginError for a model that nobody offers, or several plugins do."""
+    """Raise UsageError or PluginError for a model offered by no plugin, or by several."""
     catalogue = defaults.catalogue(given, disabled)
     for name in names:
         catalogue.model(name)
 
 
 def check_format(form: str) -> None:
-    """Raise UsageError for a format that a report has not."""
+    """Raise UsageError for an unknown report format."""
     if form not in FORMATS:
         msg = f"--format {form}: expected {', '.join(FORMATS)}"
         raise UsageError(msg)
 
 
 def holds_records(store: Path) -> bool:
-    """Return whether a store holds any file of a record; say so where it does not."""
+    """Return whether a store holds any record file; print a hint if not."""
     if Store(store).is_empty():
         print(
-            f"nothing to show in {store / 'runs'}: sfbench run --model NAME measures",
+            f"nothing to show in {store / 'runs'}: measure with sfbench run --model NAME",
             file=sys.stderr,
         )
         return False

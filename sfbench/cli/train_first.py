@@ -1,4 +1,4 @@
-"""Behind `sfbench run --train-kimg`: what has no weights is trained, each model in a fresh process."""
+"""Behind `sfbench run --train-kimg`: train models without weights, each in a new process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sfbench.values.plan import Plan
 from sfbench.values.records import digest
 
 TRAINED_BY = names(Case, "training")
-"""What of a case decides its training, beside its length."""
+"""Fields of a case that decide its training, beside its length."""
 
 
 class TrainingFailedError(SfbenchError):
@@ -32,11 +32,11 @@ class TrainingFailedError(SfbenchError):
 def with_weights(
     plan: Plan, catalogue: Catalogue, store: Path, plugins: Sequence[str], disabled: Sequence[str]
 ) -> tuple[Plan, list[SfbenchError]]:
-    """Return the plan with trained weights in the place of random ones, and what failed.
+    """Return the plan with trained weights in place of random ones, and the failures.
 
-    Runs lie in the folder `training` of the store, named by what decides them: the same command
-    again finds them, and goes on with one that was interrupted. Cases whose training failed are
-    left out. Raises KeyboardInterrupt when interrupted; the run is kept.
+    Runs are in the store's folder `training`, named by a digest of their inputs: repeating the
+    command finds them and continues an interrupted one. Cases whose training failed are left
+    out. Raises KeyboardInterrupt when interrupted; the run is kept.
     """
     found: dict[Path, Source | SfbenchError] = {}
     cases = []
@@ -59,7 +59,7 @@ def with_weights(
 
 
 def training_key(case: Case, code: str) -> str:
-    """Return a name for the training that a case needs, by the model's code of that digest."""
+    """Return a name for the training that a case needs; `code`: digest of the model's code."""
     inputs = case.inputs()
     decides = {name: inputs[name] for name in TRAINED_BY}
     decides |= {"kimg": case.train_kimg, "code": code}
@@ -67,7 +67,7 @@ def training_key(case: Case, code: str) -> str:
 
 
 def if_trained(case: Case, catalogue: Catalogue, store: Path) -> Case:
-    """Return the case with the weights that its finished training left in the store, if it did."""
+    """Return the case with the weights of its finished training in the store, if there is one."""
     if case.train_kimg is None:
         return case
     folder = store / "training" / training_key(case, catalogue.model(case.model).code_sha256)
@@ -88,7 +88,7 @@ def trained(
     plugins: Sequence[str],
     disabled: Sequence[str],
 ) -> Source:
-    """Train, or go on with what was begun; return the weights of the last step."""
+    """Train, or continue a started run; return the weights of the last step."""
     arguments = [
         "--model", case.model, "--res", str(case.resolution), "--kimg", f"{case.train_kimg:g}",
         "--data", case.data.path or case.data.kind, "--seed", str(case.seed),
@@ -114,7 +114,7 @@ def trained(
 
 
 def preset_of(case: Case, catalogue: Catalogue) -> str | None:
-    """Return the way to train that has the name of the case's sizes; None: default settings."""
+    """Return the training preset named like the case's size preset; None: default settings."""
     named = case.options.get("preset")
     presets: Sequence[Mapping[str, Any]] = catalogue.model(case.model).presets
     same = (p for p in presets if p["name"] == named and p["resolution"] == case.resolution)

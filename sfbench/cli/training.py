@@ -1,4 +1,4 @@
-"""Behind `sfbench train` and `sfbench data build`: from flags to a run, seen as it goes."""
+"""Behind `sfbench train` and `sfbench data build`: from flags to a run, with progress."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SNAPSHOTS = 10
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """The flags of a training run; None: the preset's, or decided by what is trained."""
+    """The flags of a training run; None: the preset's value, or one that depends on the model."""
 
     model: str
     data: str
@@ -54,7 +54,7 @@ class Asked:
 
 
 def train(asked: Asked, *, as_json: bool) -> Exit:
-    """Train; 130 when interrupted, with the last whole step kept."""
+    """Train; 130 when interrupted, with the last complete step saved."""
     catalogue = defaults.catalogue(asked.plugins, asked.disabled)
     catalogue.model(asked.model)
     sound.check_images(data=asked.data)
@@ -85,13 +85,13 @@ def train(asked: Asked, *, as_json: bool) -> Exit:
         [request], catalogue, torch_home=defaults.torch_home(), trials=1, timeout_seconds=1
     )
     if len(plan.cases) != 1:
-        msg = f"{len(plan.cases)} cases: a run trains one model in one way"
+        msg = f"expected one case to train, found {len(plan.cases)}; give one model and one mode"
         raise UsageError(msg)
     case = plan.cases[0]
     check(asked, case.mode, case.dtype)
     kimg = asked.kimg or (preset.kimg if preset else None)
     if kimg is None:
-        msg = f"--kimg: how long to train {asked.model}, in thousand images? (or --preset NAME)"
+        msg = f"training {asked.model} needs --kimg N (thousands of images) or --preset NAME"
         raise UsageError(msg)
     images = training.ready_images(
         asked.data,
@@ -125,7 +125,7 @@ def train(asked: Asked, *, as_json: bool) -> Exit:
     except KeyboardInterrupt:
         shown.clear()
         print(
-            f"interrupted: the last whole step is kept; add --resume to go on ({asked.out})",
+            f"interrupted: the last full step was saved; add --resume to continue ({asked.out})",
             file=sys.stderr,
         )
         return Exit.INTERRUPTED
@@ -134,7 +134,7 @@ def train(asked: Asked, *, as_json: bool) -> Exit:
 
 
 def chosen(presets: tuple[TrainingPreset, ...], asked: Asked) -> TrainingPreset | None:
-    """Return the preset that was named; raises UsageError naming those there are."""
+    """Return the named preset; raises UsageError listing the available ones."""
     if asked.preset is None:
         return None
     found = [preset for preset in presets if preset.name == asked.preset]
@@ -171,13 +171,13 @@ def resolved_settings(
 
 
 def check(asked: Asked, mode: str, dtype: str) -> None:
-    """Raise UsageError for what training cannot be asked for."""
+    """Raise UsageError for settings that training does not support."""
     complaints = {
-        f"--mode {mode}: training knows eager and compile": mode not in {"eager", "compile"},
-        f"--dtype {dtype}: training knows fp32, tf32 and bf16": dtype == "fp16",
+        f"--mode {mode}: expected eager or compile": mode not in {"eager", "compile"},
+        f"--dtype {dtype}: expected fp32, tf32 or bf16": dtype == "fp16",
         f"--accumulate {asked.accumulate}: expected 1 or more": asked.accumulate < 1,
         f"--samples {asked.samples}: expected 0 (none) or 2 or more": asked.samples in {-1, 1},
-        f"--kimg {asked.kimg}: expected above 0": asked.kimg is not None and asked.kimg <= 0,
+        f"--kimg {asked.kimg}: expected more than 0": asked.kimg is not None and asked.kimg <= 0,
     }
     for words, wrong in complaints.items():
         if wrong:
@@ -185,7 +185,7 @@ def check(asked: Asked, mode: str, dtype: str) -> None:
 
 
 class Shown:
-    """Shows a run: a live line on a terminal, a line a tick otherwise, JSON lines if asked."""
+    """Shows a run: a live line on a terminal, else one line per tick; JSON lines if requested."""
 
     def __init__(self, asked: Asked, *, quiet: bool, as_json: bool) -> None:
         self.asked = asked
@@ -195,14 +195,14 @@ class Shown:
         self.limited = False
 
     def progress(self, what: str, done: int, total: int | None) -> None:
-        """Show how far a pass over images is."""
+        """Show the progress of a pass over images."""
         self.bar(what, done, total or 0)
 
     def began(self, step: int, length: Any, complaint: str | None) -> None:
-        """Say where the run begins."""
+        """Print where the run begins."""
         self.clear()
         if complaint:
-            self.say(f"warning: {complaint}; going on from the state before")
+            self.say(f"warning: {complaint}; continuing from the previous state")
         words = f"from step {step:,}" if step else "from the start"
         self.say(f"training {self.asked.model}, {length.steps:,} steps, {words}: {self.asked.out}")
 
@@ -217,8 +217,8 @@ class Shown:
         if line.get("augment/limited") == 1 and not self.limited:
             self.limited = True
             self.say(
-                f"warning: augmentation stands at its limit, p {line['augment/p']:.2f}: the "
-                "discriminator knows its images by heart; give it more, or a larger --gamma"
+                f"warning: augmentation is at its limit, p {line['augment/p']:.2f}: the "
+                "discriminator has memorized its images; use more or a larger --gamma"
             )
         if line["peak_bytes"]:
             parts.append(f"{line['peak_bytes'] / (1 << 20):,.0f} MiB")
@@ -226,20 +226,20 @@ class Shown:
         self.bar.show("  ".join(parts))
 
     def snapshot(self, step: int, readings: list[Any]) -> None:
-        """Say what a snapshot measured."""
+        """Print what a snapshot measured."""
         found = [f"{r.metric} {r.value:.4g}" for r in readings if r.value is not None]
         if found:
             self.say(f"step {step:,}: {', '.join(found[:3])}")
 
     def went_back(self, phases: list[str], step: int, factor: float) -> None:
-        """Say that losses were no numbers."""
+        """Report a rollback after NaN or infinite losses."""
         self.say(
-            f"warning: losses of {', '.join(phases)} were NaN or infinite: back to step {step:,} "
-            f"at {factor:g} times the rate"
+            f"warning: losses of {', '.join(phases)} were NaN or infinite; rolled back to step "
+            f"{step:,} with {factor:g} times the learning rate"
         )
 
     def ended(self) -> None:
-        """Say where the result is."""
+        """Print where the result is."""
         self.clear()
         self.say(
             f"weights: {self.asked.out / 'weights.safetensors'}; measure them with\n"

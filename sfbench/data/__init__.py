@@ -1,1 +1,1 @@
-"""Real images as uint8 batches: from a StyleGAN zip, a folder, or drawn from a seed."""
+"""Real images as uint8 batches: from a StyleGAN zip, a folder, or generated from a seed."""

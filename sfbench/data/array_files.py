@@ -1,4 +1,4 @@
-"""Reading .npy and .npz files: nothing is unpickled, and nothing is allocated on a header's word."""
+"""Reading .npy and .npz files: nothing is unpickled, and headers are checked before allocation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ArrayFileError(ValueError):
 
 @contextlib.contextmanager
 def array_errors() -> Iterator[None]:
-    """Raise whatever numpy and zipfile say of a damaged file as ArrayFileError in one line."""
+    """Raise errors of numpy and zipfile about damaged files as ArrayFileError in one line."""
     try:
         yield
     except FileNotFoundError:
@@ -39,7 +39,7 @@ def array_errors() -> Iterator[None]:
 
 
 def map_array(path: Path) -> NDArray[Any]:
-    """Return the array of a .npy file, mapped and not read; raises ArrayFileError."""
+    """Return the array of a .npy file, memory-mapped; raises ArrayFileError."""
     with array_errors():
         with path.open("rb") as file:
             check_header(file, path.stat().st_size)
@@ -54,9 +54,9 @@ def array_names(path: Path) -> list[str]:
 
 
 def read_arrays(path: Path, *names: str) -> dict[str, NDArray[Any]]:
-    """Return these arrays of an .npz file, those that are there; without names, all.
+    """Return those of the named arrays that an .npz file has; without names, all.
 
-    Raises ArrayFileError, and FileNotFoundError where there is no file.
+    Raises ArrayFileError, and FileNotFoundError if there is no file.
     """
     with array_errors(), open_zip(path) as archive:
         there = {m.filename.removesuffix(SUFFIX): m for m in archive.infolist()}
@@ -78,7 +78,7 @@ def read_member_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDAr
 
 
 def check_header(file: IO[bytes], size: int) -> None:
-    """Raise ValueError where a file of that many bytes does not hold just what its header says."""
+    """Raise ValueError if a file of that many bytes does not match its header."""
     version = npy.read_magic(file)
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     shape, _, dtype = read(file)

@@ -1,4 +1,4 @@
-"""Any image, as bytes or pixels, to square 8-bit RGB of one size; or the reason why not."""
+"""Converts any image, as bytes or pixels, to square 8-bit RGB of one size, or rejects it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class RejectedImageError(Exception):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Decoding:
-    """How images are brought to one size, `resolution` pixels a side."""
+    """How images are converted to one size, `resolution` pixels per side."""
 
     resolution: int
     crop: Crop = "center"
@@ -39,7 +39,7 @@ class Decoding:
     alpha: Alpha = "error"
 
     def pixels(self, item: Item) -> tuple[NDArray[np.uint8], str | None]:
-        """Return pixels [3, side, side], and what was done that may matter.
+        """Return pixels [3, side, side], and a note of any conversion that may matter.
 
         Raises RejectedImageError.
         """
@@ -58,7 +58,7 @@ class Decoding:
         return np.asarray(square).transpose(2, 0, 1), note or converted
 
     def opaque(self, image: Image.Image) -> tuple[Image.Image, str | None]:
-        """Return the image without transparency, dealt with as was asked."""
+        """Return the image without transparency, as configured."""
         if image.mode not in TRANSPARENT and "transparency" not in image.info:
             return image, None
         rgba = image.convert("RGBA")
@@ -66,7 +66,7 @@ class Decoding:
             return rgba.convert("RGB"), None
         match self.alpha:
             case "error":
-                msg = "it has transparent pixels (--alpha white, black or drop says what to do)"
+                msg = "it has transparent pixels (choose --alpha white, black or drop)"
                 raise RejectedImageError(msg)
             case "drop":
                 return rgba.convert("RGB"), "transparency dropped"
@@ -75,11 +75,11 @@ class Decoding:
                 return Image.alpha_composite(ground, rgba).convert("RGB"), f"on {colour}"
 
     def square(self, image: Image.Image) -> Image.Image:
-        """Return the part of the image that is resized: its centre, or all of it, squashed."""
+        """Return the part of the image that is resized: its center, or all of it, squashed."""
         if image.width == image.height or self.crop == "squash":
             return image
         if self.crop == "none":
-            msg = f"it is {image.width}x{image.height}, not square (--crop center cuts it)"
+            msg = f"it is {image.width}x{image.height}, not square (use --crop center)"
             raise RejectedImageError(msg)
         side = min(image.size)
         left, top = (image.width - side) // 2, (image.height - side) // 2

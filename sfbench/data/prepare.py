@@ -1,4 +1,4 @@
-"""Makes a folder of prepared images from items: built beside, renamed when it is whole."""
+"""Makes a folder of prepared images from items: built aside, renamed when complete."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Rejected:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Preparation:
-    """What to make of a source, and how much may be wrong with it."""
+    """How to prepare a source, and how many bad images to tolerate."""
 
     decoding: Decoding
     max_bad: int = 0
@@ -54,15 +54,15 @@ def prepare(
     total: int | None,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Write the prepared folder and return what it says of itself.
+    """Write the prepared folder and return its description.
 
     Raises DataError, leaving nothing behind, when more than `max_bad` images cannot be used, when
     none can, when `out` exists, or when the disk is full.
     """
     if out.exists():
-        msg = f"{out}: exists already; choose another name or remove it first"
+        msg = f"{out}: already exists; choose another name or remove it first"
         raise DataError(msg)
-    # A name of its own: several processes of a run may prepare the same images.
+    # A unique name: several processes of a run may prepare the same images.
     part = out.with_name(f"{out.name}.{os.getpid()}.part")
     try:
         part.mkdir(parents=True)
@@ -108,7 +108,7 @@ def written(
             if wanted.most is not None and len(labels) >= wanted.most:
                 break
         if not labels:
-            msg = f"{source['name']}: not one image that can be used"
+            msg = f"{source['name']}: contains no usable image"
             raise DataError(msg)
         write_header(file, (len(labels), CHANNELS, side, side))
         file.flush()
@@ -137,7 +137,7 @@ def written(
 def decoded(
     items: Iterable[Item], decoding: Decoding, rejected: list[Rejected], root: Any
 ) -> Iterator[tuple[Item, NDArray[np.uint8] | None, str | None]]:
-    """Yield each item with its pixels, or None where it was rejected; digest what they hold."""
+    """Yield each item with its pixels, or None if rejected; update the digest."""
     for item in items:
         content = item.content if isinstance(item.content, bytes) else item.content.tobytes()
         root.update(item.name.encode(errors="surrogateescape") + b"\0")
@@ -155,7 +155,7 @@ def too_many(rejected: list[Rejected], allowed: int) -> DataError:
     """Return the error that names the images that cannot be used."""
     first = "; ".join(f"{one.name}: {one.reason}" for one in rejected[:3])
     return DataError(
-        f"{len(rejected)} images cannot be used, {allowed} are allowed (--max-bad): {first}"
+        f"{len(rejected)} images cannot be used; expected at most {allowed} (--max-bad): {first}"
     )
 
 
@@ -166,7 +166,7 @@ def classes_of(labels: list[int | None]) -> NDArray[np.int64] | None:
 
 
 def write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
-    """Write the header of the .npy format, version 1.0, at the start: the length is known last."""
+    """Write the .npy header, version 1.0, at the start of the file: the length is known last."""
     fields = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}"
     text = fields.ljust(HEADER_BYTES - 11) + "\n"
     file.seek(0)

@@ -1,4 +1,4 @@
-"""Prepared images, mapped into memory, and the dataset they are."""
+"""Prepared images, mapped into memory, and as a dataset."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ class PreparedImages:
             msg = f"{folder}: {IMAGES} is {self.pixels.dtype} {self.pixels.shape}; expected images"
             raise DataError(msg)
         if len(self.labels) not in {0, len(self.pixels)}:
-            msg = f"{folder}: {len(self.labels)} labels of {len(self.pixels)} images"
+            msg = f"{folder}: {len(self.labels)} labels for {len(self.pixels)} images"
             raise DataError(msg)
 
     def __len__(self) -> int:
-        """Return how many images there are."""
+        """Return the number of images."""
         return len(self.pixels)
 
     @property
@@ -56,7 +56,7 @@ class PreparedImages:
 
     @property
     def channels(self) -> int:
-        """3 for colour, 1 for grey."""
+        """3 for color, 1 for gray."""
         return int(self.pixels.shape[1])
 
     @property
@@ -66,7 +66,7 @@ class PreparedImages:
 
     @property
     def sha256(self) -> str:
-        """Digest of pixels and labels, as it was when they were written."""
+        """Digest of pixels and labels at the time they were written."""
         return str(self.meta["sha256"])
 
 
@@ -83,7 +83,7 @@ class PreparedDataset:
         }
 
     def __len__(self) -> int:
-        """Return how many images there are."""
+        """Return the number of images."""
         return len(self.images)
 
     def read(self, index: int) -> Picture:
@@ -91,13 +91,13 @@ class PreparedDataset:
         return Picture(torch.from_numpy(np.array(self.images.pixels[index])))
 
     def labels(self, indices: Sequence[int]) -> list[int] | None:
-        """Return class numbers, or None where there are none."""
+        """Return class numbers, or None if there are none."""
         found = self.images.labels
         return [int(found[index]) for index in indices] if len(found) else None
 
 
 def content_sha256(pixels: NDArray[np.uint8], labels: NDArray[np.int64] | None) -> str:
-    """Return the digest of images and classes: of their values, not of a file's layout."""
+    """Return the digest of images and classes: of their values, not of the file layout."""
     digest = hashlib.sha256(json.dumps([*pixels.shape]).encode())
     for start in range(0, len(pixels), 1024):
         digest.update(pixels[start : start + 1024].tobytes())

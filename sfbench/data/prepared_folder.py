@@ -1,4 +1,4 @@
-"""A folder of prepared images: one array of bytes, and what it was made of. No torch here.
+"""A folder of prepared images: one uint8 array, and how it was made. No torch here.
 
 images.npy   uint8 [N, channels, side, side]
 labels.npy   int64 [N], where the images have classes
@@ -24,7 +24,7 @@ def is_prepared(path: Path) -> bool:
 
 
 def read_meta(folder: Path) -> Mapping[str, Any]:
-    """Return what a prepared folder says of itself."""
+    """Return the description of a prepared folder."""
     try:
         meta = json.loads((folder / META).read_text(encoding="utf-8"))
         found = meta["format"]
@@ -34,6 +34,6 @@ def read_meta(folder: Path) -> Mapping[str, Any]:
         )
         raise DataError(msg) from None
     if found != FORMAT:
-        msg = f"{folder}: format {found}; this version reads {FORMAT}: build it again"
+        msg = f"{folder}: expected format {FORMAT}, found {found}; build it again"
         raise DataError(msg)
     return meta  # type: ignore[no-any-return]  # json

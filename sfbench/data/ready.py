@@ -1,4 +1,4 @@
-"""Training data from what --data names: a prepared folder, or made ready once and kept."""
+"""Training data for --data: a prepared folder, or a source prepared once and stored."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sfbench.data.shapes import COUNT, DEFINITION, ShapesDataset
 from sfbench.data.sources import locate
 
 SHAPES_KEPT = 20_000
-"""Scenes of `shapes` to train on: the last 30,000 are never seen in training."""
+"""Scenes of `shapes` used for training; the last 30,000 are held out."""
 
 
 def ready_images(
@@ -24,14 +24,14 @@ def ready_images(
 ) -> PreparedImages:
     """Return the images at that resolution.
 
-    What is no prepared folder is made one, in `kept`, under a name that its content decides. Raises
-    DataError where a prepared folder has another resolution.
+    Other sources are prepared into a folder in `kept`, named by a digest of their content. Raises
+    DataError if a prepared folder has another resolution.
     """
     path = Path(text)
     if is_prepared(path):
         found = PreparedImages(path)
         if found.resolution != resolution:
-            msg = f"{path}: prepared at {found.resolution} px, {resolution} px were asked for"
+            msg = f"{path}: expected {resolution} px, found images of {found.resolution} px"
             raise DataError(msg)
         return found
     source = locate(text)
@@ -57,7 +57,7 @@ def ready_images(
                 progress=progress,
             )
         except DataError:
-            if not is_prepared(folder):  # else another process was there first
+            if not is_prepared(folder):  # else another process was faster
                 raise
     return PreparedImages(folder)
 

@@ -1,4 +1,4 @@
-"""`shapes`: scenes of shaded coloured shapes before a gradient, drawn from a seed at any resolution.
+"""`shapes`: scenes of shaded colored shapes before a gradient, from a seed, at any resolution.
 
 The class of an image is its largest shape (5 classes). The same seed gives the same scene at every
 resolution; edges are anti-aliased over one pixel. Random numbers come from raw Philox words, whose
@@ -41,7 +41,7 @@ class ShapesDataset:
         self.y, self.x = np.meshgrid(axis, axis, indexing="ij")
 
     def __len__(self) -> int:
-        """Return how many scenes there are."""
+        """Return the number of scenes."""
         return COUNT
 
     def read(self, index: int) -> Picture:
@@ -64,7 +64,7 @@ class ShapesDataset:
         return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
 
     def background(self, random: Iterator[float]) -> Plane:
-        """Return a linear gradient between two muted colours."""
+        """Return a linear gradient between two muted colors."""
         angle = next(random) * 2 * math.pi
         ramp = (self.x * math.cos(angle) + self.y * math.sin(angle)) / math.sqrt(2) / 2 + 0.5
         first, second = (
@@ -118,7 +118,7 @@ def signed_distance(kind: int, u: Plane, v: Plane) -> Plane:
 
 
 def hue_to_rgb(hue: float) -> tuple[float, float, float]:
-    """Return a saturated colour of that hue (0 to 1), never darker than 0.15 in a channel."""
+    """Return a saturated color of that hue (0 to 1), never darker than 0.15 in a channel."""
 
     def channel(offset: float) -> float:
         return 0.15 + 0.85 * min(max(abs((hue * 6 + offset) % 6 - 3) - 1, 0.0), 1.0)

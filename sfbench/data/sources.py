@@ -1,4 +1,4 @@
-"""Opens a dataset by what the plan says: `shapes`, or a file or folder."""
+"""Opens the dataset that a plan names: `shapes`, or a file or folder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def check_there(text: str, flag: str) -> None:
 
 
 def locate(text: str, flag: str = "--data") -> Source:
-    """Return what a --data value stands for, digested. No torch needed.
+    """Return the source that a --data value names, with its digest. No torch needed.
 
     Raises UsageError for a name that is neither built in nor a path, DataError for a path
     without images.
@@ -45,12 +45,12 @@ def reading_modules(kind: str) -> tuple[str, ...]:
 
 
 def open_dataset(source: Source, resolution: int | None) -> Dataset:
-    """Return the dataset at that resolution; with None, files with the sizes they have."""
+    """Return the dataset at that resolution; with None, files keep their sizes."""
     if source.kind == "shapes":
         from sfbench.data.shapes import ShapesDataset  # torch comes with it
 
         if resolution is None:
-            msg = "shapes are drawn at a resolution: give --res"
+            msg = "shapes can have any size; choose one with --res"
             raise UsageError(msg)
         return ShapesDataset(resolution)
     from sfbench.data.dataset import ContainerDataset  # torch comes with it
@@ -59,7 +59,7 @@ def open_dataset(source: Source, resolution: int | None) -> Dataset:
     if source.kind == "prepared":
         images = PreparedImages(Path(str(source.path)))
         if resolution not in {None, images.resolution}:
-            msg = f"{source.path}: prepared at {images.resolution} px, not {resolution}"
+            msg = f"{source.path}: expected {resolution} px, found images of {images.resolution} px"
             raise DataError(msg)
         return PreparedDataset(images)
     _, container = open_container(Path(str(source.path)))

@@ -13,8 +13,8 @@ from sfbench.values.case import Case
 def build(spec: GeneratorSpec, case: Case, where: str) -> ImageGenerator:
     """Return the case's generator on a device ("meta" too).
 
-    Constructors of torch modules draw from torch's global source; it is seeded for the build and
-    put back, so that plain modules, too, start from the same weights each time.
+    Constructors of torch modules use torch's global generator; it is seeded for the build and
+    restored, so that plain modules also start from the same weights each time.
     """
     import torch  # slow
 

@@ -1,4 +1,4 @@
-"""What every generator must hold to, checked on a built one: the trial's reference check.
+"""The contract of every generator, checked on a built one: the trial's reference check.
 
 The plugin author's full suite is `sfbench.testing`; this is the part each trial repeats.
 """
@@ -32,7 +32,7 @@ def draw(generator: ImageGenerator, seeds: Sequence[int]) -> Tensor:
 def check_images(generator: ImageGenerator, resolution: int) -> Tensor:
     """Return the images of a few fixed seeds after checking shape, type, values and range.
 
-    Raises ContractError saying what was found and expected; NonFiniteError for NaN or infinity.
+    Raises ContractError with what was found and expected; NonFiniteError for NaN or infinity.
     """
     images = draw(generator, SEEDS)
     side = (resolution, resolution)
@@ -73,7 +73,7 @@ def check_batch_independence(
     if not difference <= tolerance:
         msg = (
             f"image of seed 1 alone differs from its row of a batch by {difference:.1e} of the "
-            f"largest value; expected at most {tolerance:.0e} (is batch normalisation in training "
+            f"largest value; expected at most {tolerance:.0e} (is batch normalization in training "
             "mode, or is noise drawn for the batch?)"
         )
         raise ContractError(msg)

@@ -28,7 +28,7 @@ def prepared(
 ) -> ImageGenerator:
     """Return the generator to be measured in that mode.
 
-    Raises UnsupportedError where the mode needs what the generator or the machine has not.
+    Raises UnsupportedError if the mode needs what the generator or the machine lacks.
     """
     if mode == "eager":
         return generator

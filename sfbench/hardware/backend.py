@@ -35,7 +35,7 @@ class ClockState:
     megahertz: int | None
     reasons: int | None
     held_down: bool
-    """Whether power or heat held the clock down."""
+    """Whether power or heat throttled the clock."""
 
 
 class Backend(abc.ABC):
@@ -85,7 +85,7 @@ class Backend(abc.ABC):
 
     @abc.abstractmethod
     def synchronize(self) -> None:
-        """Wait until the device has done all that was asked of it."""
+        """Wait until the device has finished all queued work."""
 
     def use(self) -> None:  # noqa: B027  # where there is one device, it is in use
         """Make this the device that torch computes on where only the kind is named."""

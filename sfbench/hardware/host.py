@@ -47,7 +47,7 @@ def pressure() -> float | None:
 
 
 def package_joules() -> float | None:
-    """Return the energy counters of the processor packages, added up; None where unreadable."""
+    """Return the energy counters of the processor packages, added up; None if unreadable."""
     joules = 0.0
     found = False
     with contextlib.suppress(OSError, ValueError):
@@ -60,7 +60,7 @@ def package_joules() -> float | None:
 
 
 def available_bytes() -> int | None:
-    """Return what the system could give to programs without swapping; None where it does not say."""
+    """Return the memory available without swapping; None if the system does not report it."""
     with contextlib.suppress(OSError, AttributeError):
         text = (PROC / "meminfo").read_text()
         match = re.search(r"^MemAvailable:\s+(\d+) kB", text, re.MULTILINE)
@@ -69,7 +69,7 @@ def available_bytes() -> int | None:
 
 
 def reset_host_peak() -> bool:
-    """Make the process's peak of resident memory begin again; False where the system cannot."""
+    """Reset the process's peak of resident memory; False if the system cannot."""
     try:
         (PROC / "self" / "clear_refs").write_text("5")
     except OSError:

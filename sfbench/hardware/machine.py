@@ -36,7 +36,7 @@ def versions() -> dict[str, str | None]:
 
 
 def machine_class() -> dict[str, Any]:
-    """Return what must be equal for two measurements to be of the same kind. No torch needed."""
+    """Return the hardware that two comparable measurements must share. No torch needed."""
     return {
         "system": platform.system(),
         "machine": platform.machine(),

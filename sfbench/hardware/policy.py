@@ -70,7 +70,7 @@ def kept_settings() -> Iterator[None]:
 
 @contextlib.contextmanager
 def strict_precision() -> Iterator[None]:
-    """Use IEEE single precision inside, whatever the case's policy: features are always made so."""
+    """Use IEEE single precision inside the block, whatever the case's policy: for features."""
     import torch
 
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32

@@ -1,1 +1,1 @@
-"""Pictures of what a generator makes, and of how: samples, truncation, mixing, attention."""
+"""Pictures of a generator's outputs and inner workings: samples, truncation, mixing, attention."""

@@ -1,4 +1,4 @@
-"""Pictures of attention: what single places of the map attend to, and what Linformer's keys cover."""
+"""Pictures of attention: what single positions attend to, and what Linformer's keys cover."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from sfbench.api.protocols import ImageGenerator
 from sfbench.inspection.tiles import enlarged, grid, pixels_of, table
 
 PLACES = ((0.25, 0.25), (0.25, 0.75), (0.5, 0.5), (0.75, 0.25), (0.75, 0.75))
-"""Query positions, as parts of height and width."""
+"""Query positions, as fractions of height and width."""
 COLOURS = np.array(
     [(13, 8, 135), (126, 3, 168), (204, 71, 120), (248, 149, 64), (240, 249, 33)], dtype=float
 )
-"""From dark blue over violet to yellow: brightness rises throughout, for any colour vision."""
+"""From dark blue over violet to yellow: brightness rises throughout, for any color vision."""
 SHOWN_SIDE = 32
 MARK = torch.tensor([255, 255, 255], dtype=torch.uint8)
 
@@ -26,11 +26,11 @@ MARK = torch.tensor([255, 255, 255], dtype=torch.uint8)
 def attention(
     generator: ImageGenerator, attentive: Attentive, seed: int
 ) -> tuple[Image.Image, str]:
-    """Return a row a query position: the image with the place marked, then a map a resolution.
+    """Return one row per query position: the image with a mark, then one map per resolution.
 
     A map is the mean over the heads of the last layer of its resolution, its largest value yellow.
-    With projected keys (Linformer) each key counts where it covers: weights times |E|, rows of E
-    made to add up to 1.
+    With projected keys (Linformer) each key is spread over the tokens it covers: weights times
+    |E|, with rows of E normalized to sum to 1.
     """
     latents = generator.draw_latents([seed])
     image = enlarged(pixels_of(generator.synthesize(latents)))
@@ -45,8 +45,8 @@ def attention(
     names = [f"{layer.resolution} px" for layer in layers]
     told = ", ".join(f"{layer.name} ({layer.heads} heads)" for layer in layers)
     caption = (
-        f"Attention of seed {seed} from the marked place, mean over heads: layers {told}. Yellow is "
-        "the largest weight of each map."
+        f"Attention for seed {seed} from the marked position, mean over heads: layers {told}. "
+        "Yellow is the largest weight of each map."
     )
     if projected:
         sides = ", ".join(str(layer.resolution) for layer in projected)
@@ -58,7 +58,7 @@ def attention(
 
 
 def place_maps(attentive: Attentive, latents: object, layer: AttentionLayer, side: int) -> Tensor:
-    """Return what each of `PLACES` attends to, in colours: uint8 [places, 3, side, side]."""
+    """Return what each of `PLACES` attends to, in colors: uint8 [places, 3, side, side]."""
     r = layer.resolution
     queries = [int(y * r) * r + int(x * r) for y, x in PLACES]
     found = attentive.attention(latents, layer.name, queries)
@@ -69,13 +69,13 @@ def place_maps(attentive: Attentive, latents: object, layer: AttentionLayer, sid
 
 
 def coverage(cover: Tensor) -> Tensor:
-    """Return |E| [keys, tokens] with rows that add up to 1: where each key comes from."""
+    """Return |E| [keys, tokens] with rows summing to 1: the tokens each key comes from."""
     size = cover.float().abs().cpu()
     return size / size.sum(dim=1, keepdim=True)
 
 
 def heat(values: Tensor, side: int) -> Tensor:
-    """Return a square map as colours: uint8 [1, 3, side, side], 0 dark, its largest value yellow."""
+    """Return a square map as colors: uint8 [1, 3, side, side], 0 dark, its largest value yellow."""
     part = (values / values.max().clamp_min(1e-12)).clamp(0, 1).numpy()
     places = np.linspace(0, 1, len(COLOURS))
     channels = [np.interp(part, places, COLOURS[:, c]) for c in range(3)]
@@ -105,7 +105,7 @@ def marked(image: Tensor, place: tuple[float, float]) -> Tensor:
 def linformer_tokens(
     generator: ImageGenerator, attentive: Attentive, seed: int
 ) -> tuple[Image.Image, str] | None:
-    """Return what each key of the first projected layer covers: a map a key, in the keys' order.
+    """Return what each key of the first projected layer covers: one map per key, in key order.
 
     None for a generator without projected keys.
     """
@@ -122,6 +122,6 @@ def linformer_tokens(
     tiles = torch.cat([heat(one[0], one.shape[-1]) for one in cover])
     picture = Image.fromarray(grid(tiles, across=math.isqrt(len(tiles))))
     return picture, (
-        f"Linformer: the {layer.keys} keys of {layer.name}, each as what it covers of the "
-        f"{layer.resolution} px map (|E|, yellow the largest of its key); the same for every image."
+        f"Linformer: the {layer.keys} keys of {layer.name}, each as its coverage of the "
+        f"{layer.resolution} px map (|E|; yellow: largest value of each key), equal for all images."
     )

@@ -1,4 +1,4 @@
-"""A picture of generated images beside their nearest real ones, the most suspicious first."""
+"""A picture of generated images beside their nearest real ones, most suspicious first."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ LEAST_SIDE = 64
 
 
 def draw_neighbours(comparison: Comparison, path: Path) -> str:
-    """Write the picture of `neighbours` and say what it shows.
+    """Write the picture of `neighbours` and return its caption.
 
-    Raises UsageError where there is only a statistics file to compare with.
+    Raises UsageError if there is only a statistics file to compare with.
     """
     if comparison.reference is None:
         msg = "--neighbours needs the reference images, not a statistics file"
@@ -39,14 +39,14 @@ def draw_neighbours(comparison: Comparison, path: Path) -> str:
 
 
 def neighbours(comparison: Comparison) -> tuple[Image.Image, str]:
-    """Return the picture and what it shows: a row an image, its nearest real ones to the right.
+    """Return the picture and its caption: one row per image, its nearest real ones to the right.
 
     Rows are those whose nearest real image is closest in proportion to the second nearest.
     """
     assert comparison.reference is not None  # noqa: S101  # see `draw_neighbours`
     protocol = read_protocol(OWN)
     extractor = comparison.open_extractor(comparison.extractor or protocol.extractor)
-    # Alone: where several processes made the features, all of them are there by now.
+    # Not shared: features made by several processes are complete by now.
     forward = dataclasses.replace(comparison.forward, share=Share(), barrier=alone)
     sets = []
     pairs = (comparison.generated, comparison.reference)
@@ -56,7 +56,7 @@ def neighbours(comparison: Comparison) -> tuple[Image.Image, str]:
     generated, real = sets
     found = nearest_rows(generated.features, real.features, min(NEIGHBOURS, len(real)))
     second = found.distance[:, min(1, found.distance.shape[1] - 1)]
-    # Equal to two real images is as suspicious as can be.
+    # An image equal to two real ones is maximally suspicious.
     ratio = np.divide(found.distance[:, 0], second, out=np.zeros_like(second), where=second > 0)
     suspicious = np.argsort(ratio, kind="stable")[:ROWS]
     rows = []
@@ -67,7 +67,7 @@ def neighbours(comparison: Comparison) -> tuple[Image.Image, str]:
     picture = Image.fromarray(torch.cat(rows, dim=1).permute(1, 2, 0).numpy())
     return picture, (
         f"{len(rows)} of {len(generated)} images (left), each with its {found.index.shape[1]} "
-        f"nearest of {len(real)} real ones by {extractor.name}; the most suspicious first"
+        f"nearest of {len(real)} real images by {extractor.name}; most suspicious first"
     )
 
 

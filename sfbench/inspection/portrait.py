@@ -1,4 +1,4 @@
-"""Draws the pictures of one generator into its album: what it makes, and how."""
+"""Draws the pictures of one generator into its album."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sfbench.store import album
 from sfbench.store.whole_file import whole_file
 
 SAMPLE_SEEDS = range(8)
-"""The same for every model, so that pictures of models stand side by side."""
+"""The same for every model, so that pictures of models can be compared side by side."""
 FEW, PAIRS = slice(0, 3), slice(0, 6)
 Picture = tuple[Image.Image, str]
 
@@ -27,7 +27,7 @@ Picture = tuple[Image.Image, str]
 def samples(generator: ImageGenerator, seeds: Sequence[int], batch: int) -> Picture:
     """Return the images of these seeds in one row, made in whole batches of `batch`.
 
-    Other sizes would be compiled or captured anew for a picture; what fills the last is not shown.
+    Other sizes would be compiled or captured again; padding of the last batch is not shown.
     """
     filled = [*seeds, *([seeds[-1]] * (-len(seeds) % batch))]
     parts = []
@@ -37,13 +37,13 @@ def samples(generator: ImageGenerator, seeds: Sequence[int], batch: int) -> Pict
     shown = torch.cat(parts)[: len(seeds)]
     check_finite(shown)
     picture = Image.fromarray(grid(pixels_of(shown), across=len(seeds)))
-    return picture, f"Images of seeds {', '.join(map(str, seeds))}, none left out."
+    return picture, f"Images of seeds {', '.join(map(str, seeds))}, uncurated."
 
 
 def pictures(
     generator: ImageGenerator, seeds: Sequence[int], batch: int
 ) -> Iterator[tuple[str, Callable[[], Picture | None] | str]]:
-    """Yield each kind of picture with what draws it, or why this generator has none."""
+    """Yield each kind of picture with its drawing function, or why this generator has none."""
     yield "samples", lambda: samples(generator, SAMPLE_SEEDS, batch)
     if isinstance(generator, StyleBased):
         yield "truncation", lambda: truncation(generator, generator, seeds[FEW])
@@ -57,13 +57,13 @@ def pictures(
         yield "linformer-tokens", lambda: linformer_tokens(generator, generator, seeds[0])
     else:
         for kind in ("attention", "linformer-tokens"):
-            yield kind, "its generator shows no attention (sfbench.api.Attentive)"
+            yield kind, "its generator exposes no attention (sfbench.api.Attentive)"
 
 
 def keep(
     picture: Picture, kind: str, folder: Path, case: Mapping[str, Any], how: Mapping[str, Any]
 ) -> Path:
-    """Write a picture as PNG into its album and enter it there; return its file."""
+    """Write a picture as PNG into its album and register it; return its file."""
     image, caption = picture
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{kind}.png"
@@ -80,7 +80,7 @@ def portray(
     seeds: Sequence[int],
     how: Mapping[str, Any],
 ) -> Iterator[tuple[str, Path | str]]:
-    """Draw every kind of picture; yield each with its file, or with why there is none."""
+    """Draw every kind of picture; yield each with its file, or the reason why there is none."""
     for kind, draw in pictures(generator, seeds, case["batch"]):
         if isinstance(draw, str):
             yield kind, draw

@@ -1,4 +1,4 @@
-"""Fills the album of a case: its generator is built, and every picture there is of it drawn."""
+"""Fills the album of a case: builds its generator and draws every kind of picture of it."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from sfbench.values.job import case_document
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Sitting:
-    """What is portrayed, with which seeds, and where the pictures are kept.
+    """What to draw, with which seeds, and where the pictures are stored.
 
-    `real`: whether nearest real images are shown, too, of the case's data.
+    `real`: whether to show nearest real images of the case's data.
     """
 
     spec: GeneratorSpec
@@ -42,7 +42,7 @@ class Sitting:
 
 
 def portraits(sitting: Sitting, progress: Progress) -> Iterator[tuple[str, Path | str]]:
-    """Draw and keep each kind of picture; yield it with its file, or with why there is none."""
+    """Draw and store each kind of picture; yield it with its file, or why there is none."""
     case = sitting.case
     set_policy(find_backend(case.device), case.dtype, case.threads)
     generator = build(sitting.spec, case, case.device)

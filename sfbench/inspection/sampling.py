@@ -1,4 +1,4 @@
-"""Draws a grid of images from seeds as a PNG file."""
+"""Writes a grid of images generated from seeds as a PNG file."""
 
 from __future__ import annotations
 

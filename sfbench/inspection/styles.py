@@ -26,7 +26,7 @@ def drawn(generator: StyleBased, latents: Any, styles: Sequence[Tensor]) -> Tens
 def truncation(
     generator: ImageGenerator, styles: StyleBased, seeds: Sequence[int]
 ) -> tuple[Image.Image, str]:
-    """Return a row a seed: w pulled towards the mean style, from psi 0 (the mean) to 1 (not at all).
+    """Return one row per seed: w pulled toward the mean style, psi from 0 (the mean) to 1 (as is).
 
     w' = w_avg + psi (w - w_avg), in every layer (1812.04948, appendix B).
     """
@@ -38,7 +38,7 @@ def truncation(
         rows.append(drawn(styles, latents, [mean + psi * (w - mean) for psi in PSI]))
     picture = table(rows, [f"psi {psi:g}" for psi in PSI], [f"seed {seed}" for seed in seeds])
     return picture, (
-        "Truncation: the style of each seed pulled towards the mean style, w' = w_avg + psi (w - "
+        "Truncation: the style of each seed pulled toward the mean style, w' = w_avg + psi (w - "
         "w_avg), in every layer; the noise of a row is that of its seed."
     )
 
@@ -46,7 +46,7 @@ def truncation(
 def interpolation(
     generator: ImageGenerator, styles: StyleBased, seeds: Sequence[int]
 ) -> tuple[Image.Image, str]:
-    """Return a row a pair of seeds: nine styles on the straight line between them."""
+    """Return one row per pair of seeds: nine styles on the straight line between them."""
     rows, names = [], []
     for first, second in zip(seeds[::2], seeds[1::2], strict=False):
         latents = generator.draw_latents([first])
@@ -63,7 +63,7 @@ def interpolation(
 def mixing(
     generator: ImageGenerator, styles: StyleBased, seeds: Sequence[int]
 ) -> tuple[Image.Image, str]:
-    """Return a row a pair of seeds: A, B, then A with the styles of B in some of its layers."""
+    """Return one row per pair of seeds: A, B, then A with styles of B in some of its layers."""
     groups = layer_groups(styles.style_resolutions)
     rows, names = [], []
     for first, second in zip(seeds[::2], seeds[1::2], strict=False):
@@ -84,7 +84,7 @@ def mixing(
     )
     return table(rows, columns, names), (
         f"Style mixing: A with the styles of B in some layers, noise of A ({what}). The first vector "
-        "of a resolution also colours the image of the resolution before it."
+        "of a resolution also colors the image of the resolution before it."
     )
 
 

@@ -1,4 +1,4 @@
-"""Images side by side: grids and labelled rows, on white."""
+"""Images side by side: grids and labeled rows, on white."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def pixels_of(images: Tensor) -> Tensor:
 
 
 def grid(pixels: Tensor, across: int | None = None) -> np.ndarray:
-    """Return uint8 images [count, 3, side, side] as one picture, near to square unless told.
+    """Return uint8 images [count, 3, side, side] as one picture, near square by default.
 
     Every image keeps its pixels.
     """
@@ -41,7 +41,7 @@ def grid(pixels: Tensor, across: int | None = None) -> np.ndarray:
 
 
 def enlarged(pixels: Tensor) -> Tensor:
-    """Return images repeated pixel by pixel until they are large enough to be seen."""
+    """Return images enlarged by pixel repetition until they are large enough to see."""
     factor = max(1, math.ceil(LEAST_SIDE / pixels.shape[-1]))
     return pixels.repeat_interleave(factor, dim=-2).repeat_interleave(factor, dim=-1)
 

@@ -1,4 +1,4 @@
-"""One pass, many protocols: two sets of images in, the readings of every protocol asked for out."""
+"""One pass, many protocols: from two sets of images to the readings of every requested protocol."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from sfbench.quality.statistics import FeatureStatistics, moments_of
 from sfbench.values.records import Reading
 
 Opener = Callable[[str], FeatureExtractor]
-"""Returns the extractor of a name ("auto" too); raises WeightsError where its weights are missing."""
+"""Returns the extractor of a name, or of "auto"; raises WeightsError for missing weights."""
 
 OWN_RESIZE = "own"
 BYTES = "bytes"
 SHOWN = 5
-"""Unreadable images that a reading names; all of them are counted."""
+"""Most unreadable images listed in a reading; all are counted."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Absent:
-    """An extractor that cannot be had: its name is enough to name what is missing."""
+    """An unavailable extractor: its name suffices to name the missing metrics."""
 
     name: str
     standard: bool
@@ -44,8 +44,8 @@ class Absent:
 class Comparison:
     """Generated images against real ones, against a statistics file, or both.
 
-    With both (guided-diffusion's reference files) Frechet distances are to the file's statistics and
-    everything else to the images. `stores`: where features of generated and real images are kept.
+    With both (guided-diffusion's reference files) Frechet distances use the file's statistics and
+    everything else the images. `stores`: stores for features of generated and real images.
     """
 
     generated: Pictures
@@ -57,12 +57,12 @@ class Comparison:
     stores: tuple[FeatureStore, FeatureStore]
     extractor: str | None = None
     per_class: tuple[Sequence[int] | None, Sequence[int] | None] | None = None
-    """Class numbers of generated and real images by position, for a distance a class."""
+    """Class numbers of generated and real images by position, for distances per class."""
     unreadable: list[str] = dataclasses.field(default_factory=list)
-    """What could not be read, a line an image, once the readings have been made."""
+    """Unreadable images, one line each, filled in by `readings`."""
 
     def readings(self) -> Iterator[Reading]:
-        """Yield the readings of all protocols: images are read or drawn once for all of them."""
+        """Yield the readings of all protocols: images are read or generated only once."""
         opened, absent = self.opened()
         mine = self.views(opened, floating=self.generated.floating)
         self.forward.ensure(self.generated, distinct(mine), self.stores[0])
@@ -71,8 +71,8 @@ class Comparison:
             theirs = self.views(opened, floating=self.reference.floating)
             self.forward.ensure(self.reference, distinct(theirs), self.stores[1])
         yield from absent
-        # Protocols of one view follow each other here, so that its features and the reference's
-        # moments are made once; the readings come in the order asked for.
+        # Protocols that share a view are adjacent, so that its features and the reference's
+        # moments are computed once; the readings come in the requested order.
         seen = functools.lru_cache(maxsize=1)(self.generated_seen)
         real = functools.lru_cache(maxsize=1)(self.reference_of)
         views = distinct(mine)
@@ -98,7 +98,7 @@ class Comparison:
     def opened(self) -> tuple[list[tuple[Protocol, FeatureExtractor]], list[Reading]]:
         """Return the protocols with their extractors, and null readings where one is missing.
 
-        Names that stand for one network ("auto" and Inception-v3) are one extractor.
+        Names of the same network ("auto" and Inception-v3) share one extractor.
         """
         opened: list[tuple[Protocol, FeatureExtractor]] = []
         absent: list[Reading] = []
@@ -150,9 +150,9 @@ class Comparison:
     def views(
         self, opened: Sequence[tuple[Protocol, FeatureExtractor]], *, floating: bool
     ) -> dict[str, View]:
-        """Return each protocol's view; equal ones are one, so that nothing is seen twice."""
+        """Return each protocol's view; equal views are shared, to compute nothing twice."""
         views = {one.name: view_of(one, extractor, floating=floating) for one, extractor in opened}
-        # One protocol's spatial features come with the same forward for all.
+        # Spatial features for one protocol come from the same forward pass for all.
         spatial = {dataclasses.replace(v, spatial=False) for v in views.values() if v.spatial}
         return {
             name: dataclasses.replace(view, spatial=view.spatial or view in spatial)
@@ -199,7 +199,7 @@ class Comparison:
         reference: Reference,
         how: Mapping[str, Any],
     ) -> Iterator[Reading]:
-        """Yield a Frechet distance a class."""
+        """Yield one Frechet distance per class."""
         names = MetricNames(protocol.name, extractor)
         mine, theirs = self.per_class or (None, None)
         if mine is None or theirs is None or reference.seen is None:
@@ -248,19 +248,19 @@ def view_of(protocol: Protocol, extractor: FeatureExtractor, *, floating: bool) 
         extractor=extractor,
         quantisation=protocol.quantisation if floating else BYTES,
         resize=extractor.resize if protocol.resize == OWN_RESIZE else protocol.resize,
-        # The scale is how a package feeds Inception; other networks have their own.
+        # The scale applies to Inception only; other networks have their own.
         scale=protocol.scale if inception else "own",
         spatial=protocol.more.spatial and inception,
     )
 
 
 def position(pictures: Any, seen: Seen) -> np.ndarray:
-    """Return where each seen image stands among all those asked for."""
+    """Return the position of each processed image among those requested."""
     return np.searchsorted(np.asarray(pictures.indices), seen.statistics.indices)
 
 
 def missing(protocol: Protocol, extractor: str, reason: str) -> Reading:
-    """Return the null reading of a protocol whose extractor is not there."""
+    """Return the null reading of a protocol whose extractor is unavailable."""
     absent = Absent(name=extractor, standard=extractor in {INCEPTION, AUTO})
     names = MetricNames(protocol.name, absent)
     metric = names.cmmd if protocol.more.cmmd else names.frechet
@@ -276,7 +276,7 @@ def misfit(reference: ReferenceFile, view: View) -> str | None:
     extractor = view.extractor
     width, wanted = len(reference.moments.mean), extractor.identity["features"]
     if width != wanted:
-        msg = f"the reference has {width} features, extractor {extractor.name} has {wanted}"
+        msg = f"expected {wanted} features by {extractor.name}, found {width} in the reference"
         raise UsageError(msg)
     told = reference.about.get("extractor", {})
     digest = told.get("weights_sha256")
@@ -286,5 +286,5 @@ def misfit(reference: ReferenceFile, view: View) -> str | None:
     for name, here in (("resize", view.resize), ("scale", view.scale)):
         there = told.get(name, here)
         if there != here:
-            return f"the statistics file was made with {name} {there}, this protocol has {here}"
+            return f"the statistics file was made with {name} {there}, this protocol uses {here}"
     return None

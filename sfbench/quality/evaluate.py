@@ -1,4 +1,4 @@
-"""From features to readings: every metric that a protocol asks for, with its interval and its story."""
+"""From features to readings: every metric of a protocol, with its interval and provenance."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from sfbench.values.records import Reading
 
 FEW = 2
 ENOUGH_FOR_BIAS = 4
-"""Images a feature from which the bias of a Frechet distance is of order 1/N, as its removal needs."""
+"""Images per feature above which a Frechet distance's bias is of order 1/N, hence removable."""
 
 
 BOTH_SETS = "influence of each image; both sets"
@@ -84,7 +84,7 @@ class Evaluation:
         return whole_discrepancy(self.features, real)
 
     def readings(self) -> Iterator[Reading]:
-        """Yield every metric of the protocol; null with the reason where it cannot be had."""
+        """Yield every metric of the protocol; null with the reason if it is unavailable."""
         yield from self.distances()
         protocol = self.protocol
         if protocol.score is not None:
@@ -141,7 +141,7 @@ class Evaluation:
         )
 
     def frechet(self, way: FrechetWay) -> Reading:
-        """Return the Frechet distance with its standard error and its value without bias."""
+        """Return the Frechet distance with its standard error and debiased value."""
         metric = self.names.frechet
         real, behind = self.reference.moments, self.reference.behind
         if min(self.count, real.count) < FEW:
@@ -163,7 +163,7 @@ class Evaluation:
             debiased=debiased,
             ddof=way.ddof,
             algebra="exact (Cholesky and eigvalsh, or SVD), float64",
-            warning="fewer images than features: biased upwards" if fewest <= width else None,
+            warning="fewer images than features: biased upward" if fewest <= width else None,
         )
 
     def infinity(self) -> Reading:
@@ -198,7 +198,7 @@ class Evaluation:
         own, width = moments_of(mine), mine.shape[1]
         value = frechet_distance(own, theirs)
         if min(len(mine), theirs.count) <= width:
-            few = "fewer images than features: biased upwards"
+            few = "fewer images than features: biased upward"
             return self.reading(metric, value, features=width, warning=few)
         seen = self.reference.seen
         behind = None if self.reference.file or seen is None else seen.spatial
@@ -211,7 +211,7 @@ class Evaluation:
         assert way is not None  # noqa: S101  # asked by readings
         metric, real = self.names.kernel, self.reference.features
         if real is None:
-            return self.null(metric, "the reference holds moments alone; features are needed")
+            return self.null(metric, "the reference has only moments; features are needed")
         fewest = min(self.count, len(real))
         if fewest < max(way.least, FEW):
             return self.null(metric, f"{fewest} images; at least {max(way.least, FEW)} needed")
@@ -223,7 +223,7 @@ class Evaluation:
             seed=way.seed,
             draws=way.draws,
         )
-        # Chance in the images, as for the whole sets, and chance in the draws.
+        # Sampling noise of the images, as for the whole sets, plus that of the draws.
         error = self.discrepancy.error
         if error is not None and found.deviation is not None:
             error = math.sqrt(error**2 + found.deviation**2 / found.subsets)
@@ -292,7 +292,7 @@ class Evaluation:
             deviation=None if single else found.deviation,
             splits=found.splits,
             order=way.order,
-            warning="images lie sorted by class: the splits make the score too low"
+            warning="images are sorted by class: the splits make the score too low"
             if ordered
             else None,
         )

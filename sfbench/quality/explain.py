@@ -1,7 +1,7 @@
-"""Why two protocols give different numbers on the same images: the gap, a step at a time.
+"""Why two protocols give different numbers on the same images: the gap, step by step.
 
-Starting from the first protocol, one convention after the other is replaced by the second's; each
-step's change is what that convention does, and the steps add up to the gap exactly.
+Starting from the first protocol, one convention after another is replaced by the second's; each
+step's change is that convention's effect, and the steps add up to the gap exactly.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class Explanation:
     def __init__(self, comparison: Comparison, first: Protocol, second: Protocol) -> None:
         if comparison.extractor is None and first.extractor != second.extractor:
             msg = (
-                f"{first.name} sees with {first.extractor}, {second.name} with {second.extractor}: "
-                "their distances have different units and no gap to split; choose one with --extractor"
+                f"{first.name} uses {first.extractor}, {second.name} uses {second.extractor}: "
+                "their distances are not comparable; choose one with --extractor"
             )
             raise UsageError(msg)
         if comparison.reference is None or comparison.statistics is not None:
@@ -84,7 +84,7 @@ class Explanation:
     def walk(
         self, metric: str, value: Value, factors: list[tuple[str, str, str, Protocol]]
     ) -> Iterator[Step]:
-        """Yield the start, then a step a factor; each factor's protocol has all before it, too."""
+        """Yield the start, then one step per factor, each on top of all factors before it."""
         current = value(self.first)
         yield Step(
             metric=metric,
@@ -176,7 +176,7 @@ class Explanation:
         )
 
     def of(self, which: str, protocol: Protocol) -> Seen:
-        """Return the features of one set in a protocol's view, seen once."""
+        """Return the features of one set in a protocol's view, computed once."""
         pictures = self.comparison.generated if which == "gen" else self.comparison.reference
         assert pictures is not None  # noqa: S101  # refused above
         view = self.view(protocol, floating=pictures.floating)

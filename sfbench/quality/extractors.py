@@ -1,4 +1,4 @@
-"""Which feature extractors there are, and how one is chosen and opened. No torch until it is built.
+"""The available feature extractors, and how one is chosen and opened. torch is imported late.
 
 Inception-v3 and the embedded network are built in; others come from plugins.
 """
@@ -47,7 +47,7 @@ BUILT_IN = (
     ),
     ExtractorSpec(
         name=EMBEDDED,
-        summary="small network trained on CIFAR-10, shipped; sees 32x32 pixels (256 features)",
+        summary="small network trained on CIFAR-10, shipped; 32x32 input (256 features)",
         build=build_embedded,
         license="Apache-2.0",
     ),
@@ -56,7 +56,7 @@ BUILT_IN = (
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """One extractor as listed: what its spec says without the code, and the plugin it comes from."""
+    """One extractor as listed: its spec without the code, and the plugin it comes from."""
 
     name: str
     summary: str
@@ -91,9 +91,9 @@ def offers(listed: Iterable[Mapping[str, Any]]) -> tuple[Offer, ...]:
 def choose(text: str, weights: str, torch_home: Path, offered: Sequence[Offer]) -> Source:
     """Return the extractor that --extractor and --extractor-weights stand for.
 
-    "auto": Inception-v3 where its published weights are in torch's cache or are given or to be
-    downloaded, else the embedded one. Raises UsageError for a name nobody offers, WeightsError
-    where its weights are missing or damaged.
+    "auto": Inception-v3 if its published weights are in torch's cache, given, or to be
+    downloaded, else the embedded one. Raises UsageError for an unknown name, WeightsError
+    if its weights are missing or damaged.
     """
     name = text
     if text == "auto":
@@ -106,11 +106,11 @@ def choose(text: str, weights: str, torch_home: Path, offered: Sequence[Offer]) 
             offer.name + (f":{offer.variants}" if offer.variants else "") for offer in offered
         )
         twice = " more than once" if len(found) > 1 else ""
-        msg = f"--extractor {text}: offered{twice or ' by nobody'}; there are auto, {known}"
+        msg = f"--extractor {text}: offered{twice or ' by no plugin'}; expected auto, {known}"
         raise UsageError(msg)
     if base == EMBEDDED:
         if weights != "auto":
-            msg = f"--extractor-weights {weights}: {EMBEDDED} has its own; leave the option out"
+            msg = f"--extractor-weights {weights}: {EMBEDDED} has its own; omit this flag"
             raise UsageError(msg)
         return Source(kind=EMBEDDED, sha256=embedded_card()["sha256"])
     if weights == "auto" and not found[0].weights and found[0].variants is None:
@@ -138,6 +138,6 @@ def open_extractor(
     )
     built: object = spec.build(request)
     if not isinstance(built, FeatureExtractor):
-        msg = f"extractor {source.kind}: its plugin built a {type(built).__name__}, no extractor"
+        msg = f"extractor {source.kind}: expected an extractor, found {type(built).__name__}"
         raise SfbenchError(msg)
     return built

@@ -1,7 +1,7 @@
-"""Features on disk by what they were made from: shards of 1,024 images, written whole or not at all.
+"""Features on disk, keyed by their inputs: shards of 1,024 images, written atomically.
 
-The key holds everything that moves a feature (weights, resize, arithmetic, images); a run that was
-interrupted goes on after its last shard, and runs on several processes fill one folder.
+The key holds everything that affects a feature (weights, resize, arithmetic, images); an
+interrupted run continues after its last shard, and several processes fill one folder.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PARTS = ("about", "indices", "features", "spatial")
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
-    """Features of up to 1,024 images by number; what was wrong with others; what was converted."""
+    """Features of up to 1,024 images by number; unreadable images; conversions."""
 
     statistics: FeatureStatistics
     spatial: Rows | None
@@ -36,7 +36,7 @@ class Shard:
 
 
 class FeatureStore:
-    """A folder of features. Nothing in it is unpickled; a damaged shard is made again."""
+    """A folder of features. Nothing in it is unpickled; a damaged shard is recomputed."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -46,15 +46,15 @@ class FeatureStore:
         return self.folder / digest(key)[:32]
 
     def shard_file(self, key: Mapping[str, Any], number: int) -> Path:
-        """Return where a shard lies."""
+        """Return the path of a shard."""
         return self.place(key) / f"{number:06d}.npz"
 
     def has(self, key: Mapping[str, Any], number: int) -> bool:
-        """Return whether a shard is there."""
+        """Return whether a shard exists."""
         return self.shard_file(key, number).exists()
 
     def save(self, key: Mapping[str, Any], number: int, shard: Shard, *, name: str) -> None:
-        """Write a shard beside its place and rename it there."""
+        """Write a shard atomically: under another name, then renamed."""
         place = self.place(key)
         place.mkdir(parents=True, exist_ok=True)
         if not (place / META).exists():
@@ -79,7 +79,7 @@ class FeatureStore:
         write_archive(self.shard_file(key, number), arrays)
 
     def load(self, key: Mapping[str, Any], number: int, *, logits: bool) -> Shard | None:
-        """Return a shard with the parts wanted, or None for a missing or damaged file."""
+        """Return a shard with the requested parts, or None for a missing or damaged file."""
         path = self.shard_file(key, number)
         try:
             arrays = read_arrays(path, *PARTS, *(["logits"] if logits else []))
@@ -99,7 +99,7 @@ class FeatureStore:
             return None
 
     def sets(self) -> list[dict[str, Any]]:
-        """Return what is stored: a row a set of features, with its name, key, shards and bytes."""
+        """Return one row per stored set of features: its name, key, shards and bytes."""
         rows = []
         for meta in sorted(self.folder.glob(f"*/{META}")):
             shards = list(meta.parent.glob("*.npz"))
@@ -122,7 +122,7 @@ class FeatureStore:
 
 
 def write_archive(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays as .npz, wholly or not at all."""
+    """Write arrays as .npz, atomically."""
     with whole_file(path) as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]  # arrays by name
 

@@ -1,8 +1,8 @@
-"""The feature pass: images, read or drawn once -> resized once a way -> one forward a distinct input.
+"""The feature pass: images read or generated once, resized once per view, one forward per input.
 
-Every protocol is a view of what this pass leaves. Images go through in batches of a fixed size
-from fixed places, so that neither the caller's batch size, nor the number of processes, nor an
-interruption changes a bit of the features.
+Every protocol is a view of this pass's output. Images are processed in batches of a fixed size
+at fixed positions, so that features are bit-identical whatever the caller's batch size, the
+number of processes, or interruptions.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from sfbench.values.pixels import QUANTISERS
 
 BATCH = 32
 Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how many images are done, and of how many."""
+"""Called with the activity, the number of images done, and the total."""
 
 
 @functools.cache
@@ -45,9 +45,9 @@ def feature_code(*modules: str) -> Reach:
 class View:
     """One way from images to an extractor's features.
 
-    `quantisation` applies to floating-point images alone and is "bytes" for files. `scale`: "own"
+    `quantisation` applies only to floating-point images and is "bytes" for files. `scale`: "own"
     leaves 0..255 to the extractor; "unit" feeds it x / 255 * 2 - 1 where it expects (x - 128) / 128.
-    `spatial`: spatial features are kept, too.
+    `spatial`: also keep spatial features.
     """
 
     extractor: FeatureExtractor
@@ -58,7 +58,7 @@ class View:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Everything about the way that moves a feature."""
+        """Everything about the view that affects a feature."""
         return {
             "extractor": dict(self.extractor.identity),
             "quantisation": self.quantisation,
@@ -76,7 +76,7 @@ class View:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """All features of one view, and what happened on the way."""
+    """All features of one view, with unreadable images and conversions."""
 
     statistics: FeatureStatistics
     spatial: Rows | None
@@ -102,14 +102,14 @@ def first_of(seen: Seen, count: int | None) -> Seen:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """Which part of the shards this process makes: those whose number is `rank` modulo `world`."""
+    """The shards that this process computes: those whose number is `rank` modulo `world`."""
 
     rank: int = 0
     world: int = 1
 
 
 class Gathered:
-    """Shards put together as they come, in arrays made once: nothing is held twice."""
+    """Collects shards into preallocated arrays: nothing is held twice."""
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
@@ -119,7 +119,7 @@ class Gathered:
         self.notes: dict[str, int] = {}
 
     def add(self, shard: Shard) -> None:
-        """Take in the next shard."""
+        """Append the next shard."""
         self.bad |= shard.bad
         for note, count in shard.notes.items():
             self.notes[note] = self.notes.get(note, 0) + count
@@ -141,7 +141,7 @@ class Gathered:
         self.count += len(statistics)
 
     def seen(self) -> Seen:
-        """Return everything taken in."""
+        """Return everything collected."""
         found = {name: array[: self.count] for name, array in self.arrays.items()}
         return Seen(
             statistics=FeatureStatistics(
@@ -154,12 +154,12 @@ class Gathered:
 
 
 def alone() -> None:
-    """Wait for nobody."""
+    """No-op barrier."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class FeaturePass:
-    """Sees images in several views, keeping features in a store."""
+    """Extracts features of images in several views into a store."""
 
     progress: Progress
     device: str
@@ -169,7 +169,7 @@ class FeaturePass:
     def key(self, pictures: Pictures, view: View) -> dict[str, Any]:
         """Return everything that the features depend on.
 
-        Names of files play no part: equal images are equal wherever they lie.
+        File names are not part of it: equal images are equal wherever they are.
         """
         images = dict(pictures.identity)
         if "dataset" in images:
@@ -185,7 +185,7 @@ class FeaturePass:
         }
 
     def ensure(self, pictures: Pictures, views: Sequence[View], store: FeatureStore) -> None:
-        """See to it that every view's features are stored; what is there is not made again."""
+        """Compute and store every view's features, except those already stored."""
         keys = {view: self.key(pictures, view) for view in views}
         total = len(pictures.indices)
         done = 0
@@ -223,7 +223,7 @@ class FeaturePass:
             gathered.add(shard)
         if not gathered.count:
             first = next(iter(gathered.bad.values()))
-            msg = f"{pictures.what}: none of {len(pictures.indices)} can be read: {first}"
+            msg = f"{pictures.what}: none of the {len(pictures.indices)} can be read: {first}"
             raise DataError(msg)
         return gathered.seen()
 
@@ -236,7 +236,7 @@ class FeaturePass:
         store: FeatureStore,
         so_far: tuple[int, int],
     ) -> None:
-        """See one shard's images in these views and store them."""
+        """Extract and store one shard's features in these views."""
         rows: dict[View, list[tuple[list[int], Features]]] = {view: [] for view in keys}
         bad: dict[int, str] = {}
         notes: dict[str, int] = {}
@@ -267,7 +267,7 @@ class FeaturePass:
     ) -> Iterator[list[tuple[int, Picture | DataError]]]:
         """Yield batches of images; files are read one batch ahead."""
         if pictures.floating:
-            # A generator shares the device with the extractor: there is nothing to overlap.
+            # A generator shares the device with the extractor: nothing can overlap.
             for chunk in chunks:
                 yield list(pictures.read(chunk))
             return
@@ -291,7 +291,7 @@ class FeaturePass:
         return seen
 
     def prepared(self, pixels: Sequence[Tensor], view: View) -> list[Tensor]:
-        """Return images as the extractor takes them: one batch, or one a size if it takes any."""
+        """Return images as the extractor takes them: one batch, or one per size if it takes any."""
         quantised = [self.quantised(image, view).to(self.device)[None] for image in pixels]
         if len({image.shape for image in quantised}) == 1:
             return [view.prepared(torch.cat(quantised))]
@@ -299,7 +299,7 @@ class FeaturePass:
         return single if view.extractor.side is None else [torch.cat(single)]
 
     def quantised(self, image: Tensor, view: View) -> Tensor:
-        """Return an image as the view takes it from a generator; bytes stay bytes."""
+        """Return a generated image quantized as the view requires; bytes stay bytes."""
         return QUANTISERS[view.quantisation](image) if image.is_floating_point() else image
 
 
@@ -318,7 +318,7 @@ def joined(found: Sequence[Features], *, spatial: bool) -> Features:
 
 
 def name_of(pictures: Pictures) -> str:
-    """Return what the images are called: a file, a built-in name, a model."""
+    """Return the name of the images: a file, a built-in name, a model."""
     identity = pictures.identity
     for part in ("dataset", "model"):
         found = identity.get(part, {})
@@ -330,7 +330,7 @@ def name_of(pictures: Pictures) -> str:
 def shard_of(
     rows: Sequence[tuple[list[int], Features]], bad: Mapping[int, str], notes: Mapping[str, int]
 ) -> Shard:
-    """Return what is stored of one shard."""
+    """Return the stored form of one shard."""
     indices = [index for numbers, _ in rows for index in numbers]
 
     def column(name: str) -> Rows | None:

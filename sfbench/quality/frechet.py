@@ -15,10 +15,10 @@ import torch
 from sfbench.quality.statistics import Matrix, Moments
 
 ROUNDING = 64 * 2.0**-52
-"""Of the largest eigenvalue: what rounding alone may leave of one that is zero."""
+"""Fraction of the largest eigenvalue that rounding may leave of a zero one."""
 
 Algebra = Literal["exact", "eigvals", "sqrtm"]
-"""How tr (S1 S2)^(1/2) is found: exactly, or as other packages do."""
+"""How tr (S1 S2)^(1/2) is computed: exactly, or as other packages do."""
 
 
 def frechet_distance(first: Moments, second: Moments, algebra: Algebra = "exact") -> float:
@@ -38,8 +38,8 @@ def trace_of_root(first: Moments, second: Moments) -> float:
 
     The eigenvalues of S1 S2 are those of L^T S2 L with S1 = L L^T, which is symmetric; where a
     covariance is rank-deficient the trace is the nuclear norm of A^T B with S = A A^T. The fast way
-    errs by less than 1e-12 of the trace up to condition numbers of 1e13; it is left where an
-    eigenvalue cannot be told from rounding, whose square root would count.
+    has a relative error below 1e-12 up to condition numbers of 1e13; it is not used if an
+    eigenvalue is within rounding error, since its square root would matter.
     """
     dimension = len(first.mean)
     if min(first.count, second.count) > dimension and not np.array_equal(
@@ -56,7 +56,7 @@ def trace_of_root(first: Moments, second: Moments) -> float:
 
 
 def square_root_factor(covariance: Matrix) -> torch.Tensor:
-    """Return A [D, rank], float64, with A A^T the covariance, less what rounding alone left."""
+    """Return A [D, rank], float64, with A A^T the covariance up to rounding."""
     values, vectors = torch.linalg.eigh(torch.from_numpy(covariance))
     kept = values > len(values) * np.finfo(np.float64).eps * values[-1]
     factor: torch.Tensor = vectors[:, kept] * values[kept].sqrt()
@@ -64,13 +64,13 @@ def square_root_factor(covariance: Matrix) -> torch.Tensor:
 
 
 def trace_by_eigvals(first: Moments, second: Moments) -> float:
-    """Return what torch-fidelity and torchmetrics take: real roots of general eigenvalues."""
+    """Return the trace by torch-fidelity and torchmetrics: real roots of general eigenvalues."""
     values = np.linalg.eigvals(first.covariance @ second.covariance)
     return float(np.sqrt(values.astype(np.complex128)).real.sum())
 
 
 def trace_by_sqrtm(first: Moments, second: Moments) -> float:
-    """Return what packages built on scipy take: the real trace of a matrix square root."""
+    """Return the trace by packages built on scipy: the real trace of a matrix square root."""
     from scipy import linalg  # slow to import
 
     root = linalg.sqrtm(first.covariance @ second.covariance)

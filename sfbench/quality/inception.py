@@ -1,7 +1,7 @@
-"""Inception-v3 of 2015-12-05 through torch-fidelity's own class: the network FID is defined by.
+"""Inception-v3 of 2015-12-05, by torch-fidelity's own class: the network that defines FID.
 
-torchvision's and timm's networks of that name take the same weights without a complaint and give
-other features: their average pools count the padding, and the last block pools by mean.
+torchvision's and timm's networks of that name accept the same weights but give other features:
+their average pools count the padding, and the last block uses average pooling.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class InceptionExtractor:
 
     Logits [batch, 1008] are without the bias (as the Inception Score is defined in TensorFlow's
     code). Spatial features [batch, 2023] are the first 7 channels of `mixed_6/conv`, 17 x 17 (sFID,
-    guided-diffusion). `fast` folds batch normalisation and uses channels_last: features agree
-    within 1e-4. Only with a published file is `standard` True; any other is named after its digest.
+    guided-diffusion). `fast` folds batch normalization and uses channels_last: features agree
+    within 1e-4. `standard` is True only with a published file; others are named after their digest.
     Raises WeightsError for a file that holds no such network.
     """
 
@@ -98,8 +98,7 @@ class InceptionExtractor:
 def load_network(path: Path) -> nn.Module:
     """Return torch-fidelity's network with the file's weights.
 
-    Its constructor unpickles whatever file it is given, so it is given a copy that holds nothing
-    but tensors.
+    Its constructor unpickles the given file, so it gets a copy that contains only tensors.
     """
     from torch_fidelity.feature_extractor_inceptionv3 import (  # slow
         FeatureExtractorInceptionV3,
@@ -120,7 +119,7 @@ def load_network(path: Path) -> nn.Module:
 
 
 def folded(network: nn.Module) -> nn.Module:
-    """Return the network with each batch normalisation put into the convolution before it."""
+    """Return the network with each batch normalization put into the convolution before it."""
     for block in network.modules():
         conv, norm = getattr(block, "conv", None), getattr(block, "bn", None)
         if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):

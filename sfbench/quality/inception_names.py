@@ -1,4 +1,4 @@
-"""Names of Inception-v3's tensors: TensorFlow's, as TorchScript files keep them, and ours.
+"""Names of Inception-v3's tensors: TensorFlow's, as in TorchScript files, and torch-fidelity's.
 
 The TensorFlow graph names a convolution by its place (`mixed_3/tower/conv_1`); torch-fidelity, like
 torchvision, by its shape (`Mixed_6a.branch3x3dbl_2`).
@@ -98,7 +98,7 @@ def convolutions() -> Iterator[tuple[str, str]]:
 
 
 def in_torch_fidelity_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the state under torch-fidelity's names; one that has them already comes back as it is.
+    """Return the state under torch-fidelity's names; unchanged if it has them already.
 
     Raises WeightsError naming what is missing from a TorchScript layout.
     """
@@ -121,7 +121,7 @@ def in_torch_fidelity_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def by_role(place: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a convolution's weight and its normalisation's four vectors; a missing scale is 1."""
+    """Return a convolution's weight and its normalization's four vectors; a missing scale is 1."""
     kernels = [t for t in tensors.values() if t.ndim == CONVOLUTION_NDIM]
     if len(kernels) != 1:
         msg = f"TorchScript Inception: {len(kernels)} kernels at {place}; expected 1"

@@ -20,7 +20,7 @@ SHUFFLE_SEED = 2020
 RUN_FACTOR = 3
 
 Order = Literal["shuffled", "stored", "torch-shuffled"]
-"""Shuffled by numpy's RandomState, as the images are stored, or by torch.randperm."""
+"""Shuffled by numpy's RandomState, in stored order, or shuffled by torch.randperm."""
 
 Division = Literal["even", "equal", "chunks"]
 """Part i from i*N//splits; N//splits each, the rest dropped; or torch.chunk, the last one short."""
@@ -49,8 +49,8 @@ def inception_score(
     """Return the score of class logits [N, K], in float64 from log-softmax.
 
     Samples are shuffled as torch-fidelity does (RandomState(2020)) unless `order` says otherwise:
-    stored order makes the score depend on it. The error is that of the mean KL divergence over
-    samples, carried through exp. `split_size` cuts parts of that size, however many there are.
+    in stored order the score depends on that order. The error is that of the mean KL divergence
+    over samples, propagated through exp. `split_size` cuts parts of that size, as many as fit.
     Raises ValueError for fewer samples than splits.
     """
     count = len(logits)
@@ -117,7 +117,7 @@ def parts(
 
 
 def looks_sorted(logits: Rows) -> bool:
-    """Return whether neighbouring samples share their class far more often than chance allows.
+    """Return whether neighboring samples share their class far more often than chance allows.
 
     Stored order then changes a score taken over splits.
     """

@@ -27,7 +27,7 @@ CMMD_SIGMA = 10.0
 CMMD_SCALE = 1000.0
 
 Draws = Literal["numpy-generated-first", "numpy-real-first", "torch-real-first"]
-"""Whose random source draws subsets, and from which set first."""
+"""Which package's random generator draws subsets, and from which set first."""
 
 Kernel = Callable[[Tensor, Tensor], Tensor]
 Numbers = NDArray[np.int64]
@@ -35,7 +35,7 @@ Numbers = NDArray[np.int64]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class KernelDistance:
-    """Mean and population standard deviation over subsets; None where there is but one subset."""
+    """Mean and population standard deviation over subsets; None if there is only one subset."""
 
     mean: float
     deviation: float | None
@@ -45,7 +45,7 @@ class KernelDistance:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Discrepancy:
-    """A squared discrepancy of whole sets, its standard error, and the rows used of each."""
+    """A squared discrepancy of whole sets, its standard error, and the rows used of each set."""
 
     value: float
     error: float | None
@@ -126,7 +126,7 @@ def gaussian_kernel(first: Tensor, second: Tensor) -> Tensor:
 def whole_discrepancy(generated: Rows, real: Rows) -> Discrepancy:
     """Return the unbiased U-statistic of all rows with the cubic kernel, and its standard error.
 
-    Of sets over 10,000 rows, as many are drawn with a fixed seed.
+    From sets over 10,000 rows, 10,000 are drawn with a fixed seed.
     """
     first, second = tensor(at_most(generated, MOST_ROWS)), tensor(at_most(real, MOST_ROWS))
     return discrepancy(first, second, cubic_kernel, biased=False)
@@ -141,7 +141,7 @@ def cmmd(generated: Rows, real: Rows) -> Discrepancy:
 
 
 def at_most(rows: Rows, count: int | None, seed: int = SUBSET_SEED) -> Rows:
-    """Return the rows, or a seeded choice of that many."""
+    """Return the rows, or a seeded random sample of that many."""
     if count is None or len(rows) <= count:
         return rows
     return rows[np.sort(np.random.RandomState(seed).permutation(len(rows))[:count])]
@@ -189,8 +189,8 @@ def gram(first: Tensor, second: Tensor, kernel: Kernel, *, diagonal: bool) -> Gr
 def discrepancy(first: Tensor, second: Tensor, kernel: Kernel, *, biased: bool) -> Discrepancy:
     """Return the squared discrepancy of two samples, and its standard error.
 
-    The error has the term of single samples (Hajek projection) and the term of pairs, which is all
-    that is left where both sets come from one distribution.
+    The error has the term of single samples (Hajek projection) and the term of pairs, which is
+    the only one left if both sets come from one distribution.
     """
     count, other = len(first), len(second)
     own = gram(first, first, kernel, diagonal=biased)

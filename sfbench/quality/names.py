@@ -1,8 +1,8 @@
-"""What a number may be called. Numbers that are not comparable never share a name.
+"""Names of metrics. Numbers that are not comparable never share a name.
 
-FID, KID, IS and sFID are names for Inception-v3 of 2015 with its published weights alone; CMMD for
-the published CLIP. Everything else carries its extractor: `fd[cifar-cnn7]`. A protocol other than
-this project's own is named, too: `fid[clean-fid-0.1]`.
+FID, KID, IS and sFID are reserved for Inception-v3 of 2015 with its published weights, CMMD for
+the published CLIP. Everything else names its extractor: `fd[cifar-cnn7]`. A protocol other than
+this project's own is also named: `fid[clean-fid-0.1]`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MEASURES = ("precision", "recall", "density", "coverage")
 
 @runtime_checkable
 class Named(Protocol):
-    """What names depend on: an extractor, or one that is not there."""
+    """What names depend on: an extractor, even an unavailable one."""
 
     @property
     def name(self) -> str:
@@ -33,7 +33,7 @@ class Named(Protocol):
 
     @property
     def standard(self) -> bool:
-        """Whether established names are for it."""
+        """Whether it may use established names."""
         ...
 
 
@@ -46,7 +46,7 @@ class MetricNames:
         self.standard = extractor.standard
 
     def bracketed(self, *parts: str) -> str:
-        """Return what stands in brackets: what is needed of extractor, detail and protocol."""
+        """Return the bracketed part of a name: extractor, detail and protocol, as needed."""
         words = [*parts, *([] if self.protocol == OWN else [self.protocol])]
         return f"[{', '.join(words)}]" if words else ""
 
@@ -57,7 +57,7 @@ class MetricNames:
         return other + self.bracketed(self.extractor, *details)
 
     def plain(self, metric: str) -> str:
-        """Return a name that always carries the extractor."""
+        """Return a name that always includes the extractor."""
         return metric + self.bracketed(self.extractor)
 
     @property

@@ -1,4 +1,4 @@
-"""Measures of nearest neighbours: precision, recall, density, coverage, and copies of real images.
+"""Measures of nearest neighbors: precision, recall, density, coverage, and copies of real images.
 
 Sources: improved precision and recall (Kynkaanniemi et al., arXiv 1904.06991), density and coverage
 (Naeem et al., arXiv 2002.09797), authenticity (Alaa et al., arXiv 2102.08921). All distances are
@@ -24,10 +24,10 @@ BLOCK_BYTES = 1 << 26
 PART_ROWS = 1024
 OTHER_ROWS = 8192
 TIE = 1e-9
-"""Relative difference of two distances that rounding explains: they are equal."""
+"""Relative difference of two distances that counts as rounding error."""
 
 EQUAL = 64 * 2.0**-52
-"""Squared distance, of the largest squared length, below which two rows are equal."""
+"""Squared distance, relative to the largest squared length, below which two rows are equal."""
 
 COPY_RATIO = 1 / 3
 
@@ -36,7 +36,7 @@ Ties = Literal["<", "<="]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Share:
-    """A share of `of` images, as a count; or a mean that is no share (density), with its error."""
+    """A share of `of` images, as a count; or a mean (density), with its error."""
 
     value: float
     low: float
@@ -55,12 +55,12 @@ class Manifolds:
     k: int
     ties: Ties
     tied: bool
-    """Whether some distance equals a radius, so that the rule decides."""
+    """Whether some distance equals a radius, so that the rule for ties matters."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Nearest:
-    """Of each generated image: its nearest real one, the distance, and two signs of copying.
+    """For each generated image: its nearest real one, the distance, and two signs of copying.
 
     `authentic`: farther from its nearest real image than that one is from any other real image.
     `copied`: at most a third as far from its nearest real image as from the second nearest.
@@ -86,7 +86,7 @@ def distances(first: Tensor, second: Tensor) -> Tensor:
     lengths = (second**2).sum(dim=1)
     squared = torch.mm(first, second.T).mul_(-2).add_(lengths)
     squared.add_((first**2).sum(dim=1, keepdim=True))
-    # What is left of equal rows is rounding of their squares.
+    # For equal rows, only the rounding error of their squares remains.
     least = EQUAL * float(lengths.max())
     cleaned: Tensor = torch.threshold_(squared, least, 0.0)
     return cleaned.sqrt_()
@@ -110,12 +110,12 @@ def radii(rows: Tensor, k: int) -> Tensor:
 def manifolds(generated: Rows, real: Rows, *, k: int) -> dict[Ties, Manifolds]:
     """Return the four measures for both rules, from one pass over all pairs.
 
-    Raises ValueError when a set has no k-th neighbour.
+    Raises ValueError when a set has no k-th neighbor.
     """
     if min(len(generated), len(real)) <= k:
         msg = f"{min(len(generated), len(real))} images; more than k = {k} are needed"
         raise ValueError(msg)
-    # Shifted to the middle, where rounding is least.
+    # Centered, to minimize rounding errors.
     true = tensor(real)
     middle = true.mean(dim=0)
     fake, true = tensor(generated) - middle, true - middle

@@ -1,4 +1,4 @@
-"""Sets of images to be seen: real ones by number, generated ones by seed."""
+"""Sets of images to evaluate: real ones by number, generated ones by seed."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from sfbench.values.pixels import to_rgb
 
 @runtime_checkable
 class Pictures(Protocol):
-    """Images to be seen: real ones, or generated from seeds."""
+    """Images to evaluate: real ones, or generated from seeds."""
 
     @property
     def floating(self) -> bool:
-        """Whether pixels are floats in [-1, 1], to be quantised, and not bytes."""
+        """Whether pixels are floats in [-1, 1] to quantize, not bytes."""
         ...
 
     @property
     def what(self) -> str:
-        """What the images are called in progress and errors."""
+        """The images' name in progress and error messages."""
         ...
 
     @property
@@ -45,7 +45,7 @@ class Pictures(Protocol):
         ...
 
     def read(self, indices: Sequence[int]) -> Iterator[tuple[int, Picture | DataError]]:
-        """Yield each image, or what is wrong with it."""
+        """Yield each image, or the error in reading it."""
         ...
 
 
@@ -69,7 +69,7 @@ class RealPictures:
         return {"dataset": dict(self.dataset.identity), "images": indices_identity(self.indices)}
 
     def read(self, indices: Sequence[int]) -> Iterator[tuple[int, Picture | DataError]]:
-        """Yield each image, or what is wrong with it."""
+        """Yield each image, or the error in reading it."""
         for index in indices:
             try:
                 yield index, self.dataset.read(index)
@@ -99,7 +99,7 @@ class GeneratedPictures:
 
 
 def indices_identity(indices: Sequence[int]) -> str:
-    """Return which images are meant: a range, or how many and the digest of their numbers."""
+    """Return which images were chosen: a range, or a count and the digest of their numbers."""
     if list(indices) == list(range(indices[0], indices[0] + len(indices))):
         return f"{indices[0]}..{indices[-1]}"
     numbers = np.asarray(indices, np.int64).tobytes()
@@ -107,9 +107,9 @@ def indices_identity(indices: Sequence[int]) -> str:
 
 
 def chosen(there: int, wanted: int | None, seed: int) -> list[int]:
-    """Return the numbers of at most `wanted` of the images, a seeded choice, in order.
+    """Return the sorted numbers of at most `wanted` images, a seeded random sample.
 
-    Raises UsageError where that is none.
+    Raises UsageError if there are none.
     """
     if there < 1 or (wanted is not None and wanted < 1):
         found = f"--samples {wanted}" if there else "no images"

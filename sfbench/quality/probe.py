@@ -1,6 +1,6 @@
 """The quality probe of a trial: generated images against a data set, by this project's own protocol.
 
-Real and generated images go down the same path and differ only in where their bytes come from.
+Real and generated images take the same path and differ only in where their bytes come from.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FEW = 2
 class QualityProbe:
     """Compares `samples` generated images (seeds `seed`, `seed` + 1, ...) with real ones.
 
-    Features of real images are kept in `store` and used again; those of generated ones are not.
+    Features of real images are cached in `store`; those of generated ones are not.
     """
 
     dataset: Dataset
@@ -40,7 +40,7 @@ class QualityProbe:
     progress: Progress
 
     def __call__(self, generator: ImageGenerator) -> Iterator[Reading]:
-        """Yield every metric; null with the reason where there are too few images."""
+        """Yield every metric; null with the reason if there are too few images."""
         shortage = self.shortage(generator)
         if shortage is not None:
             names = MetricNames(OWN, self.extractor)
@@ -71,11 +71,11 @@ class QualityProbe:
         """Return why there are too few images, or None."""
         there: Any = generator
         if hasattr(generator, "__len__") and self.seed + self.samples > len(there):
-            return f"{self.samples} images asked for, {len(there)} given: use --samples"
+            return f"{self.samples} images requested, {len(there)} available; use --samples"
         if self.samples < FEW:
-            return f"{self.samples} images asked for, at least {FEW} needed"
+            return f"{self.samples} images requested, at least {FEW} needed"
         return None
 
     def real_indices(self) -> list[int]:
-        """Return as many real images as generated ones, if there are, by a seeded shuffle of all."""
+        """Return as many real images as generated ones, if available, by a seeded shuffle."""
         return chosen(len(self.dataset), self.samples, self.seed)

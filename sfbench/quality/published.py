@@ -13,7 +13,7 @@ from sfbench.api.spec import WeightsFile
 INCEPTION = "inception-v3"
 EMBEDDED = "cifar-cnn7"
 SAMPLES = 1024
-"""Images of a model that are compared where nobody says how many."""
+"""Default number of generated images to compare."""
 EMBEDDED_FOLDER = Path(__file__).with_name("embedded")
 STANDARD = WeightsFile(
     name="weights-inception-2015-12-05-6726825d.pth",

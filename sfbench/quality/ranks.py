@@ -1,4 +1,4 @@
-"""Several processes on one evaluation, started by torchrun: who makes which shards, and waiting."""
+"""Several processes, started by torchrun, on one evaluation: shard assignment and barriers."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ PATIENCE = dt.timedelta(hours=12)
 
 
 def join() -> None:
-    """Meet the other processes of a torchrun; the environment says where."""
+    """Join torchrun's process group, which the environment describes."""
     torch.distributed.init_process_group("gloo", timeout=PATIENCE)
 
 
 def wait_for_all() -> None:
-    """Return when every process has come here."""
+    """Barrier: return when every process has reached it."""
     torch.distributed.barrier()
 
 
 def leave() -> None:
-    """End the meeting."""
+    """Leave the process group."""
     torch.distributed.destroy_process_group()

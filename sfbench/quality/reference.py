@@ -1,4 +1,4 @@
-"""What generated images are compared with, and the Frechet distance to it by a protocol."""
+"""The reference of a comparison, and the Frechet distance to it by a protocol."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from sfbench.quality.statistics import Moments, Rows
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """What generated images are compared with: features, moments of a statistics file, or both.
+    """The reference for generated images: features, moments of a statistics file, or both.
 
-    `file`: the moments are a file's and taken as exact; features, if any, serve everything else.
+    `file`: the moments come from a file and count as exact; features, if any, serve the rest.
     """
 
     seen: Seen | None
@@ -26,7 +26,7 @@ class Reference:
 
     @property
     def features(self) -> Rows | None:
-        """The features, where there are any."""
+        """The features, if there are any."""
         return None if self.seen is None else self.seen.statistics.features
 
     @property

@@ -22,7 +22,7 @@ from sfbench.quality.statistics import Moments
 
 STATISTICS = ("mu", "sigma", "mu_s", "sigma_s")
 MANY = 1 << 40
-"""The count taken where a file does not say it: as good as exact."""
+"""The count assumed if a file does not state it: practically exact."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class ReferenceFile:
 
 
 def is_reference_file(path: Path) -> bool:
-    """Return whether a file is an .npz with a mean and a covariance; it may hold images, too."""
+    """Return whether a file is an .npz with a mean and a covariance; it may also hold images."""
     if path.suffix.lower() != ".npz" or not zipfile.is_zipfile(path):
         return False
     try:
@@ -52,7 +52,7 @@ def holds_images(path: Path) -> bool:
 def read_reference(path: Path) -> ReferenceFile:
     """Return the statistics; nothing is unpickled.
 
-    Raises DataError for arrays that are no mean and covariance.
+    Raises DataError for arrays that are not a mean and a covariance.
     """
     try:
         arrays = read_arrays(path, *STATISTICS, "count", "sfbench")
@@ -69,10 +69,10 @@ def read_reference(path: Path) -> ReferenceFile:
 
 
 def checked_moments(path: Path, mean: np.ndarray, covariance: np.ndarray, count: int) -> Moments:
-    """Return a mean and covariance as moments; raises DataError where they are none."""
+    """Return a mean and covariance as moments; raises DataError if they are invalid."""
     width = mean.shape[-1] if mean.ndim else 0
     if mean.ndim != 1 or covariance.shape != (width, width):
-        msg = f"{path}: mu {mean.shape} and sigma {covariance.shape} are no mean and covariance"
+        msg = f"{path}: mu {mean.shape} and sigma {covariance.shape} are not mean and covariance"
         raise DataError(msg)
     finite = np.isfinite(mean).all() and np.isfinite(covariance).all()
     if not finite or not np.allclose(covariance, covariance.T, rtol=1e-5, atol=1e-8):

@@ -1,7 +1,7 @@
 """Resizing as each metrics package does it, on the images' own device.
 
-The filter chosen here moves a Frechet distance more than anything else (Parmar et al., arXiv
-2104.11222), so every way of resizing has a name that is part of a number's provenance.
+The resampling filter affects a Frechet distance more than anything else (Parmar et al., arXiv
+2104.11222), so every resizing method has a name that is part of a number's provenance.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def tf1_bilinear(images: Images, side: int) -> Resized:
     """Return TensorFlow-1 bilinear resizing (asymmetric, not antialiased), bit-exact to it on a CPU.
 
     Columns first on the few source rows, then rows: the same float32 operations as interpolating
-    all four neighbours of every target pixel, at a ninth of the cost.
+    all four neighbors of every target pixel, at a ninth of the cost.
     """
     x = images.float()
     for axis in (3, 2):
@@ -58,7 +58,7 @@ def pil_bicubic(images: Images, side: int) -> Resized:
     """
     if images.shape[2:] == (side, side):
         return images.float()
-    # On a CPU a few images at a time stay in its cache, which is worth a factor of two.
+    # On a CPU, a few images at a time fit into its cache, which doubles the speed.
     together = not find_backend(images.device.type).few_images_at_a_time
     size = len(images) if together else max(torch.get_num_threads(), 2)
     found = torch.empty((*images.shape[:2], side, side), device=images.device)
@@ -90,7 +90,7 @@ def affine_grid(images: Images, side: int) -> Resized:
 
 
 def torch_bilinear(images: Images, side: int) -> Resized:
-    """Return torch's bilinear resizing: half-pixel centres, not antialiased (pytorch-fid)."""
+    """Return torch's bilinear resizing: half-pixel centers, not antialiased (pytorch-fid)."""
     return F.interpolate(images.float(), (side, side), mode="bilinear", align_corners=False)
 
 
@@ -100,7 +100,7 @@ def torch_bilinear_antialias(images: Images, side: int) -> Resized:
 
 
 def torch_bicubic_antialias(images: Images, side: int) -> Resized:
-    """Return torch's antialiased bicubic resizing in float32, not cut to 0..255 (EDM2)."""
+    """Return torch's antialiased bicubic resizing in float32, not clamped to 0..255 (EDM2)."""
     return antialiased(images.float(), side, "bicubic")
 
 
@@ -145,7 +145,7 @@ RESIZERS: Mapping[str, Callable[[Tensor, int], Tensor]] = {
 
 
 def resized(images: Images, name: str, side: int) -> Resized:
-    """Return images of 0..255 resized to side x side by the named way, float32.
+    """Return images of 0..255 resized to side x side by the named method, float32.
 
     Raises UsageError for a name that does not exist.
     """

@@ -31,7 +31,7 @@ class Moments:
 class FeatureStatistics:
     """Features [N, D] and class logits [N, K] (or None) by image number, ordered by it.
 
-    The order of adding, the batch size and the number of shards leave no trace.
+    The result does not depend on the order of addition, batch size or number of shards.
     """
 
     indices: NDArray[np.int64]
@@ -88,7 +88,7 @@ def moments_of(rows: Rows, ddof: int = 1) -> Moments:
     mean /= count
     scatter = torch.zeros((width, width), dtype=torch.float64)
     for start in starts:
-        # By torch, whose threads are ours to set: numpy's follow the environment, and with them bits.
+        # By torch, whose threads we control: numpy's follow the environment and affect bits.
         centred = torch.from_numpy(rows[start : start + CHUNK_ROWS].astype(np.float64) - mean)
         scatter += centred.T @ centred
     return Moments(count, mean, scatter.numpy() / max(count - ddof, 1))

@@ -19,7 +19,7 @@ from sfbench.quality.statistics import Moments, moments_of
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ImageStatistics:
-    """Moments of features (and of spatial ones, where the protocol has them), and their story."""
+    """Moments of features (and of spatial ones, if the protocol has them), and their provenance."""
 
     moments: Moments
     spatial: Moments | None
@@ -27,11 +27,11 @@ class ImageStatistics:
     unreadable: tuple[str, ...]
 
     def write(self, path: Path) -> None:
-        """Write them as other packages read them."""
+        """Write them in the format of other packages."""
         write_reference(path, self.moments, self.about, self.spatial)
 
     def told(self, path: Path | None) -> str:
-        """Return in a line what they are and where they went."""
+        """Return a one-line summary of what they are and where they were stored."""
         about = self.about
         place = "kept in the feature store" if path is None else f"written to {path}"
         return (
@@ -47,7 +47,7 @@ def image_statistics(
     forward: FeaturePass,
     store: FeatureStore,
 ) -> ImageStatistics:
-    """Return the statistics of the images, seen as the protocol does."""
+    """Return the statistics of the images by a protocol."""
     view = view_of(protocol, extractor, floating=pictures.floating)
     seen = forward.see(pictures, view, store, logits=False)
     dataset = pictures.identity["dataset"]

@@ -1,4 +1,4 @@
-"""How far a Frechet distance may be off: its standard error, its bias, and estimates without bias."""
+"""Uncertainty of a Frechet distance: its standard error, its bias, and debiased estimates."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NORMAL_95 = 1.959963984540054
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Estimate:
-    """A value and its standard error; None where it cannot be told."""
+    """A value and its standard error; None if unknown."""
 
     value: float
     error: float | None
@@ -39,7 +39,7 @@ def frechet_error(
     The influence of a sample x of the first set, u = x - m1, is
     2 (m1 - m2).u + u^T (I - T) u - tr (I - T) S1, with T the optimal map between the Gaussians
     (first variation of the distance). Both sets count; without the real features (reference
-    moments alone) those are taken as exact. None with two samples or fewer.
+    moments only) those count as exact. None with two samples or fewer.
     """
     if min(first.count, second.count) <= 2:  # noqa: PLR2004  # no spread to speak of
         return None
@@ -67,8 +67,8 @@ def richardson_frechet(generated: Rows, real: Rows | Moments, plain: float) -> f
     """Return the distance without its bias of order 1/N: 2 d(N) - mean of d over two halves.
 
     The halves are a seeded permutation of the rows. Real features are halved with the generated
-    ones, so that the bias of both goes; moments in their place are taken as exact. Meaningful where
-    a half has well more samples than features.
+    ones, so that the bias of both cancels; moments instead count as exact. Meaningful only if
+    a half has far more samples than features.
     """
     others = [real, real] if isinstance(real, Moments) else list(map(moments_of, halves(real)))
     distances = [

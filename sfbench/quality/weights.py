@@ -56,7 +56,7 @@ def find_weights(
 
 
 def checked(path: Path, file: WeightsFile) -> str:
-    """Return a cached file's digest; raises WeightsError where it is not the published one."""
+    """Return a cached file's digest; raises WeightsError if it is not the published one."""
     found = file_sha256(path)
     if file.sha256 is not None and found != file.sha256:
         msg = f"{path}: sha256 {found[:12]}…, expected {file.sha256[:12]}…; delete the damaged file"
@@ -65,7 +65,7 @@ def checked(path: Path, file: WeightsFile) -> str:
 
 
 def missing(name: str, files: Sequence[WeightsFile], choice: str, torch_home: Path) -> str:
-    """Return what to say when there are no weights."""
+    """Return the error message for missing weights."""
     if not files:
         return f"extractor {name}: give its weights with --extractor-weights FILE"
     first = files[0]
@@ -84,7 +84,7 @@ def missing(name: str, files: Sequence[WeightsFile], choice: str, torch_home: Pa
 def download(target: Path, wanted: WeightsFile) -> None:
     """Fetch the file beside its target, check size and digest, and rename it into place.
 
-    Raises WeightsError in one line when it cannot be had or is not the expected file.
+    Raises WeightsError in one line when it cannot be fetched or is not the expected file.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=target.parent, suffix=".part")

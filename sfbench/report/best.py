@@ -1,4 +1,4 @@
-"""The best value of a column, where its interval overlaps no other's; which distance counts."""
+"""The best value of a column if its interval overlaps no other; which distance counts."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from sfbench.values.metrics import Better, is_distance
 
 
 def best(part: pd.DataFrame, metric: str, better: Better) -> set[object]:
-    """Return the rows, at most one a resolution and batch size, that are surely best in `metric`.
+    """Return the rows, at most one per resolution and batch size, that are clearly best.
 
-    A value without an interval is never marked, and forbids marking another beside it; nothing is
-    best alone.
+    A value without an interval is never marked and prevents marking another beside it; nothing is
+    best without a rival.
     """
     low, high = f"{metric}.low", f"{metric}.high"
     if not {metric, low, high} <= set(part.columns):
@@ -32,7 +32,7 @@ def best(part: pd.DataFrame, metric: str, better: Better) -> set[object]:
 
 
 def common_distance(rows: pd.DataFrame) -> str | None:
-    """Return the distance that most rows have: the one to speak of; None where none has any."""
+    """Return the distance that most rows have; None if no row has one."""
     counts = {name: int(rows[name].notna().sum()) for name in rows.columns if is_distance(name)}
     name = max(counts, key=counts.__getitem__, default=None)
     return name if name is not None and counts[name] else None

@@ -1,7 +1,7 @@
 """Whether B differs from A: interleaved quads, an exact test, an interval, a margin, a verdict.
 
-Ratios are B over A. A quad is A, B, B, A in fresh processes, one after the other: what drifts
-slowly falls on both. The unit of analysis is the quad, never a call or a block. Nothing here
+Ratios are B over A. A quad is A, B, B, A in new processes, one after the other: slow drift
+affects both sides equally. The unit of analysis is the quad, never a call or a block. Nothing here
 measures.
 """
 
@@ -27,7 +27,7 @@ FEWEST_TRIALS = 2
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Quad:
-    """Four fresh processes in the order A, B, B, A: a positive number of each."""
+    """Four new processes in the order A, B, B, A: one positive number each."""
 
     a: tuple[float, float]
     b: tuple[float, float]
@@ -40,7 +40,7 @@ class Quad:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """B over A: the ratio, its 95 % interval, the chance of so much by chance, and the noise.
+    """B over A: the ratio, its 95 % interval, the p-value, and the noise.
 
     `noise`: standard error of the log ratio that identical code shows here. `p` is adjusted where
     several cases were compared together.
@@ -60,11 +60,11 @@ class Comparison:
 
     @property
     def resolvable(self) -> float:
-        """The smallest true difference that would be found 95 times in 100."""
+        """The smallest true difference that would be detected 95 times in 100."""
         return self.margin + float(stats.norm.ppf(0.95)) * self.noise
 
     def verdict(self, *, higher_is_better: bool = True) -> Verdict:
-        """Return what may be said of B."""
+        """Return the verdict on B."""
         limit = math.log1p(self.margin)
         change = math.log(self.ratio)
         if self.p <= ALPHA and abs(change) > limit:
@@ -75,7 +75,7 @@ class Comparison:
 
 
 def of_quads(quads: Sequence[Quad], noise: float | None = None) -> Comparison:
-    """Return the comparison that quads support; `noise` of one quad, where it is known from A/A.
+    """Return the comparison of these quads; `noise` of one quad, if known from an A/A run.
 
     The quads' own pairs (A against A, B against B) estimate it too: the larger counts, for a
     machine may be noisier than when its noise was measured.
@@ -121,7 +121,7 @@ def sign_flip_p(values: Sequence[float]) -> float:
 
 
 def fewest_quads(cases: int) -> int:
-    """Return how many quads let the exact test reach 5 % for every one of so many cases."""
+    """Return how many quads the exact test needs to reach 5 % for each of `cases` cases."""
     return math.ceil(math.log2(2 * cases / ALPHA))
 
 

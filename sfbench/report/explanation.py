@@ -15,7 +15,7 @@ DIGITS = 6
 
 
 class StepLike(Protocol):
-    """What a step says."""
+    """What the table needs of a step."""
 
     @property
     def metric(self) -> str:
@@ -49,7 +49,7 @@ class StepLike(Protocol):
 
 
 def steps_table(steps: Sequence[StepLike]) -> Table:
-    """Return one row a convention: what it was, what it became, the number, and the change."""
+    """Return one row per convention: what it was, what it became, the number, and the change."""
     found = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     found.add_column("convention")
     found.add_column("from -> to", overflow="fold")

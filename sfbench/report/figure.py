@@ -1,4 +1,4 @@
-"""What every figure is made of: a chart with the frame it was drawn from, labels, colours, shapes."""
+"""The parts of every figure: a chart with its data frame, labels, colors, shapes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import vl_convert
 
 WIDTH, HEIGHT = 560, 280
 OKABE_ITO = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
-"""Told apart with any colour vision (Okabe and Ito, 2008)."""
+"""Distinguishable with any color vision (Okabe and Ito, 2008)."""
 SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "stroke"]
 APART = (
     ("batch", " b{}"),
@@ -19,12 +19,12 @@ APART = (
     ("device", " {}"),
     ("machine", " @{}"),
 )
-"""What parts the rows of a model: no line joins two machines."""
+"""What separates the rows of a model: no line joins two machines."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Figure:
-    """A chart, and the very frame it was drawn from."""
+    """A chart, and the frame it was drawn from."""
 
     title: str
     text: str
@@ -37,7 +37,7 @@ class Figure:
 
 
 def labelled(rows: pd.DataFrame) -> pd.Series:
-    """Return what tells a row apart in a legend: the model, and what varies beside it."""
+    """Return the label of a row in a legend: the model, and what else varies."""
     label = rows["model"].astype(str)
     if (rows["variant"] != "").any():
         label = label + rows["variant"].map(lambda text: f" ({text})" if text else "")
@@ -45,7 +45,7 @@ def labelled(rows: pd.DataFrame) -> pd.Series:
         if len(set(rows[name])) > 1:
             label = label + rows[name].map(form.format)
     label = label + of_weights(rows)
-    # Of two rows that differ in nothing a label tells, the older ones are numbered.
+    # Among rows with the same label, the older ones are numbered.
     order = rows["started"].sort_values(ascending=False, kind="stable").index
     number = label[order].groupby([label[order], rows["resolution"][order]]).cumcount()
     return label + number.reindex(label.index).map(lambda n: f" #{n + 1}" if n else "")
@@ -62,7 +62,7 @@ def of_weights(rows: pd.DataFrame) -> pd.Series:
 
 
 def palette(frame: pd.DataFrame) -> alt.Scale:
-    """Return a colour a label, told apart with any colour vision."""
+    """Return one color per label, distinguishable with any color vision."""
     labels = list(dict.fromkeys(frame["label"]))
     return alt.Scale(
         domain=labels, range=[OKABE_ITO[i % len(OKABE_ITO)] for i in range(len(labels))]
@@ -70,20 +70,20 @@ def palette(frame: pd.DataFrame) -> alt.Scale:
 
 
 def colour(frame: pd.DataFrame) -> alt.Color:
-    """Return the colour of the labels, with a legend."""
+    """Return the color of the labels, with a legend."""
     legend = alt.Legend(orient="bottom", columns=2, labelLimit=400)
     return alt.Color("label:N", title=None, scale=palette(frame), legend=legend)
 
 
 def shape(frame: pd.DataFrame) -> alt.Shape:
-    """Return the shape of the labels: colour alone tells nothing apart."""
+    """Return the shape of the labels: color alone must not distinguish them."""
     labels = list(dict.fromkeys(frame["label"]))
     found = [SHAPES[i % len(SHAPES)] for i in range(len(labels))]
     return alt.Shape("label:N", title=None, scale=alt.Scale(domain=labels, range=found))
 
 
 def places(frame: pd.DataFrame) -> pd.Series:
-    """Return a name a row: its label and its resolution."""
+    """Return each row's name: its label and its resolution."""
     return frame["label"] + frame["resolution"].map(" {} px".format)
 
 
@@ -94,7 +94,7 @@ def place_axis(frame: pd.DataFrame) -> alt.Y:
 
 
 def resolution_axis(data: pd.DataFrame) -> alt.X:
-    """Return a logarithmic axis of the resolutions there are."""
+    """Return a logarithmic axis of the resolutions present."""
     sides = sorted(set(data["resolution"]))
     return alt.X(
         "resolution:Q",

@@ -1,4 +1,4 @@
-"""Figures of the report, each drawn from the frame that is its table. One spec gives every format."""
+"""Figures of the report, each drawn from the frame that is its table; one spec for all formats."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ from sfbench.values.metric_names import (
 from sfbench.values.metrics import MEBI
 from sfbench.values.records import Record
 
-KINDS = {WEIGHTS: "weights", HOST_ABOVE_LOADED: "above what was loaded"}
+KINDS = {WEIGHTS: "weights", HOST_ABOVE_LOADED: "above the loaded model"}
 SCALING_TEXT = (
-    "Points are measured, lines are the fit a + b r² + c r⁴; below, the part of each term. Full "
+    "Points are measurements, lines the fit a + b r² + c r⁴; below, the share of each term. Full "
     "attention grows with r⁴."
 )
 ONE_CURVE = ["batch", "dtype", "mode", "device", "machine"]
@@ -47,9 +47,9 @@ ONE_CURVE = ["batch", "dtype", "mode", "device", "machine"]
 def figures(
     rows: pd.DataFrame, records: Sequence[Record], runs: Sequence[TrainingRun] = ()
 ) -> list[Figure]:
-    """Return the figures that these rows of the summary, and the logs of training, have numbers for.
+    """Return the figures that these summary rows and training logs have data for.
 
-    `records` are those that the rows sum up.
+    `records` are those that the rows summarize.
     """
     made = [pareto(rows), throughput(rows), *scalings(rows, records), memory(rows)]
     made += [latency(rows, records), noise(rows, records), training(runs)]
@@ -86,7 +86,7 @@ def throughput(rows: pd.DataFrame) -> Figure | None:
 def scalings(rows: pd.DataFrame, records: Sequence[Record]) -> Iterator[Figure]:
     """Yield the fits a + b r^2 + c r^4 of what was measured at three resolutions or more.
 
-    One figure a batch size, precision, mode and machine.
+    One figure per batch size, precision, mode and machine.
     """
     if CORE not in rows:
         return
@@ -94,7 +94,7 @@ def scalings(rows: pd.DataFrame, records: Sequence[Record]) -> Iterator[Figure]:
     for key, part in good.groupby(ONE_CURVE, sort=False):
         curves = []
         for name, one in part.assign(curve=curve_names(part)).groupby("curve", sort=False):
-            # What was measured twice (with quality, say, and without) counts as its newest.
+            # Of repeated measurements (e.g. with quality and without), the newest counts.
             sides = one.sort_values("started", kind="stable").drop_duplicates(
                 "resolution", keep="last"
             )
@@ -119,9 +119,9 @@ def curve_names(part: pd.DataFrame) -> pd.Series:
 
 
 def memory(rows: pd.DataFrame) -> Figure | None:
-    """Return the memory of weights and of what a call takes above them, stacked.
+    """Return the memory of the weights and of a call above them, stacked.
 
-    On a GPU: weights, the peak of allocated memory above them, and what the allocator held beyond.
+    On a GPU: weights, the peak of allocated memory above them, and what the allocator reserved.
     """
     frame = memory_frame(rows)
     if frame.empty:
@@ -145,21 +145,21 @@ def memory(rows: pd.DataFrame) -> Figure | None:
         )
     )
     text = (
-        "On a CPU: the weights, and the peak of a call above the loaded model. On a GPU: weights, "
-        "the peak of what was allocated above them, and what the allocator held beyond that."
+        "On a CPU: the weights, and the peak of a call above the loaded model. On a GPU: the "
+        "weights, the peak allocation above them, and what the allocator reserved beyond that."
     )
     return Figure("Memory by kind", text, frame, chart)
 
 
 def memory_frame(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return a row a case and kind of memory, in bytes."""
+    """Return one row per case and kind of memory, in bytes."""
     gpu = rows[DEVICE_ALLOCATED].notna() if DEVICE_ALLOCATED in rows else rows["device"].isna()
     kinds = {kind: rows[name].where(~gpu) for name, kind in KINDS.items() if name in rows}
     if {DEVICE_ALLOCATED, DEVICE_RESERVED, WEIGHTS} <= set(rows.columns):
         weights = rows[WEIGHTS]
         kinds["weights"] = weights
         kinds["activations"] = (rows[DEVICE_ALLOCATED] - weights).where(gpu)
-        kinds["held by the allocator"] = (rows[DEVICE_RESERVED] - rows[DEVICE_ALLOCATED]).where(gpu)
+        kinds["reserved by allocator"] = (rows[DEVICE_RESERVED] - rows[DEVICE_ALLOCATED]).where(gpu)
     parts = [
         measured(rows.assign(bytes=values), {"bytes": "MiB"}).assign(kind=kind)
         for kind, values in kinds.items()

@@ -1,4 +1,4 @@
-"""Measurements as frames to show: one tidy row a number, then one row a case.
+"""Measurements as frames to show: one tidy row per number, then one row per case.
 
 Everything is done for all rows at once: a store may hold a hundred thousand records.
 """
@@ -40,7 +40,7 @@ def newest(heads: pd.DataFrame) -> np.ndarray:
 
 
 def most_recent(heads: pd.DataFrame, most: int) -> np.ndarray:
-    """Return the positions of the newest cases, whole, of at most so many records; at least one.
+    """Return the positions of the newest complete cases within `most` records; at least one case.
 
     A case without some of its trials would have another mean than its own.
     """
@@ -58,14 +58,14 @@ def current(records: Sequence[Record]) -> tuple[list[Record], int]:
 
 
 def tidy(found: Measurements) -> pd.DataFrame:
-    """Return one row a number: the case's columns, trial, metric, value, bounds, unit, reason."""
+    """Return one row per number: the case's columns, trial, metric, value, bounds, unit, reason."""
     cases = found.heads[[*CASE, "trial"]].iloc[found.readings["record"]].reset_index(drop=True)
     numbers = found.readings[list(TIDY)].reset_index(drop=True)
     return pd.concat([cases, numbers], axis=1)
 
 
 def summary(found: Measurements) -> pd.DataFrame:
-    """Return one row a case: trials combined, each metric with its bounds, status and flags.
+    """Return one row per case: trials combined, each metric with its bounds, status and flags.
 
     Columns: `CASE`, `ABOUT`, then the metrics by name, each with `.low` and `.high` where there
     are bounds.
@@ -74,7 +74,7 @@ def summary(found: Measurements) -> pd.DataFrame:
     if heads.empty:
         return pd.DataFrame()
     good = heads["status"] == "ok"
-    # Where no trial is ok, what the failed ones read is shown.
+    # If no trial is ok, the readings of the failed ones are shown.
     counted = good | ~good.groupby(heads["identity"]).transform("any")
     rows = heads[counted].drop_duplicates("identity", keep="last").set_index("identity")
     rows = rows.assign(identity=rows.index)[list(CASE)].join(about(heads, good))
@@ -91,7 +91,7 @@ def summary(found: Measurements) -> pd.DataFrame:
 
 
 def about(heads: pd.DataFrame, good: pd.Series) -> pd.DataFrame:
-    """Return, a case: how many trials are ok, what went wrong last, flags, when."""
+    """Return, per case: how many trials are ok, the last failure, flags, and the time."""
     cases = heads.groupby("identity", sort=False)
     found = pd.DataFrame({"trials": good.groupby(heads["identity"], sort=False).sum()})
     bad = heads[~good].drop_duplicates("identity", keep="last").set_index("identity")
@@ -107,7 +107,7 @@ def about(heads: pd.DataFrame, good: pd.Series) -> pd.DataFrame:
 
 
 def quality_reasons(readings: pd.DataFrame) -> pd.Series:
-    """Return why a case has no distance at all, where quality was asked for and there is none."""
+    """Return why a case has no distance, where quality was requested."""
     names = [name for name in readings["metric"].unique() if is_distance(name)]
     asked = readings[readings["metric"].isin(names)]
     cases = asked.groupby("identity", sort=False)
@@ -115,7 +115,7 @@ def quality_reasons(readings: pd.DataFrame) -> pd.Series:
 
 
 def variants(heads: pd.DataFrame, identities: pd.Index) -> Iterator[str]:
-    """Yield, a case, the settings in which the cases of its model differ."""
+    """Yield, per case, the settings in which the cases of its model differ."""
     firsts = heads.drop_duplicates("identity").set_index("identity").loc[identities]
     pairs = list(zip(firsts["model"], firsts["settings"], strict=True))
     parsed = {text: json.loads(text) for text in set(firsts["settings"])}
@@ -135,7 +135,7 @@ def variants(heads: pd.DataFrame, identities: pd.Index) -> Iterator[str]:
 
 
 def wide_metrics(readings: pd.DataFrame) -> pd.DataFrame:
-    """Return a row a case and a column a metric, with bounds beside it where there are any."""
+    """Return one row per case and one column per metric, with bounds if there are any."""
     if readings.empty:
         return pd.DataFrame()
     combined = combine(readings)

@@ -1,4 +1,4 @@
-"""Pictures of albums as a page carries them: small files inside its text."""
+"""Pictures of albums as embedded in a page: small files inside its text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sfbench.store.album import Album, Shown
 Options = Mapping[str, Mapping[str, Any]]
 """The default options of each model."""
 BUDGET = 1_400_000
-"""Bytes of all pictures of a page, as text; what comes after is named and left out."""
+"""Most bytes of all pictures on a page, as text; further ones are listed but left out."""
 LARGEST = 32 << 20
 """Bytes of a picture's file."""
 MOST_WIDE = 1100
@@ -26,8 +26,8 @@ QUALITY = 82
 def gallery(albums: Sequence[Album], options: Options) -> dict[str, Any]:
     """Return samples of every album first, then the other pictures album by album.
 
-    Pictures become WebP without loss where that is small, else with; what the budget has no room
-    for is left out by name.
+    Pictures become lossless WebP if that is small, else lossy; those beyond the budget are
+    listed by name.
     """
     names = [named(album.subject, options) for album in albums]
     left = BUDGET
@@ -36,7 +36,7 @@ def gallery(albums: Sequence[Album], options: Options) -> dict[str, Any]:
     for index, one in ordered(albums):
         picture = encoded(one, names[index])
         if picture is None or len(picture["source"]) > left:
-            why = "cannot be read" if picture is None else "no room on one page"
+            why = "cannot be read" if picture is None else "the page is full"
             missing.append(f"{names[index]}: {one.kind} is left out ({why})")
             continue
         left -= len(picture["source"])
@@ -64,9 +64,9 @@ def ordered(albums: Sequence[Album]) -> Iterator[tuple[int, Shown]]:
 
 
 def named(subject: Mapping[str, Any], options: Options) -> str:
-    """Return what is in the pictures: model, size, weights, and options that are not the default."""
+    """Return what the pictures show: model, size, weights, and non-default options."""
     weights = subject.get("weights")
-    told = f"weights {weights[:8]}" if weights else f"random weights of seed {subject.get('seed')}"
+    told = f"weights {weights[:8]}" if weights else f"random weights, seed {subject.get('seed')}"
     plain = options.get(subject["model"], {})
     own = {k: v for k, v in subject["options"].items() if v is not None and v != plain.get(k)}
     preset = own.pop("preset", None)
@@ -76,7 +76,7 @@ def named(subject: Mapping[str, Any], options: Options) -> str:
 
 
 def encoded(shown: Shown, subject: str) -> dict[str, Any] | None:
-    """Return a picture as an address with its data; None for a file that is no picture."""
+    """Return a picture as a data URI; None for a file that is not an image."""
     try:
         if shown.path.stat().st_size > LARGEST:
             return None
@@ -99,7 +99,7 @@ def encoded(shown: Shown, subject: str) -> dict[str, Any] | None:
 
 
 def smallest(picture: Image.Image) -> bytes:
-    """Return the picture as WebP: without loss, unless that takes over twice what a good copy takes."""
+    """Return the picture as WebP: lossless unless over twice the size of a good lossy copy."""
     forms = []
     for options in ({"lossless": True}, {"quality": QUALITY}):
         buffer = io.BytesIO()

@@ -1,4 +1,4 @@
-"""The report's first sentence: what can be said for sure of its rows."""
+"""The report's first sentence: what its rows show with certainty."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sfbench.values.metric_names import CORE
 def headline(rows: pd.DataFrame) -> str:
     """Return the verdict in a sentence or two, from the intervals of the table alone.
 
-    Numbers of two machines are never set against each other: it speaks of the one with most rows.
+    Numbers of two machines are never compared: it describes the machine with most rows.
     """
     good = rows[rows["status"] == "ok"]
     if good.empty:
@@ -28,7 +28,7 @@ def headline(rows: pd.DataFrame) -> str:
 
 
 def speed(rows: pd.DataFrame) -> str:
-    """Return which model is surely fastest, at the largest resolution that several were run at."""
+    """Return which model is clearly fastest at the largest resolution that several share."""
     if CORE not in rows or rows[CORE].isna().all():
         return ""
     rows = rows[rows[CORE].notna()]
@@ -37,14 +37,14 @@ def speed(rows: pd.DataFrame) -> str:
     if shared.empty:
         top = rows.sort_values(CORE).iloc[-1]
         return (
-            f"{top['model']} makes {number(top[CORE])} images/s at "
+            f"{top['model']} generates {number(top[CORE])} images/s at "
             f"{top['resolution']} px, batch {top['batch']}."
         )
     side = shared.index.max()
     here = rows[rows["resolution"] == side]
     sure = best(here, CORE, "higher")
     if not sure:
-        return f"At {side} px no model is surely fastest: the intervals overlap."
+        return f"At {side} px no model is clearly fastest: the intervals overlap."
     top = here.loc[[index for index in here.index if index in sure]]
     top = top.sort_values(CORE).iloc[-1]
     peers = here[(here["batch"] == top["batch"]) & (here.index != top.name)]
@@ -57,7 +57,7 @@ def speed(rows: pd.DataFrame) -> str:
 
 
 def quality(rows: pd.DataFrame) -> str:
-    """Return which model has surely the least distance among those that may be compared."""
+    """Return which model clearly has the lowest distance among comparable ones."""
     name = common_distance(rows)
     if name is None:
         return ""
@@ -70,5 +70,5 @@ def quality(rows: pd.DataFrame) -> str:
     least = rows.sort_values(name).iloc[0]
     sure = best(rows, name, "lower")
     if least.name not in sure:
-        return f"No model has surely the least {name}: the intervals overlap."
-    return f"{least['model']} has the least {name}: {number(least[name])}."
+        return f"No model clearly has the lowest {name}: the intervals overlap."
+    return f"{least['model']} has the lowest {name}: {number(least[name])}."

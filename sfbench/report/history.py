@@ -23,10 +23,10 @@ from sfbench.values.records import Record
 WATCHED = {
     CORE: ("images/s", 1.0),
     HOST_ABOVE_LOADED: ("MiB above the loaded model", 1 / MEBI),
-    DEVICE_ALLOCATED: ("MiB at the GPU's peak", 1 / MEBI),
+    DEVICE_ALLOCATED: ("MiB peak on the GPU", 1 / MEBI),
 }
 EXACT_MARGIN = 0.005
-"""Memory and quality of equal code hardly vary: a smaller change is told."""
+"""Memory and quality of equal code hardly vary: smaller changes are reported."""
 HEIGHT = 180
 
 
@@ -74,7 +74,7 @@ def metrics_of(records: Sequence[Record]) -> list[str]:
 
 
 def points(records: Sequence[Record], metric: str) -> pd.DataFrame:
-    """Return a row a trial: its number, when, which code, value and bounds."""
+    """Return one row per trial: its number, when, which code, value and bounds."""
     factor = WATCHED.get(metric, ("", 1.0))[1]
     rows: list[dict[str, Any]] = []
     for record in records:
@@ -95,13 +95,13 @@ def points(records: Sequence[Record], metric: str) -> pd.DataFrame:
 
 
 def code_of(record: Record) -> str:
-    """Return the commit that measured, or, without one, the digest that stands for the code."""
+    """Return the commit that measured, or else the digest of the code."""
     commit = record.provenance.get("commit")
     return str(commit) if commit else f"id {record.identity[:8]}"
 
 
 def title_of(record: Record, variant: str) -> str:
-    """Return a case in a few words; `variant`: in what it differs from others of its model."""
+    """Return a short title of a case; `variant`: how it differs from others of its model."""
     case = record.case
     digest = case["weights"]["sha256"]
     weights = f"{case['weights']['kind']} weights{f' {digest[:8]}' if digest else ''}"
@@ -113,10 +113,10 @@ def title_of(record: Record, variant: str) -> str:
 
 
 def told(series: Series) -> str:
-    """Return what the history says, in a sentence or two."""
+    """Return a summary of the history in a sentence or two."""
     count = len(series.frame)
     if count < FEWEST:
-        return f"{count} measurements: fewer than the {FEWEST} that a step can be told from."
+        return f"{count} measurements: at least {FEWEST} are needed to detect a step."
     if not series.steps:
         return f"No step in {count} measurements."
     lines = [
@@ -125,13 +125,13 @@ def told(series: Series) -> str:
         for step in series.steps
     ]
     return (
-        f"Steps: {'; '.join(lines)}. Stored runs are never interleaved: sfbench compare --live "
-        "confirms a change of speed."
+        f"Steps: {'; '.join(lines)}. Stored runs are never interleaved: confirm a change in "
+        "speed with sfbench compare --live."
     )
 
 
 def drawn(series: Series) -> Figure:
-    """Return the history as a figure: a point a trial, lines at the medians between steps."""
+    """Return the history as a figure: one point per trial, lines at the medians between steps."""
     ends = [0, *(step.at for step in series.steps), len(series.frame)]
     frame = series.frame.copy()
     frame["level"] = np.concatenate(

@@ -1,4 +1,4 @@
-"""An index of a large store on disk: what tables need of every record, in columns.
+"""An on-disk index of a large store: what tables need of every record, in columns.
 
 A record never changes once written, so its file is read once. The index is a copy: removing it
 costs time and nothing else. It holds numbers and text only, and is read as such.
@@ -53,7 +53,7 @@ class Indexed:
 
 
 def indexed(store: Store, progress: Progress) -> Indexed:
-    """Return the measurements of a store, oldest first; new files alone are read."""
+    """Return the measurements of a store, oldest first; only new files are read."""
     there = files_of(store)
     kept = load(store.root / NAME) if len(there) >= INDEXED_FROM else None
     old, fresh = np.arange(0), np.arange(len(there))
@@ -70,7 +70,7 @@ def indexed(store: Store, progress: Progress) -> Indexed:
         else:
             unreadable.append(loaded)
         if len(fresh) >= FEWEST_TOLD:
-            progress("records read for the index", count, len(fresh))
+            progress("indexing records", count, len(fresh))
     parts = [(measurements(records), there.iloc[places].reset_index(drop=True))]
     if kept is not None:
         parts.insert(0, (kept.found.of(old), kept.files.iloc[old].reset_index(drop=True)))
@@ -86,7 +86,7 @@ def indexed(store: Store, progress: Progress) -> Indexed:
 
 
 def files_of(store: Store) -> pd.DataFrame:
-    """Return every file of records with what tells a changed one from an unchanged one."""
+    """Return every record file with its modification time and size."""
     rows = []
     for folder in (store.root / "published", store.runs):
         if not folder.is_dir():
@@ -114,7 +114,7 @@ def joined(parts: Sequence[Measurements]) -> Measurements:
 
 
 def layout() -> str:
-    """Return what an index was made by: one of other code is not used."""
+    """Return the version of an index: one written by other code is not used."""
     source = Path(extraction.__file__).read_bytes() + Path(__file__).read_bytes()
     return hashlib.sha256(source).hexdigest()
 
@@ -144,7 +144,7 @@ def text(value: str) -> np.ndarray:
 
 
 def load(path: Path) -> Indexed | None:
-    """Return the index as it was written, or None for none, a damaged one, or one of other code."""
+    """Return the index as written, or None if it is missing, damaged, or from other code."""
     try:
         if bytes(read_arrays(path, "layout")["layout"]).decode() != layout():
             return None
@@ -159,7 +159,7 @@ def load(path: Path) -> Indexed | None:
 
 
 def column(stored: Mapping[str, Any], name: str) -> np.ndarray:
-    """Return one column of the index; raises KeyError where it is not there."""
+    """Return one column of the index; raises KeyError if it is not there."""
     if f"{name}.numbers" in stored:
         return np.asarray(stored[f"{name}.numbers"])
     texts = np.array([*json.loads(bytes(stored[f"{name}.texts"])), None], dtype=object)

@@ -1,4 +1,4 @@
-"""The summary frame as LaTeX: booktabs, intervals, the best in bold where it surely is."""
+"""The summary frame as LaTeX: booktabs, intervals, clear winners in bold."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasc
 
 
 def latex(frame: pd.DataFrame) -> str:
-    """Return one table environment a set of comparable rows; needs the package booktabs."""
+    """Return one table environment per set of comparable rows; needs the package booktabs."""
     several = len(frame["machine"].unique()) > 1
     parts = [environment(part, machine=several) for part in same_basis(frame)]
     return "% \\usepackage{booktabs}\n" + "\n".join(parts)
 
 
 def environment(part: pd.DataFrame, *, machine: bool) -> str:
-    """Return the table of rows whose numbers may stand together."""
+    """Return the table of rows whose numbers are comparable."""
     shown = filled(part)
     marked = emphasised(part, shown)
     lines = [r"\begin{table}", r"\centering", rf"\begin{{tabular}}{{ll{'r' * len(shown)}}}"]
@@ -61,6 +61,6 @@ def cell(column: Column, row: Any) -> str:
 
 
 def escaped(text: str) -> str:
-    """Return text without LaTeX's special characters."""
+    """Return text with LaTeX's special characters escaped."""
     plain = text.replace("±", "+-").replace("·", "/")
     return re.sub(r"[\\~^&%$#_{}]", lambda found: SPECIAL[found.group()], plain)

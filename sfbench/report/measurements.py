@@ -1,4 +1,4 @@
-"""Records as two flat frames: one row a record, one row a reading. What tables need, and no more."""
+"""Records as two flat frames, one row per record and one per reading, as tables need them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NUMBERS = ("value", "low", "high")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Measurements:
-    """`heads`: one row a record, columns `HEAD`; `readings`: one row a reading, columns `BODY`.
+    """`heads`: one row per record, columns `HEAD`; `readings`: one row per reading, columns `BODY`.
 
     A reading's `record` is the position of its record in `heads`.
     """
@@ -88,7 +88,7 @@ def head(record: Record) -> dict[str, Any]:
 
 
 def basis(readings: Iterable[Reading]) -> str:
-    """Return what quality numbers rest on: equal text means comparable numbers."""
+    """Return the basis of quality numbers: equal text means comparable numbers."""
     for reading in readings:
         if "extractor" in reading.how:
             how = reading.how
@@ -104,7 +104,7 @@ def basis(readings: Iterable[Reading]) -> str:
 def settings(case: Mapping[str, Any]) -> dict[str, str]:
     """Return the options of a case's model and its settings, as text.
 
-    A file or folder stands in a case by the digest of its content: eight digits tell it apart.
+    A file or folder is identified by the first eight digits of its content's digest.
     """
     options = {
         name: value[:8] if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) else value

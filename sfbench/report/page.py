@@ -44,12 +44,12 @@ TIDY = (
 WARNED = frozenset({"random"})
 DIGITS = 4
 MOST_RECORDS = 300
-"""Of a page: what keeps it under 3 MB, pictures included."""
+"""Most records of a page: keeps it under 3 MB, pictures included."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Beside:
-    """What stands on a page beside its records: pictures, training logs, and lines to be told.
+    """What a page shows beside its records: pictures, training logs, and notes.
 
     `options`: the default options of each model, for the commands.
     """
@@ -63,7 +63,7 @@ class Beside:
 def page(records: Sequence[Record], beside: Beside, title: str) -> str:
     """Return the page.
 
-    Every figure is drawn from the frame that stands below it as a table, and every table from the
+    Every figure is drawn from the frame that is shown below it as a table, and every table from the
     summary of `records`.
     """
     options, there = beside.options, len(records)
@@ -92,9 +92,9 @@ def page(records: Sequence[Record], beside: Beside, title: str) -> str:
 
 
 def left_out(count: int) -> list[str]:
-    """Return what is said of records for which a page has no room."""
+    """Return the note about records that do not fit on a page."""
     return (
-        [f"{count:,} older records have no room here: --model and --res choose."] if count else []
+        [f"{count:,} older records are not shown: select with --model and --res."] if count else []
     )
 
 
@@ -117,12 +117,12 @@ def raw(text: str) -> markupsafe.Markup:
 
 
 def made(records: Sequence[Record]) -> str:
-    """Return when, with what and from how much this was made."""
+    """Return when the page was generated, and from how many trials."""
     times = sorted(record.started for record in records if record.started)
     days = list(dict.fromkeys(time[:10] for time in times))
     span = f"measured {' to '.join([days[0], *days[1:][-1:]])}" if days else "undated"
     today = dt.datetime.now(dt.UTC).date().isoformat()
-    return f"{len(records)} trials, {span}; page made {today} by sfbench"
+    return f"{len(records)} trials, {span}; page generated {today} by sfbench"
 
 
 def choices(rows: pd.DataFrame, name: str, label: str) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def part_of(
     *,
     machine: bool,
 ) -> dict[str, Any]:
-    """Return a table of rows whose numbers may stand together."""
+    """Return a table of rows whose numbers are comparable."""
     columns = filled(part)
     marked = emphasised(part, columns)
     return {
@@ -161,7 +161,7 @@ def part_of(
 
 
 def command(row: Any, newest: Mapping[str, Record], defaults: Mapping[str, Any]) -> str:
-    """Return the command that makes a row again."""
+    """Return the command that reproduces a row."""
     judged = newest.get(row.get("quality_identity"))
     case = joined_case(newest[row["identity"]].case, None if judged is None else judged.case)
     return request_of(case, defaults).command()
@@ -174,13 +174,13 @@ def page_name(model: str) -> str:
 
 
 def cell(column: Column, row: Any, best: bool) -> dict[str, Any]:  # noqa: FBT001  # one of three facts
-    """Return a value, its interval below, and whether it is surely the best."""
+    """Return a value, its interval below, and whether it is clearly the best."""
     text, bounds = with_interval(column, row)
     return {"text": text, "interval": " to ".join(bounds or ()), "best": best}
 
 
 def badges(row: Any) -> list[dict[str, str]]:
-    """Return how the row was made, in a word each; what limits its worth is marked."""
+    """Return how the row was measured, one word each; limitations are marked."""
     words = [f"{row['weights']} weights", row["dtype"], row["mode"], f"batch {row['batch']}"]
     words += [f"{row['trials']} trials"] if row["trials"] > 1 else []
     found = [
@@ -218,7 +218,7 @@ def plain(value: Any) -> str:
 
 
 def machines(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """Return what is known of every machine, from its newest record."""
+    """Return the description of every machine, from its newest record."""
     newest = {record.machine: record for record in records}
     found = []
     for name, record in sorted(newest.items()):
@@ -237,7 +237,7 @@ def told(value: Any) -> str:
 
 
 def differences(records: Sequence[Record]) -> list[str]:
-    """Return in which versions and settings of the environment the records differ."""
+    """Return the versions and environment settings in which the records differ."""
     values: dict[str, set[str]] = {}
     for record in records:
         machine = record.provenance.get("machine", {})
@@ -254,7 +254,7 @@ def differences(records: Sequence[Record]) -> list[str]:
 def embedded(tidy: pd.DataFrame) -> str:
     """Return the numbers as JSON that cannot end the element it stands in, column by column.
 
-    A column of text is a list of its texts, and for each row the place of its own there.
+    A text column is a list of its distinct values, and an index into it for each row.
     """
     data: dict[str, Any] = {}
     for name in TIDY:

@@ -1,7 +1,7 @@
-"""The pairing rule: quality and speed stand in one row only where they are of the same thing.
+"""The pairing rule: quality and speed share a row only if they belong to the same thing.
 
 The same thing: model, options, resolution, weights (by digest; random ones by their seed),
-precision and execution mode. A row measured for speed takes up the quality of another run that
+precision and execution mode. A row measured for speed takes over the quality of another run that
 agrees in all of these, and no other.
 """
 
@@ -33,7 +33,7 @@ SAME = (*DECIDE, "weights_sha256", "machine")
 
 
 def joined_case(case: Mapping[str, Any], judged: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """Return a stored case with what was asked of the quality of the same thing."""
+    """Return a stored case with the quality request of the same thing."""
     if judged is None or judged is case:
         return case
     asked = {*case["measure"], *judged["measure"]}
@@ -46,7 +46,7 @@ def joined_case(case: Mapping[str, Any], judged: Mapping[str, Any] | None) -> Ma
 
 
 def joined_records(records: Sequence[Record]) -> list[Record]:
-    """Return records of speed with the newest quality of the same thing; other records as they are."""
+    """Return speed records with the newest quality of the same thing; others unchanged."""
     donors = {
         same_thing(r): r
         for r in sorted(records, key=lambda one: one.started)
@@ -67,7 +67,7 @@ def joined_records(records: Sequence[Record]) -> list[Record]:
 
 
 def same_thing(record: Record) -> str:
-    """Return what of a record's case decides its images, and where they were made."""
+    """Return the fields of a record's case that decide its images, and its machine."""
     case = record.case
     own = {name: case.get(name) for name in DECIDE}
     return digest([own, record.machine, record.trial])
@@ -80,7 +80,7 @@ def is_quality(name: str) -> bool:
 
 
 def paired(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the frame with speed rows and quality rows of the same thing made one.
+    """Return the frame with speed rows and quality rows of the same thing merged.
 
     A row that holds only quality goes where a row without quality takes it up; others stay as they
     are. Where several qualities fit, the newest is taken.

@@ -1,4 +1,4 @@
-"""Quality against speed against memory: what another row beats in all of them is grey."""
+"""Quality against speed against memory; rows beaten in all of them are gray."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sfbench.values.metrics import MEBI
 ALIKE = ["quality", "machine", "device"]
 PEAKS = (DEVICE_ALLOCATED, HOST_PEAK)
 FEWEST = 2
-"""Points; one alone beats nothing."""
+"""Fewest points; a single one has nothing to beat."""
 GREY = "#9a9a9a"
 LOGARITHMIC = alt.Scale(type="log", nice=False, padding=30)
 
@@ -24,7 +24,7 @@ LOGARITHMIC = alt.Scale(type="log", nice=False, padding=30)
 def pareto(rows: pd.DataFrame) -> Figure | None:
     """Return the rows that hold quality and speed of the same thing (see `pairing`).
 
-    Only rows of one basis of quality on one machine: those of which there are most.
+    Only rows of one quality basis on one machine: the most frequent combination.
     """
     if CORE not in rows:
         return None
@@ -50,7 +50,7 @@ def pareto(rows: pd.DataFrame) -> Figure | None:
         aims.append(frame["peak MiB"])
     frame = frame.assign(dominated=dominated(aims))
     if "low" in frame:
-        # A logarithmic axis has no place for a bound at nothing.
+        # A logarithmic axis cannot show a bound at zero.
         frame[["low", "high"]] = frame[["low", "high"]].where(frame["low"] > 0)
     grey = alt.when(alt.datum.dominated).then(alt.value(GREY)).otherwise(colour(frame))
     base = alt.Chart(frame, width=WIDTH, height=HEIGHT)
@@ -65,15 +65,15 @@ def pareto(rows: pd.DataFrame) -> Figure | None:
     beats = "quality, speed and memory" if whole is not None else "both"
     text = (
         f"Lower, further right{' and smaller' if whole is not None else ''} is better; lines are 95 % "
-        "intervals of quality; grey is what "
-        f"another row equals or beats in {beats}. Quality and speed are paired only where weights, "
+        "intervals of quality; gray points are equaled or "
+        f"beaten by another row in {beats}. Quality and speed are paired only where weights, "
         "precision and mode are the same."
     )
     return Figure("Quality against speed and memory", text, frame, alt.layer(*layers))
 
 
 def size(known: bool) -> dict[str, alt.Size]:  # noqa: FBT001  # one fact
-    """Return memory as the size of a point, where it is known of all."""
+    """Return memory as the size of a point, if it is known for all."""
     if not known:
         return {}
     scale = alt.Scale(type="sqrt", range=[40, 400])

@@ -17,7 +17,7 @@ DIGITS = 4
 
 
 def readings_table(readings: Sequence[Reading]) -> RenderableType:
-    """Return values with intervals, values without bias, and counts; then what a reader must know."""
+    """Return values with intervals, debiased values and counts, then notes."""
     return Group(*(part for part in parts(readings) if part is not None))
 
 
@@ -39,11 +39,11 @@ def heading(measured: Sequence[Reading]) -> list[str]:
     name = f"{reference.get('name')}" + (f" ({digest[:8]})" if digest else "")
     count = how["real"]
     real = f"{count:,} real" if count is not None else "an unknown number of real"
-    return [f"{how['generated']:,} images against {real} of {name}"]
+    return [f"{how['generated']:,} generated images against {real} images of {name}"]
 
 
 def table(measured: Sequence[Reading]) -> Table:
-    """Return one row a reading; with its count where that is not the heading's for all."""
+    """Return one row per reading, with a column of counts if they differ."""
     counts = {reading.how["generated"] for reading in measured}
     columns = ["value", "95 % interval", "debiased", *(["N"] if len(counts) > 1 else [])]
     found = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
@@ -65,7 +65,7 @@ def table(measured: Sequence[Reading]) -> Table:
 
 
 def notes(readings: Sequence[Reading]) -> list[str]:
-    """Return extractors, warnings, what was wrong with images, and what has no value."""
+    """Return extractors, warnings, problems with images, and missing values."""
     lines: dict[str, None] = {}
     absent: dict[str, list[str]] = {}
     for reading in readings:
@@ -80,14 +80,14 @@ def notes(readings: Sequence[Reading]) -> list[str]:
             ("images", "reference"), how["unreadable"], how["converted"], strict=True
         ):
             if count:
-                lines[f"! {which}: {count} could not be read and are left out"] = None
+                lines[f"! {which}: {count} could not be read and were skipped"] = None
             for note, times in sorted(converted.items()):
                 lines[f"  {which}: {times} {note}"] = None
     return [*lines, *(f"- {', '.join(names)}: {reason}" for reason, names in absent.items())]
 
 
 def extractor_line(how: Any) -> str:
-    """Return what saw the images, and how."""
+    """Return the extractor, and how images were fed to it."""
     extractor = how["extractor"]
     digest = extractor["weights_sha256"]
     return (

@@ -1,4 +1,4 @@
-"""A stored trial beside its repetition: what must be equal is compared exactly, times by margin."""
+"""A stored trial beside its repetition: equal values compared exactly, times by margin."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sfbench.values.records import Reading, Record
 QUALITY_TOLERANCE = 1e-4
 """Relative: kernels of another thread count or processor round differently."""
 MARGIN = 0.10
-"""Of a single process's speed and memory, beside the intervals of its blocks."""
+"""For a single process's speed and memory, in addition to the intervals of its blocks."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class ReplayRow:
 
 
 def rows(stored: Record, fresh: Record) -> list[ReplayRow]:
-    """Return a row a stored value that has a rule; one that is no longer measured is not the same."""
+    """Return one row per stored value with a rule; a value no longer measured is not the same."""
     now = {reading.metric: reading for reading in fresh.readings}
     found = []
     for reading in stored.readings:
@@ -53,14 +53,14 @@ def rows(stored: Record, fresh: Record) -> list[ReplayRow]:
 
 
 def is_same(stored: Record, fresh: Record) -> bool:
-    """Return whether the trial came out the same: status and every value, one at least."""
+    """Return whether the trial had the same result: status and every value, at least one."""
     found = rows(stored, fresh)
     ended = stored.status == fresh.status
     return ended and all(row.same for row in found) and (bool(found) or stored.status != "ok")
 
 
 def has_rule(reading: Reading) -> bool:
-    """Return whether there is a rule for the metric: there is none for costs paid once."""
+    """Return whether there is a rule for the metric: there is none for one-time costs."""
     declared = find_metric(reading.metric)
     told = declared is not None and (declared.exact or declared.moment)
     return told or "extractor" in reading.how
@@ -85,7 +85,7 @@ def judged(stored: Reading, fresh: Reading) -> tuple[bool, str]:
 
 
 def changes(stored: Record, fresh: Record) -> list[str]:
-    """Return what has changed around the trial: status, machine, versions, code."""
+    """Return what changed beside the values: status, machine, versions, code."""
     lines = []
     if stored.status != fresh.status:
         lines.append(f"status {stored.status} -> {fresh.status}: {fresh.reason}")
@@ -98,7 +98,7 @@ def changes(stored: Record, fresh: Record) -> list[str]:
         if then.get(name) != now.get(name)
     ]
     if not lines and stored.identity != fresh.identity:
-        lines.append("the measuring or the model's code has changed, or the environment has")
+        lines.append("the code of the harness or the model, or the environment, has changed")
     return lines
 
 

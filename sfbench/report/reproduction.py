@@ -1,4 +1,4 @@
-"""Measured beside published: one row a published number, with what can be said of the two."""
+"""Measured beside published values: one row per published number, with a verdict."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COLUMNS = (
     "row", "case", "metric", "published", "measured", "low", "high", "difference", "verdict", "reason",
 )  # fmt: skip
 ALL_IMAGES = 50_000
-"""What published distances are made with."""
+"""The number of images behind published distances."""
 NEITHER = "neither speed nor a distance; sfbench report shows what was measured"
 
 
@@ -44,7 +44,7 @@ def frame(rows: Sequence[Wanted]) -> pd.DataFrame:
 
 
 def lines(row: Wanted) -> Iterator[dict[str, Any]]:
-    """Yield a line a published number of every record, or one that says why there is none."""
+    """Yield one line per published number of every record, or one that says why there is none."""
     if row.lacks or not row.records:
         reason = f"needs {'; '.join(row.lacks)}" if row.lacks else "nothing was measured"
         for metric, published in (row.published or {"": float("nan")}).items():
@@ -69,7 +69,7 @@ def lines(row: Wanted) -> Iterator[dict[str, Any]]:
 
 
 def judged(title: str, case: str, metric: str, published: float, record: Record) -> dict[str, Any]:
-    """Return a published number beside the measured one of that very name, if there is one."""
+    """Return a published number beside the measured one of the same name, if there is one."""
     found = next((r for r in record.readings if r.metric == metric), None)
     if found is None or found.value is None:
         other = next((r for r in record.readings if is_distance(r.metric)), None)
@@ -80,11 +80,11 @@ def judged(title: str, case: str, metric: str, published: float, record: Record)
         if found is not None:
             reason = f"no {metric}: {found.reason}"
         if other is not None and other.value is not None and metric == FID:
-            reason += f"; {other.metric} is {number(other.value)}, another measure"
+            reason += f"; {other.metric} is {number(other.value)}, a different metric"
         return line(title, case, metric, published, None, "not run", reason)
     samples = int(record.case["samples"] or 0)
     if of_family(metric, "quality") and samples < ALL_IMAGES:
-        reason = f"{samples:,} images, published with {ALL_IMAGES:,}"
+        reason = f"measured with {samples:,} images, published with {ALL_IMAGES:,}"
         return line(title, case, metric, published, found, "no verdict", reason)
     if found.low is None or found.high is None:
         return line(title, case, metric, published, found, "no verdict", "no interval")
@@ -166,7 +166,7 @@ def reasons(found: pd.DataFrame) -> Iterator[str]:
         metrics = ", ".join(filter(None, dict.fromkeys(part["metric"])))
         yield f"{row}{f' ({metrics})' if metrics else ''}: {part['verdict'].iloc[0]}"
         for piece in str(reason).split("; "):
-            # A flag and its value stay whole: they are to be copied.
+            # A flag and its value stay on one line, to be copied.
             yield from textwrap.wrap(
                 piece, WIDTH, initial_indent="  ", subsequent_indent="    ",
                 break_long_words=False, break_on_hyphens=False,

@@ -22,7 +22,7 @@ BOOTSTRAPS = 1000
 FEWEST_RESOLUTIONS = 3
 
 Values = Mapping[int, Sequence[float]]
-"""Measured cost of an image, several a resolution."""
+"""Measured costs per image, several per resolution."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +93,7 @@ def fitted(values: Values) -> Scaling:
 
 
 def least_squares(sides: Sequence[int], costs: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the non-negative coefficients with the least relative squared error, a row a draw.
+    """Return the non-negative coefficients with the least relative squared error, one row per draw.
 
     `costs` [draws, sides]. With three terms every set of them can be tried: the best whose
     coefficients are all positive.
@@ -132,7 +132,7 @@ def shares(coefficients: Sequence[float] | NDArray[np.float64], side: int) -> tu
 
 
 def slopes_of(sides: Sequence[int], costs: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the log-log slope from each resolution to the next, a row a bootstrap."""
+    """Return the log-log slope from each resolution to the next, one row per bootstrap."""
     found: NDArray[np.float64] = np.diff(np.log(costs), axis=1) / np.diff(np.log(sides))
     return found
 
@@ -144,7 +144,7 @@ def interval(value: float, draws: NDArray[np.float64]) -> Interval:
 
 
 def crossover(a: Scaling, b: Scaling) -> Interval | None:
-    """Return the resolution at which the fits of A and B cost the same; None where none does.
+    """Return the resolution at which the fits of A and B cost the same; None if none does.
 
     Only inside the range that both were measured in: beyond it the fit is a guess. Of several the
     smallest; the interval is that of the draws which cross.
@@ -165,7 +165,7 @@ def crossover(a: Scaling, b: Scaling) -> Interval | None:
 def crossings(
     a: NDArray[np.float64], b: NDArray[np.float64], low: float, high: float
 ) -> NDArray[np.float64]:
-    """Return, a row of coefficients, the least r in the range at which one fit overtakes the other.
+    """Return, per row of coefficients, the smallest r in range at which the fits cross.
 
     Their difference is a quadratic in r^2; NaN where it has no simple root in the range.
     """

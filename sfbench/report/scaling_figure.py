@@ -18,13 +18,13 @@ from sfbench.report.scaling_table import TERMS, Curve, crossovers, frame
 SUFFIXES = (".svg", ".png", ".html", ".json")
 POINTS = 80
 WIDTH = 440
-LABELS = {"1": "constant", "r^2": "pixels (r²)", "r^4": "pairs of pixels (r⁴)"}
+LABELS = {"1": "constant", "r^2": "pixels (r²)", "r^4": "pixel pairs (r⁴)"}
 
 
 def write(curves: Sequence[Curve], path: Path) -> None:
     """Write the figure; the suffix decides the format. Raises UsageError for another suffix."""
     if path.suffix not in SUFFIXES:
-        msg = f"--figure {path}: expected a name that ends in {', '.join(SUFFIXES)}"
+        msg = f"--figure {path}: expected a file name that ends in {', '.join(SUFFIXES)}"
         raise UsageError(msg)
     path.parent.mkdir(parents=True, exist_ok=True)
     options: dict[str, Any] = {"scale_factor": 2} if path.suffix == ".png" else {}
@@ -45,7 +45,7 @@ def chart(curves: Sequence[Curve], table: pd.DataFrame) -> alt.VConcatChart:
         "model:N", sort=models, scale=alt.Scale(domain=models, range=OKABE_ITO[: len(models)])
     )
     x = resolution_axis(data)
-    y = alt.Y("ms:Q", title="ms an image", scale=alt.Scale(type="log"))
+    y = alt.Y("ms:Q", title="ms per image", scale=alt.Scale(type="log"))
     lines = alt.Chart(fit_lines(curves)).mark_line(strokeWidth=1.5).encode(x=x, y=y, color=colour)
     points = (
         alt.Chart(data)
@@ -66,7 +66,7 @@ def chart(curves: Sequence[Curve], table: pd.DataFrame) -> alt.VConcatChart:
     top = alt.layer(*layers).properties(
         width=WIDTH,
         height=260,
-        title=f"Time an image, batch {batch}: points measured, lines a + b r² + c r⁴",
+        title=f"Time per image, batch {batch}: measured points, fit a + b r² + c r⁴",
     )
     figure: alt.VConcatChart = alt.vconcat(top, shares_chart(data, models))
     independent: alt.VConcatChart = figure.resolve_scale(color="independent")
@@ -89,7 +89,7 @@ def fit_lines(curves: Sequence[Curve]) -> pd.DataFrame:
 
 
 def shares_chart(data: pd.DataFrame, models: Sequence[str]) -> alt.FacetChart:
-    """Return the share of each term at each resolution, a panel a model."""
+    """Return the share of each term at each resolution, one panel per model."""
     names = [f"share {term}" for term in TERMS]
     parts = data.melt(["model", "resolution"], names, "term", "share")
     parts["term"] = parts["term"].map({f"share {t}": LABELS[t] for t in TERMS})

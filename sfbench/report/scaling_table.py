@@ -26,7 +26,7 @@ WIDTHS = {"px": 4, "ms/image": 8, "±": 6, "slope": 6, "GFLOP": 7, "MiB": 6}
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """One model over resolutions: the fit of its seconds an image, its FLOPs and memory, failures.
+    """One model over resolutions: the fit of its seconds per image, FLOPs, memory, failures.
 
     `scaling` is None with fewer than three measured resolutions.
     """
@@ -66,7 +66,7 @@ def curve(model: str, records: Sequence[Record]) -> Curve:
             elif reading.metric == DEVICE_ALLOCATED:
                 memory[side] = reading.value  # where there is a device, its memory counts
     trials = min(map(len, seconds.values()), default=0)
-    # Blocks stand for trials where there is one; a record may have been stored without them.
+    # With a single trial, blocks stand in for trials; a record may lack them.
     values = {s: blocks[s] or seconds[s] for s in seconds} if trials == 1 else seconds
     enough = len(values) >= 3  # noqa: PLR2004  # unknowns of the fit
     return Curve(
@@ -91,7 +91,7 @@ def exponent(values: Mapping[int, float]) -> float | None:
 
 
 def frame(curves: Sequence[Curve]) -> pd.DataFrame:
-    """Return one row a model and resolution: what the table shows and the figure draws."""
+    """Return one row per model and resolution: what the table shows and the figure draws."""
     rows = []
     for one in curves:
         for side in sorted({*one.seconds, *one.missing}):
@@ -189,11 +189,11 @@ def notes(curves: Sequence[Curve], summaries: Mapping[str, str]) -> list[str]:
             what = "blocks of one process" if one.trials == 1 else f"{one.trials} trials"
             lines.append(
                 f"  time exponent {whole.value:.2f} [{whole.low:.2f}, {whole.high:.2f}] over "
-                f"{ends[0]}-{ends[-1]} px ({what}); the fit errs by at most "
+                f"{ends[0]}-{ends[-1]} px ({what}); largest fit error "
                 f"{100 * one.scaling.worst:.0f} %"
             )
         lines.append(
-            f"  at the largest two: FLOP exponent {number(flops)}, memory exponent {number(memory)}"
+            f"  at the two largest: FLOP exponent {number(flops)}, memory exponent {number(memory)}"
         )
         lines += [f"  {side} px: {reason}" for side, reason in sorted(one.missing.items())]
     for a, b, found in crossovers(curves):

@@ -1,4 +1,4 @@
-"""A leaderboard as static files: an index, a page a model with its history, the report, the numbers."""
+"""A leaderboard as static files: index, one page per model with history, report, numbers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MOST_HISTORIES = 40
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class About:
-    """What is known of a model: what it is in a few words, and facts by name."""
+    """What is known of a model: a short summary, and facts by name."""
 
     summary: str = "not installed here"
     facts: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -37,8 +37,8 @@ def site(
 ) -> Iterator[tuple[str, str]]:
     """Yield every file of the site: its path from the site's folder, and its text.
 
-    `records` are all there are, older ones included: tables show the newest of each case, the
-    history all.
+    `records` are all records, older ones included: tables show the newest of each case, the
+    history shows all.
     """
     newest, older = frame.current(records)
     found = measurements(newest)
@@ -76,7 +76,7 @@ def site(
             title=title,
             verdict=headline(rows),
             made=made(newest),
-            notes=[f"{older} older records are in the histories."] if older else [],
+            notes=[f"{older} older records are shown only in the histories."] if older else [],
             models=models,
             results=[
                 part_of(part, newest_of, beside.options, machine=several)
@@ -97,7 +97,7 @@ def model_page(
     about: About,
     beside: Beside,
 ) -> str:
-    """Return a model's page; `rows` are its newest cases, `records` those they sum up."""
+    """Return a model's page; `rows` are its newest cases, `records` those they summarize."""
     newest = {record.identity: record for record in records}
     left_out = len(series) - MOST_HISTORIES
     values: dict[str, Any] = {
@@ -112,7 +112,7 @@ def model_page(
         "gallery": gallery(of_model(beside.albums, name), beside.options),
         "figures": [shown(figure) for figure in figures(rows, records)],
         "history": [shown(history.drawn(one)) for one in series[:MOST_HISTORIES]],
-        "left_out": f"{left_out} more histories, none with a step, have no room here."
+        "left_out": f"{left_out} more histories, none with a step, are not shown."
         if left_out > 0
         else "",
     }

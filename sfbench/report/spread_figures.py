@@ -14,12 +14,12 @@ from sfbench.values.records import Reading, Record
 
 QUANTILES = {"p5": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p90": 0.9, "p95": 0.95}
 FEWEST = 5
-"""Values of which a distribution is shown."""
+"""Fewest values for which a distribution is shown."""
 BAR_WIDTH = WIDTH - 160
 
 
 def spread(rows: pd.DataFrame, records: Sequence[Record], metric: str) -> pd.DataFrame:
-    """Return quantiles of the values behind a metric, a row a case; all its trials together."""
+    """Return quantiles of the values behind a metric, one row per case; all its trials together."""
     values: dict[str, list[float]] = {}
     relative: dict[str, list[float]] = {}
     for record in records:
@@ -57,7 +57,7 @@ def latency(rows: pd.DataFrame, records: Sequence[Record]) -> Figure | None:
     base = alt.Chart(frame, width=BAR_WIDTH)
     tone = alt.Color("label:N", scale=palette(frame), legend=None)
     y = place_axis(frame)
-    x = alt.X("p5:Q", title="ms a call", scale=scale)
+    x = alt.X("p5:Q", title="ms per call", scale=scale)
     layers = [
         base.mark_rule(strokeWidth=1.5).encode(x=x, x2="p95:Q", y=y, color=tone),
         base.mark_rule(strokeWidth=7, opacity=0.55).encode(x="p25:Q", x2="p75:Q", y=y, color=tone),
@@ -65,14 +65,14 @@ def latency(rows: pd.DataFrame, records: Sequence[Record]) -> Figure | None:
         base.mark_tick(thickness=2, size=12).encode(x="p90:Q", y=y, color=tone),
     ]
     text = (
-        "Calls of one batch each, synchronised: the line spans the middle 90 % of calls, the bar the "
+        "Calls of one batch, synchronized: the line spans the middle 90 % of calls, the bar the "
         "middle half; the point is the median, the tick the 90th percentile. The axis is logarithmic."
     )
     return Figure("Latency", text, frame, alt.layer(*layers))
 
 
 def noise(rows: pd.DataFrame, records: Sequence[Record]) -> Figure | None:
-    """Return how unsteady the blocks of each case were: what the intervals come from."""
+    """Return how much the blocks of each case varied, from which the intervals derive."""
     frame = spread(rows, records, CORE)
     if frame.empty:
         return None
@@ -93,6 +93,6 @@ def noise(rows: pd.DataFrame, records: Sequence[Record]) -> Figure | None:
     text = (
         "Blocks of throughput against the median of their case: the line spans the middle 90 %, the "
         "bar the middle half. In the table, noise is the standard deviation within a trial, in "
-        "percent: differences between models not far above it need sfbench compare --live."
+        "percent: use sfbench compare --live for differences between models not far above it."
     )
     return Figure("Noise", text, frame, alt.layer(*layers))

@@ -1,4 +1,4 @@
-"""Steps in a series of measurements: where a value changed for good, and not by noise alone.
+"""Steps in a series of measurements: where a value changed lastingly, beyond noise.
 
 Binary segmentation with a permutation test (as in Scott and Knott, Biometrics 30, 1974, with the
 test of Matteson and James, arXiv 1306.4933, section 3): the split with the largest difference of
@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 FEWEST = 8
-"""Measurements below which no order of them is rare enough to tell."""
+"""Fewest measurements for which the permutation test can be significant."""
 LEVEL = 0.05
 MARGIN = 0.03
-"""The least relative change that is told: what `sfbench compare` holds against, too."""
+"""The smallest relative change that is reported, as in `sfbench compare`."""
 ORDERS = 999
 
 

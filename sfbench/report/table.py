@@ -33,8 +33,8 @@ ABSENT = "-"
 class Column:
     """One column: its header, and how a row of the summary fills it.
 
-    `metric` times `factor` is the number it shows; `better` says which is best, None where neither.
-    `wide_only`: 80 characters have no room for it; Markdown, CSV and JSON show it.
+    `metric` times `factor` is the number it shows; `better`: which direction is best, or None.
+    `wide_only`: not shown at 80 columns, but in Markdown, CSV and JSON.
     """
 
     header: str
@@ -46,7 +46,7 @@ class Column:
 
 
 def number(value: Any, digits: int = 3) -> str:
-    """Return a number with about `digits` significant digits, or a dash where there is none."""
+    """Return a number with about `digits` significant digits, or a dash if there is none."""
     if value is None or pd.isna(value):
         return ABSENT
     if value == 0:
@@ -86,7 +86,7 @@ def peak(row: Any) -> str:
 
 
 def columns(frame: pd.DataFrame) -> list[Column]:
-    """Return the columns there are: quality under its own name, then speed and size."""
+    """Return the available columns: quality under its own name, then speed and size."""
     names = [*filter(is_headline, frame.columns)]
     names += [metric.name for metric in METRICS if metric.family != "quality"]
     found = {"px": Column("px", lambda row: str(row["resolution"]))}
@@ -97,7 +97,7 @@ def columns(frame: pd.DataFrame) -> list[Column]:
         if shown.header in found and declared.family != "quality":
             continue  # the peak of a device stands in the column of the host's
         cell = CELLS.get(name, scaled(name, shown.factor))
-        # Two things that are shown in one column cannot be set against each other.
+        # Two different metrics in one column cannot be compared.
         mixed = cell is peak
         found[name if declared.family == "quality" else shown.header] = Column(
             shown.header,
@@ -121,7 +121,7 @@ def filled(frame: pd.DataFrame) -> list[Column]:
 
 
 def with_interval(column: Column, row: Any) -> tuple[str, tuple[str, str] | None]:
-    """Return a cell's text, and its bounds where there are any; the text is then the value alone."""
+    """Return a cell's text, and its bounds if there are any; the text is then the value alone."""
     value, low, high = (row.get(f"{column.metric}{end}") for end in ("", ".low", ".high"))
     if not column.metric or any(one is None or pd.isna(one) for one in (value, low, high)):
         return column.cell(row), None
@@ -130,7 +130,7 @@ def with_interval(column: Column, row: Any) -> tuple[str, tuple[str, str] | None
 
 
 def emphasised(part: pd.DataFrame, shown: Sequence[Column]) -> dict[str, set[object]]:
-    """Return, a header, the rows that are surely best in that column."""
+    """Return, per header, the rows that are clearly best in that column."""
     return {
         column.header: best(part, column.metric, column.better) if column.better else set()
         for column in shown
@@ -151,13 +151,13 @@ def described(row: Any) -> str:
 
 
 def same_basis(frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    """Yield the rows whose quality numbers may stand in one column, machine by machine."""
+    """Yield the rows whose quality numbers are comparable, machine by machine."""
     for _, part in frame.groupby(["machine", "device", "quality"], sort=False, dropna=False):
         yield part
 
 
 def heading(part: pd.DataFrame, *, machine: bool = False) -> str:
-    """Return what the numbers of a part rest on, and the machine where there are several."""
+    """Return the basis of a part's numbers, and the machine if there are several."""
     quality = part["quality"].iloc[0]
     extractor = quality.partition(",")[0]
     name = "FID" if extractor == "inception-v3" else f"FD = fd[{extractor}]"
@@ -198,7 +198,7 @@ def status(row: Any) -> str:
 
 
 def remarks(part: pd.DataFrame) -> list[Text]:
-    """Return a line for every row that needs one: what failed, what was flagged; equal ones once."""
+    """Return one line for every row that failed or was flagged; equal lines once."""
     lines: dict[tuple[str, str], None] = {}
     for _, row in part.iterrows():
         name = f"{row['model']} {row['resolution']} px"

@@ -1,4 +1,4 @@
-"""Training curves: distance over images seen, of runs whose log is at hand."""
+"""Training curves: distance over images seen, for runs with a log."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from sfbench.values.metrics import is_distance
 
 PREFIX = "quality/"
 LOSS = "G/loss"
-"""Drawn where no run logged a distance: it tells that a run is alive, not how good it is."""
+"""Drawn if no run logged a distance: it shows that a run is alive, not how good it is."""
 COLUMNS = ("step", "kimg", "minutes", "metric", "value")
 
 
 def curve(run: TrainingRun) -> pd.DataFrame:
-    """Return a row a line of the log that has a distance or a loss: where it was, and the value.
+    """Return one row per log line with a distance or a loss: its position, and the value.
 
     `kimg` is empty where a log counts steps alone; `minutes` are those of training so far.
     """
@@ -47,7 +47,7 @@ def named(run: TrainingRun) -> str:
 
 
 def numbered(names: Sequence[str]) -> list[str]:
-    """Return the names, the second of equal ones and those after it with their number."""
+    """Return the names; repeated ones get a number from the second on."""
     return [
         name if names.index(name) == place else f"{name} #{names[: place + 1].count(name)}"
         for place, name in enumerate(names)
@@ -67,7 +67,7 @@ def training(runs: Sequence[TrainingRun]) -> Figure | None:
     metric = distances[-1] if distances else LOSS
     frame = whole[whole["metric"] == metric].reset_index(drop=True)
     by_images = bool(frame["kimg"].notna().all())
-    x = alt.X("kimg:Q", title="images seen (thousand)") if by_images else alt.X("step:Q")
+    x = alt.X("kimg:Q", title="images seen (thousands)") if by_images else alt.X("step:Q")
     scale = alt.Scale(type="log", zero=False) if metric != LOSS else alt.Scale(zero=False)
     chart = (
         alt.Chart(frame, width=WIDTH, height=HEIGHT)
@@ -85,15 +85,15 @@ def training(runs: Sequence[TrainingRun]) -> Figure | None:
 
 
 def told(metric: str, left: Sequence[str]) -> str:
-    """Return what is drawn, and what is not."""
+    """Return the caption: what is drawn, and what is not."""
     if metric == LOSS:
         return (
-            "The generator's loss: no run logged a distance (sfbench train --metrics does). A loss of "
-            "a GAN does not fall with quality."
+            "The generator's loss: no run logged a distance (use sfbench train --metrics). A GAN's "
+            "loss does not track image quality."
         )
     text = (
-        f"{metric} of snapshots during training; the table's minutes are those of training alone, "
-        "without pictures and quality."
+        f"{metric} of snapshots during training; minutes in the table count training only, not "
+        "pictures and evaluation."
     )
     if left:
         text += f" Not drawn, because fewer runs logged them: {', '.join(left)}."

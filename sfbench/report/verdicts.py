@@ -1,4 +1,4 @@
-"""Rows of a comparison: which metric of which case, what may be said of it, and the table."""
+"""Rows of a comparison: the metric, the case, the verdict, and the table."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """What may be said of B: its regression, the opposite, same, or inconclusive."""
+        """The verdict on B: its regression, the opposite, same, or inconclusive."""
         if self.result is None:
             return "failed" if self.failure else "inconclusive"
         found = self.result.verdict(higher_is_better=metric_of(self.metric).better == "higher")
@@ -107,7 +107,7 @@ def peak_metric(mode: str, measured: Container[str]) -> str:
 
 
 def title(a: Case, b: Case) -> str:
-    """Return what a pair has in common, in a few words."""
+    """Return a short title of what a pair has in common."""
     words = [f"{a.resolution}px", f"b{a.batch}"]
     words += [x if x == y else f"{x}/{y}" for x, y in ((a.dtype, b.dtype), (a.mode, b.mode))]
     return " ".join(words)
@@ -149,7 +149,7 @@ def stored_rows(
 ) -> list[Row]:
     """Return the rows of every pair of cases with an equal key.
 
-    What was measured in A and failed in B is a failure; speed and memory of two machines, and
+    A case measured in A that failed in B is a failure; speed and memory of two machines, and
     several variants of one model under one key, are not comparable.
     """
     rows: list[Row] = []
@@ -162,7 +162,7 @@ def stored_rows(
 
 
 def case_rows(good: Sequence[Sequence[Record]], tried: Sequence[Record]) -> Iterator[Row]:
-    """Yield the rows of one case: its good records on both sides, and all that B has of it."""
+    """Yield the rows of one case: its good records on both sides, and all of B's records."""
     first = good[0][0]
     name = case_title(first.case)
     peak = peak_metric(
@@ -181,7 +181,7 @@ def case_rows(good: Sequence[Sequence[Record]], tried: Sequence[Record]) -> Iter
         if not a or not b:
             continue
         if variants > 1:
-            reason = f"{name}: {variants} variants of one model (options, weights): compare files"
+            reason = f"{name}: {variants} variants of one model (options, weights): give one file"
             yield Row(title=name, metric=metric, reason=reason)
         elif timed and len(machines) > 1:
             reason = f"{name} {metric}: measured on different machines"
@@ -269,7 +269,7 @@ def table(rows: Sequence[Row], a: str, b: str) -> RenderableType:
 
 
 def notes(rows: Sequence[Row]) -> list[str]:
-    """Return what a reader must know beside the numbers."""
+    """Return notes on the numbers."""
     lines = [*dict.fromkeys(said for row in rows if (said := row.failure or row.reason))]
     for row in rows:
         if row.second is not None:
@@ -279,15 +279,15 @@ def notes(rows: Sequence[Row]) -> list[str]:
             )
     speeds = [row for row in rows if row.metric in SPEED and row.result is not None]
     if any(not row.interleaved for row in rows):
-        lines.append("stored runs were not interleaved: confirm a change of speed with --live")
+        lines.append("stored runs were not interleaved: confirm a change in speed with --live")
     if any(row.result is None and not (row.failure or row.reason) for row in rows):
-        lines.append("- inconclusive without a number: two trials a side are needed (--trials 3)")
+        lines.append("- inconclusive without a number: two trials per side are needed (--trials 3)")
     if speeds:
         worst = max(row.result.resolvable for row in speeds if row.result is not None)
         units = min(row.result.units for row in speeds if row.result is not None)
         what = "quads" if speeds[0].interleaved else "trials"
         lines.append(
-            f"{units} {what}; the smallest difference of speed this could have found: "
+            f"{units} {what}; smallest detectable difference in speed: "
             f"{100 * worst:.1f} % (noise from {speeds[0].noise_from})"
         )
     return lines

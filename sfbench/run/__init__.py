@@ -1,1 +1,1 @@
-"""Carries out a plan: decides what is missing, starts a process a trial, collects records."""
+"""Carries out a plan: decides what is missing, starts one process per trial, collects records."""

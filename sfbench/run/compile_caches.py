@@ -1,6 +1,6 @@
 """Cold means cold: each trial of a compile mode has compiler caches of its own, empty at its start.
 
-What compiling costs where the caches are filled is read by a second process with the same folder.
+The cost of compiling with filled caches is measured by a second process with the same folder.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sfbench.values.records import Record
 
 
 def with_own_caches(launcher: Launcher) -> Launcher:
-    """Return a launcher that gives compiling trials a private cache, and measures it warm, too."""
+    """Return a launcher that gives compiling trials a private cache, and also measures it warm."""
 
     def launch(job: Job, timeout_seconds: float, on_event: OnEvent) -> Record:
         if not job.case.mode.startswith("compile"):

@@ -1,4 +1,4 @@
-"""From what was asked to a Plan: every value is checked, and every complaint raised at once."""
+"""From a request to a Plan: every value is checked, and all errors are raised at once."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ from sfbench.values.case import (
 from sfbench.values.plan import Plan, parse_resolutions
 
 DRAWN_SAMPLES = 1024
-"""On a GPU, against scenes that the CPU has to draw first."""
+"""On a GPU, for `shapes`, whose scenes the CPU has to draw first."""
 LARGEST_SEED = (1 << 32) - 1
 MOST_CASES = 10_000
 JUDGED_BATCH = 8
-"""Images drawn together for quality where every batch size is to be found."""
+"""Batch size for quality if every requested batch size is searched."""
 
 
 class PlanError(UsageError):
-    """Everything that is wrong with what was asked, one complaint a line."""
+    """All errors of a request, one per line."""
 
     def __init__(self, complaints: Sequence[SfbenchError]) -> None:
         super().__init__("\n".join(dict.fromkeys(str(complaint) for complaint in complaints)))
@@ -54,7 +54,7 @@ def make_plan(
     trials: int,
     timeout_seconds: float,
 ) -> Plan:
-    """Return the plan; raises PlanError with every complaint about any request."""
+    """Return the plan; raises PlanError with all errors of all requests."""
     complaints: list[SfbenchError] = []
     cases: dict[str, Case] = {}
     for request in requests:
@@ -74,11 +74,11 @@ def make_plan(
 def parts_of(
     batches: Sequence[tuple[int, BatchRule]], measures: Sequence[Measure], model: Model
 ) -> list[tuple[int, BatchRule, tuple[Measure, ...]]]:
-    """Return the trials that a case falls into, each with its batch and what it measures.
+    """Return the trials of a case, each with its batch and its measures.
 
     Speed, memory and energy of every batch are one trial, in the protocol's order. Quality is a
-    trial of its own, once for all batches: an image depends on its seed alone. So a change of the
-    one never costs a measurement of the other. Images that exist are only judged.
+    separate trial, once for all batches: an image depends only on its seed. So a change of one
+    never invalidates a measurement of the other. For existing images only quality is measured.
     """
     fixed = [pair for pair in batches if pair[1] == "fixed"]
     judged = fixed[:1] or [(JUDGED_BATCH, "fixed")]
@@ -94,7 +94,7 @@ def parts_of(
 
 
 def weights_of_run(folder: Path) -> Path:
-    """Return the weights of a training run's folder: the best ones, or those of the last snapshot."""
+    """Return the weights file of a training run's folder: the best, or the last snapshot's."""
     found = [folder / name for name in ("best.safetensors", "weights.safetensors")]
     for path in found:
         if path.is_file():
@@ -106,7 +106,7 @@ def weights_of_run(folder: Path) -> Path:
 
 
 class Grid:
-    """Expands one request; what is wrong goes to `complaints`, and nothing stops at the first."""
+    """Expands one request; errors are collected in `complaints`, not raised one by one."""
 
     def __init__(
         self,
@@ -121,7 +121,7 @@ class Grid:
         self.complaints = complaints
 
     def tried(self, function: Any, *arguments: Any) -> Any:
-        """Return the function's value, or None after noting what it complained of."""
+        """Return the function's value, or None after recording its error."""
         try:
             return function(*arguments)
         except SfbenchError as error:
@@ -201,7 +201,7 @@ class Grid:
         return [word for word in dict.fromkeys(given) if word in known]
 
     def batches(self, text: str) -> list[tuple[int, BatchRule]]:
-        """Return the batch sizes of --batch, each with its rule; 0 where it is to be found."""
+        """Return the batch sizes of --batch, each with its rule; 0 if it is searched."""
         found: list[tuple[int, BatchRule]] = []
         for part in text.split(","):
             if part in BATCH_RULES:
@@ -217,16 +217,16 @@ class Grid:
         return list(dict.fromkeys(found))
 
     def check_counts(self) -> None:
-        """Complain of counts and seeds below their least value."""
+        """Record an error for counts and seeds below their minimum."""
         if self.request.seed > LARGEST_SEED:
             msg = f"--seed {self.request.seed}: expected at most {LARGEST_SEED}"
             self.complaints.append(UsageError(msg))
         kimg = self.request.train_kimg
         if kimg is not None and not kimg > 0:
-            msg = f"--train-kimg {kimg:g}: expected thousand images, above 0"
+            msg = f"--train-kimg {kimg:g}: expected thousands of images, above 0"
             self.complaints.append(UsageError(msg))
         if kimg is not None and "quality" not in self.request.measure.split(","):
-            msg = "--train-kimg: training is for quality; add it to --measure, or leave this out"
+            msg = "--train-kimg: training serves quality only; add it to --measure or omit this"
             self.complaints.append(UsageError(msg))
         for field in dataclasses.fields(self.request):
             value, least = getattr(self.request, field.name), field.metadata["least"]
@@ -235,7 +235,7 @@ class Grid:
                 self.complaints.append(UsageError(msg))
 
     def with_options(self, model: Model, models: int) -> tuple[Model, dict[str, Any]] | None:
-        """Return the model with its options; with several models each takes those it has."""
+        """Return the model with its options; with several models, each takes those it has."""
         given: dict[str, str] = {}
         for text in self.request.option:
             name, equals, value = text.partition("=")
@@ -248,7 +248,7 @@ class Grid:
         return None if options is None else (model, options)
 
     def check_names(self, models: Sequence[Model]) -> None:
-        """Complain of options that no model has, and of weights for a model that is not asked for."""
+        """Record an error for options that no model has, and weights of models not requested."""
         if len(models) > 1:
             options = {option.name for model in models for option in model.options}
             for text in self.request.option:
@@ -263,10 +263,10 @@ class Grid:
                 self.complaints.append(UsageError(msg))
 
     def check_resolution(self, model: Model, resolution: int) -> None:
-        """Complain of a resolution that the model does not make."""
+        """Record an error for a resolution that the model does not support."""
         if model.resolutions and resolution not in model.resolutions:
             sides = ", ".join(map(str, model.resolutions))
-            msg = f"model {model.name} cannot make {resolution} px; it makes {sides}"
+            msg = f"model {model.name} does not support {resolution} px; expected {sides}"
             self.complaints.append(UsageError(msg))
 
     def option_sources(
@@ -284,9 +284,9 @@ class Grid:
         return tuple(found)
 
     def find_weights(self, model: Model, resolution: int, options: Mapping[str, Any]) -> Source:
-        """Return a given file, else a shipped checkpoint, else random initialisation.
+        """Return a given file, else a shipped checkpoint, else random initialization.
 
-        `--weights` is "auto", "random", FILE, or MODEL=FILE pairs with commas.
+        `--weights` is "auto", "random", FILE, or comma-separated MODEL=FILE pairs.
         """
         text = self.request.weights
         if "=" in text and not Path(text).exists():
@@ -303,7 +303,7 @@ class Grid:
         return Source(kind="file", path=str(path.resolve()), sha256=file_sha256(path))
 
     def shipped(self, model: Model, resolution: int, options: Mapping[str, Any]) -> Source:
-        """Return a shipped checkpoint of the model at that resolution and options, if one is there."""
+        """Return a shipped checkpoint for that resolution and options, if there is one."""
         for card in self.catalogue.checkpoints:
             file = card["file"]
             same = card["model"] == model.name and card["resolution"] == resolution

@@ -1,8 +1,8 @@
-"""What must be equal for a stored trial to count as this one: case, code, machine, protocol.
+"""The identity of a trial, by which a stored one is reused: case, code, machine, protocol.
 
-The code is what the trial's steps can reach by imports, with its data files (see `reach`), and the
-model's own; versions are those of the packages that either imports. No list is kept by hand: steps
-name their modules, and modules their imports.
+The code is what the trial's steps can reach by imports, with data files (see `reach`), and the
+model's own; versions are those of the packages that either imports. No list is maintained by
+hand: steps name their modules, and modules their imports.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from sfbench.values.case import Case, Measure
 from sfbench.values.records import PROTOCOL, digest
 
 FRAME = ("sfbench.trial.worker", "sfbench.trial.steps")
-"""What holds the steps together: its own text counts, not what it imports."""
+"""The module that combines the steps: its own text counts, not its imports."""
 SEARCH = "sfbench.run.search"
-"""What finds a batch before a trial."""
+"""The module that searches a batch size before a trial."""
 COMPILERS = frozenset({"triton"})
-"""What torch.compile makes code with, which nobody imports by name."""
+"""Packages that torch.compile generates code with, which nothing imports by name."""
 
 
 def measuring_code(
@@ -35,7 +35,7 @@ def measuring_code(
 ) -> Reach:
     """Return what a trial of these measures can reach on that device, with that kind of images.
 
-    Raises UnknownModuleError where a step is in no module of the tree.
+    Raises UnknownModuleError if a step is in no module of the tree.
     """
     asked = frozenset(measures)
     modules = (*modules_of(asked), type(find_backend(device)).__module__)
@@ -46,7 +46,7 @@ def measuring_code(
 
 
 class Identities:
-    """Identities of trials on this installation and machine; code is read once a set of measures."""
+    """Identities of trials on this installation and machine; code is read once per measures."""
 
     def __init__(self, machine: Mapping[str, Any], tree: SourceTree | None = None) -> None:
         self.machine = {name: value for name, value in machine.items() if name != "versions"}
@@ -62,9 +62,9 @@ class Identities:
         return self.reached[key]
 
     def of(self, case: Case, model: Model, extractor: Mapping[str, Any] | None = None) -> str:
-        """Return the digest that a trial is found again by.
+        """Return the digest that identifies a trial.
 
-        `extractor`: the plugin's entry of the case's extractor; None where a plugin offers none.
+        `extractor`: the plugin's entry of the case's extractor; None if a plugin offers none.
         """
         reach = self.reach(case)
         packages = reach.packages | set(model.packages)
@@ -80,9 +80,9 @@ class Identities:
 
 @functools.cache
 def commit() -> str | None:
-    """Return the commit of the checkout that this program runs from, with a + where it was changed.
+    """Return the commit of the checkout that this program runs from, with "+" if modified.
 
-    None for an installed copy: the repository that a virtual environment lies in is not its own.
+    None for an installed copy: a repository around its virtual environment does not count.
     """
     here = Path(__file__).parent
     if git(here, "ls-files", "--error-unmatch", Path(__file__).name) is None:
@@ -93,7 +93,7 @@ def commit() -> str | None:
 
 
 def git(folder: Path, *words: str) -> str | None:
-    """Return what git prints, or None where it fails or is not there."""
+    """Return git's output, or None if it fails or is not installed."""
     try:
         done = subprocess.run(  # noqa: S603  # words of our own
             ["git", "-C", str(folder), *words],  # noqa: S607  # whichever git the user has

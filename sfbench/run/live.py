@@ -1,4 +1,4 @@
-"""Two cases measured in quads of fresh processes, A, B, B, A, on this machine, now."""
+"""Two cases measured in quads of new processes, A, B, B, A, on this machine, now."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ORDER = "abba"
 
 
 class LegError(SfbenchError):
-    """A process of a quad did not measure; says which, and why."""
+    """A process of a quad failed; says which, and why."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Leg:
 def measured_legs(
     a: Job, b: Job, quads: int, launcher: Launcher, *, timeout_seconds: float, progress: Progress
 ) -> list[list[Leg]]:
-    """Return the legs of each quad; raises LegError when one does not measure."""
+    """Return the legs of each quad; raises LegError when one fails."""
     found: list[list[Leg]] = []
     total = quads * len(ORDER)
     for number in range(quads):
@@ -49,7 +49,7 @@ def measured_legs(
 
 
 def quads_of(legs: Sequence[Sequence[Leg]], metric: str) -> list[Quad] | None:
-    """Return the quads of one metric; None where a process did not read it."""
+    """Return the quads of one metric; None if a process did not measure it."""
     quads = []
     for quad in legs:
         values: dict[str, list[float]] = {"a": [], "b": []}

@@ -1,4 +1,4 @@
-"""Carries out a plan round by round: what is stored already is not measured again."""
+"""Carries out a plan round by round: stored trials are not measured again."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from sfbench.values.plan import Plan
 from sfbench.values.records import Record, digest
 
 SOFTWARE = frozenset({"versions", "environment"})
-"""What of a machine can change without its being another machine."""
+"""Facts of a machine that can change without making it another machine."""
 
 
 class Listener(Protocol):
-    """Hears what happens, in the parent; never called while a block is timed."""
+    """Receives events in the parent; never called while a block is timed."""
 
     def planned(self, missing: int, stored: int) -> None:
-        """There are that many trials to do, and that many stored already."""
+        """Receive the numbers of trials to measure and of those already stored."""
         ...
 
     def started(self, case: Case, trial: int) -> None:
@@ -31,7 +31,7 @@ class Listener(Protocol):
         ...
 
     def event(self, event: Mapping[str, Any]) -> None:
-        """The trial begins a phase, or has made more images."""
+        """The trial begins a phase, or has generated more images."""
         ...
 
     def finished(self, record: Record) -> None:
@@ -53,14 +53,14 @@ class Pending:
 
 
 def machine_digest(machine: Mapping[str, Any]) -> str:
-    """Return twelve digits that stand for the hardware."""
+    """Return a twelve-digit identifier of the hardware."""
     return digest({name: machine[name] for name in machine if name not in SOFTWARE})[:12]
 
 
 def pending_trials(
     plan: Plan, catalogue: Catalogue, store: Store, machine: Mapping[str, Any]
 ) -> list[Pending]:
-    """Return every trial of the plan in the order of doing: rounds, each in a seeded random order."""
+    """Return every trial of the plan in execution order: rounds, each in a seeded random order."""
     identities = Identities(machine)
     extractors = {str(entry["name"]): entry for entry in catalogue.extractors}
     models = {model.name: model for model in catalogue.models}
@@ -98,7 +98,7 @@ def carry_out(  # noqa: PLR0913  # every part is chosen by the caller
     features: str,
     timeout_seconds: float,
 ) -> list[Record]:
-    """Measure what is not stored, store each record as soon as its trial ends, return all records."""
+    """Measure missing trials, store each record as soon as its trial ends, return all records."""
     missing = [trial for trial in trials if trial.stored is None]
     listener.planned(len(missing), len(trials) - len(missing))
     records = [trial.stored for trial in trials if trial.stored is not None]
@@ -123,7 +123,7 @@ def job_of(
     environment: Mapping[str, str],
     features: str,
 ) -> Job:
-    """Return what the trial's process is handed."""
+    """Return the job for the trial's process."""
     return Job(
         case=trial.case,
         identity=trial.identity,

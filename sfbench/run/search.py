@@ -1,7 +1,7 @@
-"""What one process cannot tell: the largest batch that fits, the fastest, and the least memory.
+"""Searches over processes: the largest batch that fits, the fastest, and the least memory.
 
-Every try is a fresh process, so that running out of memory in one leaves no trace in the next. What
-is found, and every try, is a reading of the trial that follows.
+Every attempt is a new process, so that running out of memory in one does not affect the next. The
+result and all attempts become readings of the trial that follows.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from sfbench.values.records import Reading, Record
 FIRST_BATCH = 8
 LARGEST_BATCH = 1 << 16
 PRECISION = 1 / 16
-"""Of a batch or of memory: the search ends when it knows it as well as that."""
+"""Relative precision of a batch size or memory limit at which the search ends."""
 GAIN = 1.02
-"""A larger batch must be so much faster to be tried on."""
+"""The search goes on only if a larger batch is faster by this factor."""
 MOST_TIMES = 8
 MEBI = 1 << 20
 
 
 class SearchError(SfbenchError):
-    """Nothing was found: not even the smallest try ran."""
+    """The search failed: not even the smallest attempt ran."""
 
 
 def searched(launcher: Launcher) -> Launcher:
@@ -41,10 +41,10 @@ def searched(launcher: Launcher) -> Launcher:
                 least = Search(job, launcher, timeout_seconds, on_event).least_memory()
                 job = dataclasses.replace(job, notes=(*job.notes, least))
         except SearchError as error:
-            # What a try cannot do, the trial cannot either; its record says that nothing was found.
+            # If an attempt fails, so would the trial; its record says that nothing was found.
             open_batch = job.case.batch_rule != "fixed" and not job.case.batch
             metric = f"batch.{job.case.batch_rule}" if open_batch else MINIMUM_MEMORY
-            note = Reading(metric=metric, reason=f"the search ended: {error}")
+            note = Reading(metric=metric, reason=f"the search failed: {error}")
             case = dataclasses.replace(job.case, batch=job.case.batch or 1)
             job = dataclasses.replace(job, case=case, notes=(*job.notes, note))
         return launcher(job, timeout_seconds, on_event)
@@ -53,7 +53,7 @@ def searched(launcher: Launcher) -> Launcher:
 
 
 class Search:
-    """Tries of one job."""
+    """The attempts of one job."""
 
     def __init__(
         self,
@@ -69,9 +69,9 @@ class Search:
         self.tries: list[dict[str, Any]] = []
 
     def attempt(self, batch: int, limit: int | None) -> Mapping[str, float] | None:
-        """Return what a try read; None when memory ran out in it.
+        """Return an attempt's values; None when it ran out of memory.
 
-        Raises SearchError when it failed for another reason, which more memory would not mend.
+        Raises SearchError when it failed for a reason other than memory.
         """
         within = "" if limit is None else f" in {limit // MEBI:,} MiB"
         words = f"trying batch {batch}{within}"
@@ -91,7 +91,7 @@ class Search:
         raise SearchError(msg)
 
     def ceiling(self) -> int | None:
-        """Return the bytes a batch on a CPU may take; None on a GPU, whose allocator says no."""
+        """Return the bytes a batch on a CPU may use; None on a GPU, whose allocator has a limit."""
         return find_backend(self.job.case.device).memory_ceiling()
 
     def batch(self) -> Job:
@@ -99,7 +99,7 @@ class Search:
         rule = self.job.case.batch_rule
         found = self.largest() if rule == "max-fit" else self.fastest()
         if not found:
-            # The trial itself will say why not even one image fits.
+            # The trial itself will report why not even one image fits.
             found = 1
         how = {"rule": rule, "tries": self.tries, "precision": PRECISION}
         note = Reading(metric=f"batch.{rule}", value=found, how=how)
@@ -107,7 +107,7 @@ class Search:
         return dataclasses.replace(self.job, case=case, notes=(*self.job.notes, note))
 
     def further(self, batch: int, limit: int | None, good: int) -> Mapping[str, float] | None:
-        """Return what a try read; once `good` images ran, one that fails does not fit either."""
+        """Return an attempt's values; once `good` images ran, any failure means no fit."""
         try:
             return self.attempt(batch, limit)
         except SearchError:
@@ -164,7 +164,7 @@ class Search:
         while self.attempt(batch, high) is None:
             low, high = high, 2 * high
             if high > ceiling:
-                reason = f"it does not run in {MOST_TIMES} times what it uses without a limit"
+                reason = f"it does not run in {MOST_TIMES} times the memory it uses without a limit"
                 return Reading(metric=metric, reason=reason)
         while high - low > PRECISION * high:
             middle = (low + high) // 2

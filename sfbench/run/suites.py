@@ -1,4 +1,4 @@
-"""Suites: TOML files of runs, each with what was published of it and what it needs to be run.
+"""Suites: TOML files of runs, each with its published values and its requirements.
 
 title = "..."          source = "..."
 [scale.smoke]          flags that replace those of every run at that scale
@@ -25,7 +25,7 @@ MORE = ("row", "dataset", "checkpoint", "published", "note")
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One run of a suite: `request` as it is at the scale, and what is known of it.
+    """One run of a suite: its `request` at the scale, and what is known about it.
 
     `dataset` names the images it needs, `checkpoint` the card of its weights; `published` maps
     metric names to printed values.
@@ -56,12 +56,12 @@ def shipped_suites() -> list[str]:
 
 
 def suite_path(name: str) -> Path:
-    """Return the file of a shipped suite, or the file that is named."""
+    """Return the path of a shipped suite, or the given path."""
     return SHIPPED / f"{name}.toml" if name in shipped_suites() else Path(name)
 
 
 def document_of(name: str) -> dict[str, Any]:
-    """Return a suite's TOML document; raises UsageError for a file that is none."""
+    """Return a suite's TOML document; raises UsageError for an invalid file."""
     try:
         return tomllib.loads(suite_path(name).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -79,7 +79,7 @@ def scales_of(name: str) -> list[str]:
 
 
 def read_suite(name: str, scale: str = "full") -> Suite:
-    """Return a shipped suite by its name, or one from a file; raises UsageError for a wrong one."""
+    """Return a shipped suite by name, or one from a file; raises UsageError if it is invalid."""
     if scale not in SCALES:
         msg = f"--scale {scale}: expected {', '.join(SCALES)}"
         raise UsageError(msg)
@@ -106,7 +106,7 @@ def scale_of(name: str, scales: Any, scale: str) -> Mapping[str, Any]:
     """Return the flags of a scale; full has none of its own."""
     known = isinstance(scales, Mapping) and set(scales) <= set(SCALES)
     if not known or not all(isinstance(one, Mapping) for one in scales.values()):
-        msg = f"--suite {name}: scale holds tables named {', '.join(SCALES)}"
+        msg = f"--suite {name}: expected tables under scale named {', '.join(SCALES)}"
         raise UsageError(msg)
     if scale not in scales and scale != "full":
         there = ", ".join(["full", *scales])
@@ -181,7 +181,7 @@ def named(text: str, flag: str) -> dict[str, str]:
 def completed(
     suite: Suite, data: Mapping[str, str], weights: Mapping[str, str]
 ) -> list[tuple[Row, list[str]]]:
-    """Return every row with the images and weights that were given, and what it still lacks.
+    """Return every row with the given images and weights, and what it still lacks.
 
     Raises UsageError for a name that no row has.
     """
@@ -199,7 +199,7 @@ def completed(
 def completed_row(
     row: Row, data: Mapping[str, str], weights: Mapping[str, str]
 ) -> tuple[Row, list[str]]:
-    """Return one row with what was given, and what it lacks."""
+    """Return one row with its given images and weights, and what it lacks."""
     request, lacks = row.request, []
     if row.dataset is not None:
         if row.dataset in data:

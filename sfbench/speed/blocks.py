@@ -1,6 +1,6 @@
-"""Blocks: batches queued together and timed as one, with witnesses of what else the machine did.
+"""Blocks: batches queued together and timed as one, with observations of the machine.
 
-Inside a block nothing runs but the work itself: no synchronisation, no printing, no hook.
+Inside a block nothing runs but the work itself: no synchronization, no printing, no hook.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MOST_CALLS = 100_000
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Block:
-    """One timed block: its calls and seconds (wall, processor, device, until all was queued)."""
+    """One timed block: its calls and seconds (wall, CPU, device, until all calls were queued)."""
 
     calls: int
     seconds: float
@@ -38,7 +38,7 @@ class Block:
 
 
 def time_block(work: Callable[[], object], calls: int, backend: Backend) -> Block:
-    """Return one block of `calls` calls of `work`, synchronised at both ends."""
+    """Return one block of `calls` calls of `work`, synchronized at both ends."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
     backend.synchronize()
     collecting = gc.isenabled()
@@ -68,7 +68,7 @@ def time_block(work: Callable[[], object], calls: int, backend: Backend) -> Bloc
 
 
 def calls_per_block(seconds_per_call: float, block_seconds: float = BLOCK_SECONDS) -> int:
-    """Return how many calls fill a block of at least so many seconds."""
+    """Return how many calls fill a block of at least `block_seconds`."""
     if seconds_per_call <= 0:
         return MOST_CALLS
     return min(max(1, math.ceil(block_seconds / seconds_per_call)), MOST_CALLS)

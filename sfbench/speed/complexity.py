@@ -15,7 +15,7 @@ from sfbench.values.records import Reading
 
 
 def parameter_reading(module: nn.Module | None) -> Reading:
-    """Return the number of parameters (shared ones once)."""
+    """Return the number of parameters (shared ones count once)."""
     if module is None:
         return Reading(metric=PARAMETERS, reason="the generator has no nn.Module")
     count = sum(parameter.numel() for parameter in module.parameters())
@@ -23,7 +23,7 @@ def parameter_reading(module: nn.Module | None) -> Reading:
 
 
 def flop_reading(build_on_meta: Callable[[], ImageGenerator]) -> Reading:
-    """Return the operations of one image, two for a multiply-add, matrix products and convolutions.
+    """Return the operations per image of matrix products and convolutions; a multiply-add is two.
 
     Null with the reason for a model that cannot be built or run on the meta device.
     """
@@ -31,7 +31,7 @@ def flop_reading(build_on_meta: Callable[[], ImageGenerator]) -> Reading:
         generator = build_on_meta()
         module = getattr(generator, "module", None)
         if isinstance(module, nn.Module):
-            # The counter follows gradients through modules where there are any.
+            # The counter follows gradients through modules if there are any.
             module.requires_grad_(requires_grad=False)
         latents = generator.draw_latents([0])
         with FlopCounterMode(display=False) as counter, torch.inference_mode():
@@ -40,7 +40,7 @@ def flop_reading(build_on_meta: Callable[[], ImageGenerator]) -> Reading:
         return Reading(metric=FLOPS, reason=f"not on the meta device: {first_line(error, 120)}")
     total = counter.get_total_flops()
     if total == 0:
-        return Reading(metric=FLOPS, reason="the counter saw no operation")
+        return Reading(metric=FLOPS, reason="the counter recorded no operations")
     how = {"counter": "torch FlopCounterMode on the meta device", "batch": 1}
     return Reading(metric=FLOPS, value=total, how=how)
 

@@ -1,4 +1,4 @@
-"""Energy of an image: a hardware counter before and after whole blocks, nothing estimated."""
+"""Energy per image: a hardware counter before and after whole blocks, nothing estimated."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from sfbench.values.records import Reading
 from sfbench.values.timing import STANDARD_TIMING, Timing
 
 SECONDS = 5.0
-"""Counters are updated some ten times a second; over so long that does not matter."""
+"""Counters update about ten times a second, which is negligible over this duration."""
 
 
 def energy_reading(
     work: Callable[[], object], *, batch: int, backend: Backend, timing: Timing = STANDARD_TIMING
 ) -> Reading:
-    """Return joules an image of the core region, idle power included; null without a counter."""
+    """Return joules per image of the core region, idle power included; null without a counter."""
     counter, what = backend.energy_joules, backend.energy_counter
     if counter() is None:
         return Reading(metric=ENERGY, reason=f"no readable counter: {what}")
@@ -31,7 +31,7 @@ def energy_reading(
         calls += 1
     after, seconds = counter(), time.perf_counter() - start
     if before is None or after is None or after <= before:
-        return Reading(metric=ENERGY, reason=f"the counter stood still: {what}")
+        return Reading(metric=ENERGY, reason=f"the counter did not change: {what}")
     joules = after - before
     how = {
         "counter": what,

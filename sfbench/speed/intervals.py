@@ -1,4 +1,4 @@
-"""Distribution-free intervals: what a median or quantile can be, by order statistics."""
+"""Distribution-free confidence intervals of medians and quantiles, by order statistics."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ COVERAGE = 0.95
 
 
 def median(values: Sequence[float]) -> float:
-    """Return the median of one value or more."""
+    """Return the median of one or more values."""
     return quantile(values, 0.5)
 
 

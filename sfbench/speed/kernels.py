@@ -1,4 +1,4 @@
-"""Whether torch ran a slow stand-in: attention by parts, convolution without a library."""
+"""Whether torch used a slow fallback: unfused attention, convolution without a library."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ STAND_INS = (
     "_slow_conv2d",
     "thnn_conv",
 )
-"""Names under which torch's profiler shows what it does when no fast kernel takes the inputs."""
+"""Names in torch's profiler of the fallbacks used when no fast kernel accepts the inputs."""
 
 
 def fallback_kernels(work: Callable[[], object], backend: Backend) -> list[str]:
-    """Return the stand-ins that one call uses, by name; nothing is timed here."""
+    """Return the names of the fallbacks that one call uses; nothing is timed here."""
     activities = [torch.profiler.ProfilerActivity.CPU]
     with torch.profiler.profile(activities=activities) as profile:
         work()

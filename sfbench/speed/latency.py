@@ -1,4 +1,4 @@
-"""Latency: a pass of its own, synchronised at every call."""
+"""Latency: a separate pass, synchronized at every call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Memory: what the loaded model holds, and the peak while images are made."""
+"""Memory: size of the loaded model, and the peak while images are generated."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def weights_reading(module: nn.Module | None) -> Reading:
     if module is None:
         return Reading(metric=WEIGHTS, reason="the generator has no nn.Module")
     tensors = [*module.parameters(), *module.buffers()]
-    # Parts may share a tensor: count each storage once.
+    # Modules may share a tensor: count each storage once.
     storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
     return Reading(metric=WEIGHTS, value=sum(storages.values()))
 
@@ -28,7 +28,7 @@ def weights_reading(module: nn.Module | None) -> Reading:
 def measure_memory(
     work: Callable[[], object], *, batch: int, backend: Backend, loaded: int | None
 ) -> Iterator[Reading]:
-    """Yield host and device peaks of the core region; null with the reason where there is none.
+    """Yield host and device peaks of the core region; null with the reason if unavailable.
 
     `loaded`: resident bytes of the process once the model was built.
     """
@@ -40,11 +40,11 @@ def measure_memory(
         work()
     backend.synchronize()
     peak = host_memory("VmHWM")
-    yield host_reading("memory.host_loaded", loaded, how, "this system does not say")
+    yield host_reading("memory.host_loaded", loaded, how, "this system does not report it")
     if not resettable:
         peak, reason = None, "this system cannot reset the peak (/proc/self/clear_refs)"
     else:
-        reason = "this system does not say"
+        reason = "this system does not report it"
     yield host_reading(HOST_PEAK, peak, how, reason)
     above = None if peak is None or loaded is None else max(peak - loaded, 0)
     yield host_reading(HOST_ABOVE_LOADED, above, how, reason)
@@ -67,7 +67,7 @@ def device_readings(
         for name in (*(f"device_{kind}_peak" for kind in PEAKS), "device_in_use"):
             reason = "this device has no allocator that counts peaks"
             if backend.identity() is None:
-                reason = "measured on the CPU: no device"
+                reason = "measured on the CPU: no GPU memory"
             yield Reading(metric=f"memory.{name}", reason=reason)
         return
     pools = backend.pools()
@@ -87,9 +87,9 @@ def device_readings(
 
 
 def cold_readings(backend: Backend, peak: int | None) -> Iterator[Reading]:
-    """Yield the peaks since before the model was built: compilation and autotuning are in them.
+    """Yield the peaks since before the model was built, including compilation and autotuning.
 
-    `peak`: the host's, over the phases so far; None where it cannot be known.
+    `peak`: the host's, over the phases so far; None if unknown.
     """
     how: dict[str, object] = {"region": "build, first images, compilation"}
     reason = "this system cannot reset the peak (/proc/self/clear_refs)"

@@ -1,4 +1,4 @@
-"""The speed probe: core and e2e throughput, then latency, on latents drawn before."""
+"""The speed probe: core and e2e throughput, then latency, on latents drawn beforehand."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class SpeedProbe:
     def latency(
         self, generator: ImageGenerator, batch: int, core: Reading, name: str
     ) -> Iterator[Reading]:
-        """Yield the latency of a batch; calls of seconds have been seen in the blocks already."""
+        """Yield the latency of a batch; slow calls reuse the timings of the blocks."""
         seconds = [self.batch / rate for rate in core.samples]
         if batch == self.batch and median(seconds) > PASS_SECONDS / FEWEST_CALLS:
             yield from latency_readings(seconds, batch=batch, name=name)

@@ -1,4 +1,4 @@
-"""What the device can do at most in the case's precision, measured: the roof that MFU is under.
+"""The device's measured maximum rates in the case's precision: the roofline behind MFU.
 
 Source: Williams et al., "Roofline" (CACM 52(4), 2009). The arithmetic roof is the fastest of a few
 square matrix products, the memory roof the fastest of a few copies.
@@ -21,7 +21,7 @@ REPEATS = 6
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Roofline:
-    """Operations and bytes (read and written) a second."""
+    """Operations and bytes (read and written) per second."""
 
     flops: float
     bandwidth: float
@@ -29,7 +29,7 @@ class Roofline:
 
 
 def measured_roofline(backend: Backend, dtype: torch.dtype) -> Roofline:
-    """Return the roofs of the device under torch's present precision policy."""
+    """Return the device's roofline under torch's current precision policy."""
     side = backend.roof_side
     source = torch.Generator().manual_seed(0)
     a, b = (
@@ -45,7 +45,7 @@ def measured_roofline(backend: Backend, dtype: torch.dtype) -> Roofline:
 
 
 def fastest(work: Callable[[], object], backend: Backend) -> float:
-    """Return the least seconds of a few calls: a roof is what is possible, not what is usual."""
+    """Return the least seconds of a few calls: a roofline is what is possible, not typical."""
     best = float("inf")
     for _ in range(REPEATS):
         backend.synchronize()
@@ -59,7 +59,7 @@ def fastest(work: Callable[[], object], backend: Backend) -> float:
 def roofline_readings(
     roofline: Roofline, flops: float | None, rate: float | None, dtype: str
 ) -> Iterator[Reading]:
-    """Yield the roofs, and the share of the arithmetic one that `rate` images a second reach.
+    """Yield the rooflines, and the share of the arithmetic one reached by `rate` images/s.
 
     More than 1 is possible where an algorithm needs fewer operations than are counted (Winograd).
     """

@@ -37,9 +37,9 @@ class WarmUp:
 
 def warm_up(work: Work, backend: Backend, timing: Timing = STANDARD_TIMING) -> WarmUp:
     """Call `work` until the last blocks show no slope and little spread, or the limit is reached."""
-    first = time_block(work, 1, backend)  # may compile or tune: no measure of the calls after it
+    first = time_block(work, 1, backend)  # may compile or tune: not representative of later calls
     if first.seconds > WARM_LIMIT_SECONDS:
-        # No compilation: a trial has made the mode ready and drawn images before.
+        # No compilation: the trial has already entered the mode and generated images.
         return WarmUp(first.seconds, steady=True, seconds_per_call=first.seconds_per_call)
     start = time.perf_counter()
     first = time_block(work, 1, backend)
@@ -54,7 +54,7 @@ def warm_up(work: Work, backend: Backend, timing: Timing = STANDARD_TIMING) -> W
         recent = history[-WINDOW:]
         steady = len(recent) == WINDOW and is_steady(recent)
         if (steady and elapsed >= least) or elapsed >= limit:
-            # Where a call takes seconds there is no time for eight: judge those there are.
+            # If a call takes seconds there is no time for eight: use those available.
             settled = steady or is_steady(recent)
             return WarmUp(elapsed, settled, median(recent[-WINDOW // 2 :]))
 
@@ -75,7 +75,7 @@ def measure_region(
 ) -> tuple[Reading, list[str]]:
     """Return images per second of a region ("core" or "e2e") and the flags it raised.
 
-    Where a call takes seconds, `core` gets 6 blocks and `e2e` 3, too few for an interval.
+    If a call takes seconds, `core` gets 6 blocks and `e2e` 3, too few for an interval.
     """
     fewest = FEWEST_BLOCKS if name == "core" else FEWEST_BLOCKS // 2
     fewest = min(fewest, timing.blocks)
@@ -141,7 +141,7 @@ def busy_clock_state(work: Work, calls: int, backend: Backend) -> ClockState | N
 
 
 def witnesses(blocks: list[Block]) -> dict[str, Any]:
-    """Return what the blocks saw of the machine: they annotate, nothing is trimmed by them."""
+    """Return what the blocks observed of the machine: annotations; nothing is trimmed by them."""
     device = [block.seconds / block.device_seconds for block in blocks if block.device_seconds]
     waits = [block.pressure for block in blocks if block.pressure is not None]
     return {
@@ -154,7 +154,7 @@ def witnesses(blocks: list[Block]) -> dict[str, Any]:
 
 
 def flags(warm: WarmUp, blocks: list[Block], rates: list[float]) -> list[str]:
-    """Return the names of what a reader must know about these blocks."""
+    """Return the flags that these blocks raise."""
     raised = []
     if not warm.steady:
         raised.append("unsteady")
@@ -162,7 +162,7 @@ def flags(warm: WarmUp, blocks: list[Block], rates: list[float]) -> list[str]:
         raised.append("noisy")
     seen = witnesses(blocks)
     ratio = seen["wall_over_device"]
-    # Events span the idle gaps between kernels: that queueing took all the time says it better.
+    # Events include idle gaps between kernels: a queueing time near the total is a better sign.
     if ratio is not None and (ratio > LAUNCH_BOUND or seen["queued_over_wall"] > QUEUE_BOUND):
         raised.append("launch_bound")
     return raised

@@ -1,6 +1,6 @@
-"""Pictures of what was measured, beside the records: a folder a model, its weights and options.
+"""Pictures of measured models, beside the records: one folder per model, weights and options.
 
-Only files and JSON: drawing them is `inspection`'s, showing them `report`'s.
+Only files and JSON: `inspection` draws the pictures, `report` shows them.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ class Album:
 
 
 def subject_of(case: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what of a stored case decides which images it makes.
+    """Return the fields of a stored case that decide its images.
 
-    The seed is that of initial weights: it takes no part where weights come from a file.
+    The seed is that of initial weights: it is left out if weights come from a file.
     """
     weights = case["weights"]["sha256"]
     decides = {"weights": weights} if weights else {"seed": case["seed"]}
@@ -64,7 +64,7 @@ def place(store: Path, case: Mapping[str, Any]) -> Path:
 
 
 def plain(name: str) -> str:
-    """Return a name as part of a file's: whatever a plugin calls its model, it stays in its folder."""
+    """Return a name that is safe as part of a file name, whatever a plugin calls its model."""
     return re.sub(r"[^A-Za-z0-9._-]", "-", name).strip(".") or "model"
 
 
@@ -78,7 +78,7 @@ def enter(
 
 
 def read(path: Path) -> dict[str, Any] | None:
-    """Return what an album says of itself, or None where there is none that can be read."""
+    """Return an album's description, or None if there is no readable one."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         entries = document["pictures"].values()
@@ -89,7 +89,7 @@ def read(path: Path) -> dict[str, Any] | None:
 
 
 def open_album(store: Path, case: Mapping[str, Any]) -> Album | None:
-    """Return the pictures of a stored case, in the order of `KINDS`, or None where there are none."""
+    """Return the pictures of a stored case, in the order of `KINDS`, or None if there are none."""
     folder = place(store, case)
     document = read(folder / ABOUT)
     if document is None:

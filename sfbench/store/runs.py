@@ -1,4 +1,4 @@
-"""results/: one immutable JSON file a trial, written atomically and never replaced."""
+"""results/: one immutable JSON file per trial, written atomically and never replaced."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class Unreadable:
 
 
 class Store:
-    """Records under `root`/runs, found again by identity and trial."""
+    """Records under `root`/runs, found by identity and trial."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.runs = root / "runs"
 
     def prepare(self) -> None:
-        """Make the folder, and find out before any work whether records can be stored in it.
+        """Create the folder, and check before any work that records can be stored in it.
 
         Raises DataError in one line when they cannot.
         """
@@ -93,7 +93,7 @@ class Store:
         return None
 
     def load(self) -> tuple[list[Record], list[Unreadable]]:
-        """Return all records, oldest first, and the files that could not be read as one."""
+        """Return all records, oldest first, and the files that could not be read as records."""
         records: list[Record] = []
         unreadable: list[Unreadable] = []
         for loaded in self._read_all():
@@ -117,7 +117,7 @@ class Store:
 
 
 def read(path: Path) -> Record | Unreadable:
-    """Return the record in a file, or why there is none."""
+    """Return the record in a file, or why it is unreadable."""
     try:
         return record_from_json(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:

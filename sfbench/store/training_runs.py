@@ -1,4 +1,4 @@
-"""What a training run leaves to read: what was asked of it, and a line of numbers a tick. No torch."""
+"""The outputs of a training run: its settings, and one log line per tick. No torch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EVENTS = "events.out.tfevents.*"
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingRun:
-    """A run's name, what was asked (empty where that is not known), and the lines of its log.
+    """A run's name, its settings (empty if unknown), and the lines of its log.
 
     A line has `step`, maybe `kimg` and `seconds_per_kimg`, and numbers by name.
     """
@@ -28,7 +28,7 @@ class TrainingRun:
 
 
 def read_asked(folder: Path) -> dict[str, Any] | None:
-    """Return a run's identity and what was asked of it, or None where there is no run.
+    """Return a run's identity and settings, or None if there is no run.
 
     Raises DataError for a damaged document.
     """
@@ -39,12 +39,12 @@ def read_asked(folder: Path) -> dict[str, Any] | None:
         document = json.loads(path.read_text(encoding="utf-8"))
         return {"identity": document["identity"], "asked": document["asked"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        msg = f"{path}: not the document of a run ({error})"
+        msg = f"{path}: not the description of a training run ({error})"
         raise DataError(msg) from None
 
 
 def read_lines(folder: Path) -> list[dict[str, Any]]:
-    """Return the lines of a run's log; one that was cut off is left out."""
+    """Return the lines of a run's log, without a truncated last line."""
     path = folder / LINES
     found = []
     for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
@@ -60,7 +60,7 @@ def read_lines(folder: Path) -> list[dict[str, Any]]:
 def training_runs(folder: Path) -> list[TrainingRun]:
     """Return the run of a folder of `sfbench train`, or of TensorBoard event files of any program.
 
-    Every sub-folder of event files is a run. Raises DataError for a folder that holds neither.
+    Every subfolder of event files is a run. Raises DataError for a folder that holds neither.
     """
     document, lines = read_asked(folder), read_lines(folder)
     name = folder.resolve().name
@@ -82,14 +82,14 @@ def training_runs(folder: Path) -> list[TrainingRun]:
 
 
 def read_events(place: Path) -> list[dict[str, Any]]:
-    """Return the scalars of a folder's event files, a line a step.
+    """Return the scalars of a folder's event files, one line per step.
 
-    Raises DataError where the package tensorboard, which reads them, is not installed.
+    Raises DataError if the package tensorboard, which reads them, is not installed.
     """
     try:
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     except ImportError:
-        msg = f"{place}: TensorBoard event files are read by the package tensorboard; install it"
+        msg = f"{place}: reading TensorBoard event files needs the package tensorboard; install it"
         raise DataError(msg) from None
     steps: dict[int, dict[str, Any]] = {}
     events = EventAccumulator(str(place), size_guidance={"scalars": 0})
@@ -101,7 +101,7 @@ def read_events(place: Path) -> list[dict[str, Any]]:
 
 
 def runs_of_store(store: Path) -> list[TrainingRun]:
-    """Return the runs that `sfbench run --train-kimg` left in a store, by name; damaged ones not."""
+    """Return the runs that `sfbench run --train-kimg` left in a store, except damaged ones."""
     found: list[TrainingRun] = []
     for folder in sorted((store / "training").glob("*/")):
         if read_lines(folder):

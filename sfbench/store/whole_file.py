@@ -1,4 +1,4 @@
-"""The one way to write a file that others may read: beside its place, then renamed there."""
+"""Atomic writes of files that others may read: under another name, then renamed."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import BinaryIO
 
 @contextlib.contextmanager
 def whole_file(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
-    """Open a file that takes the place of `path` once the block ends without an error.
+    """Open a file that replaces `path` once the block ends without an error.
 
-    Until then nobody sees it; after an error nothing is left of it. Its mode is what the umask
-    says, since a folder may be shared. `durable`: it stays after a power cut.
+    Until then it is not visible; after an error nothing is left of it. Its mode follows the
+    umask, since a folder may be shared. `durable`: it survives a power failure.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
@@ -36,6 +36,6 @@ def whole_file(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
 
 
 def write_whole(path: Path, content: str | bytes, *, durable: bool = False) -> None:
-    """Write text (UTF-8) or bytes, wholly or not at all."""
+    """Write text (UTF-8) or bytes atomically."""
     with whole_file(path, durable=durable) as file:
         file.write(content.encode() if isinstance(content, str) else content)

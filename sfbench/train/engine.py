@@ -1,8 +1,8 @@
-"""Several processes as one: gradients and means over all shards, by plain torch.distributed.
+"""Data parallelism: gradients and means over all shards, by plain torch.distributed.
 
-One flat all-reduce a phase needs no wrapper around modules and has no unused-parameter trap; the
+One flat all-reduce per phase needs no module wrapper and has no unused-parameter pitfall; the
 gradients equal those of one process because shards interleave (minibatch deviation groups images
-that stand apart) and random numbers belong to images.
+at a fixed stride) and random numbers belong to images.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ORPHANED = 1
 
 
 class Engine:
-    """What this process does of a step: `rank` of `world`, each batch in `parts` a process."""
+    """This process's part of a step: `rank` of `world`, with `parts` shards per process."""
 
     def __init__(self, rank: int, world: int, parts: int) -> None:
         self.rank, self.world, self.parts = rank, world, parts
@@ -33,7 +33,7 @@ class Engine:
 
     @property
     def shards(self) -> list[tuple[int, int]]:
-        """(index, count) of the shards that are this process's, one after the other."""
+        """(index, count) of this process's shards, in order."""
         count = self.world * self.parts
         return [(part * self.world + self.rank, count) for part in range(self.parts)]
 
@@ -43,15 +43,15 @@ class Engine:
         return self.world * self.parts == 1
 
     def stop_when_orphaned(self) -> None:
-        """End this process where the torchrun that started it is gone.
+        """End this process if the torchrun that started it is gone.
 
-        Another may have taken its place already, and two runs must not write one folder.
+        Another may already have taken over, and two runs must not write to one folder.
         """
         if self.world > 1 and os.getppid() != self.parent:
             sys.exit(ORPHANED)
 
     def summed(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Make every gradient the sum over processes.
+        """Sum every gradient over processes (all-reduce).
 
         A parameter without a gradient in this phase must have none in every process.
         """
@@ -67,7 +67,7 @@ class Engine:
                 gradient.copy_(part.view_as(gradient))
 
     def mean(self, found: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-        """Return the means over this process's shards and all others'."""
+        """Return the means over the shards of all processes."""
         if self.world == len(found) == 1:
             return {name: value.detach() for name, value in found[0].items()}
         with torch.no_grad():
@@ -84,12 +84,12 @@ class Engine:
             return {name: part.view_as(value) for (name, value), part in pairs}
 
     def wait(self) -> None:
-        """Return when every process has come here."""
+        """Barrier: return when every process has reached it."""
         if self.world > 1:
             dist.barrier()
 
     def agreed(self, value: float) -> float:
-        """Return the first process's number, in every process."""
+        """Broadcast the first process's number to every process."""
         if self.world == 1:
             return value
         told = torch.tensor([value], dtype=torch.float64)
@@ -107,10 +107,10 @@ def by_type(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Meeting:
-    """Where the processes of a run meet, as torchrun tells each of them.
+    """The rendezvous of a run's processes, as torchrun passes it to each of them.
 
     `local_rank`: number of the process on its machine. `attempt` counts restarts. `hosted`: torchrun
-    itself keeps the store.
+    itself hosts the store.
     """
 
     rank: int = 0
@@ -126,8 +126,8 @@ class Meeting:
 def joined(meeting: Meeting, parts: int, backend: str) -> Iterator[Engine]:
     """Join the other processes by torch.distributed's `backend`; one process joins nothing.
 
-    Each attempt after a restart has keys of its own in the store: without, processes find the
-    addresses of dead ones and wait for them until the time is over.
+    Each attempt after a restart has its own keys in the store: otherwise processes find the
+    addresses of dead ones and wait for them until the timeout.
     """
     engine = Engine(meeting.rank, meeting.world, parts)
     if meeting.world == 1:

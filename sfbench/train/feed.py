@@ -1,4 +1,4 @@
-"""The real images of every step: epochs in an order that the seed and the epoch's number fix."""
+"""The real images of every step: epochs in an order given by the seed and the epoch number."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ORDERS_KEPT = 2
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Feed:
-    """Cuts steps out of an endless walk through the images.
+    """Yields batches from an endless sequence of epochs.
 
     `mirror`: an epoch holds every image twice, as it is and mirrored. `conditional`: shards carry
     labels. `backend`: the device that shards are put on.
@@ -36,7 +36,7 @@ class Feed:
     backend: Backend
 
     def rows(self, step: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Return which images a step sees, and which of them mirrored."""
+        """Return which images a step uses, and which of them are flipped."""
         length = len(self.images) * (2 if self.mirror else 1)
         places = np.arange(step * self.batch, (step + 1) * self.batch)
         epochs, places = np.divmod(places, length)
@@ -66,7 +66,7 @@ class Feed:
 
     @property
     def labels_of(self) -> Callable[[Tensor], Tensor]:
-        """Numbers in [0, 1) -> classes of the images that they stand for."""
+        """Map numbers in [0, 1) to the classes of the images they select."""
         return lambda numbers: self.one_hot((numbers.cpu() * len(self.images)).long())
 
     def one_hot(self, rows: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
-"""What to do when a loss is no longer a number: go back, learn more slowly for a while, or stop.
+"""Handling of NaN or infinite losses: roll back, reduce the rate for a while, or stop.
 
-Nothing is replaced by zeros: a run that hides infinities cannot be believed.
+Nothing is replaced by zeros: a run that hides infinities is not trustworthy.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ CAREFUL_KIMG = 2.0
 
 
 class DivergedError(SfbenchError):
-    """Training went back as often as it may and came to the same end."""
+    """Training diverged again after the maximum number of rollbacks."""
 
 
 @dataclasses.dataclass(slots=True)
 class Guard:
-    """Watches the losses of every phase on the device; asks for the answer only when told to.
+    """Watches the losses of every phase on the device; synchronizes only in `sick`.
 
-    `strikes`: how often the run went back since it last was well; `until`: images seen at which
-    the rate is the asked one again.
+    `strikes`: rollbacks since the last good phase; `until`: images seen at which the configured
+    rate applies again.
     """
 
     strikes: int = 0
@@ -35,31 +35,31 @@ class Guard:
     bad: dict[str, Tensor] = dataclasses.field(default_factory=dict)
 
     def watch(self, phase: str, loss: Tensor) -> None:
-        """Note whether a loss is a number; nothing waits for the device."""
+        """Record whether a loss is finite, without waiting for the device."""
         found = ~torch.isfinite(loss.detach())
         self.bad[phase] = found if phase not in self.bad else self.bad[phase] | found
 
     def sick(self) -> list[str]:
-        """Return the phases in which a loss was no number since the last call."""
+        """Return the phases with a NaN or infinite loss since the last call."""
         found = [phase for phase, flag in self.bad.items() if bool(flag)]
         self.bad.clear()
         return found
 
     def strike(self, phases: list[str], images: int) -> float:
-        """Return the factor for the rate after going back; raises DivergedError at the end."""
+        """Return the rate factor after a rollback; raises DivergedError after too many."""
         self.strikes += 1
         where = ", ".join(phases)
         if self.strikes > MOST_STRIKES:
             msg = (
                 f"losses of {where} are NaN or infinite near {images:,} images, {MOST_STRIKES} times "
-                "after going back and halving the rate; try a larger --gamma or a smaller rate"
+                "after a rollback to half the learning rate; try a larger --gamma or a lower rate"
             )
             raise DivergedError(msg)
         self.until = images + CAREFUL_KIMG * 1000
         return self.factor
 
     def well(self, images: int) -> bool:
-        """Return whether a careful time is over now: the rate is the asked one again."""
+        """Return whether the period of reduced rate ends now."""
         if not self.strikes or images < self.until:
             return False
         self.strikes = 0
@@ -67,13 +67,13 @@ class Guard:
 
     @property
     def factor(self) -> float:
-        """What the rate is multiplied by."""
+        """The factor of the learning rate."""
         return float(0.5**self.strikes)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a later step depends on."""
+        """Return the state that later steps depend on."""
         return {"strikes": self.strikes, "until": self.until}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up what `state_dict` returned."""
+        """Restore what `state_dict` returned."""
         self.strikes, self.until = int(state["strikes"]), float(state["until"])

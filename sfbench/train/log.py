@@ -1,4 +1,4 @@
-"""What a run leaves to read: a line of JSON a tick, and the same numbers for TensorBoard."""
+"""The log of a run: one line of JSON per tick, and the same numbers for TensorBoard."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sfbench.store.training_runs import LINES, read_lines
 
 
 class RunLog:
-    """Appends to a run's log; what a killed run wrote beyond its state is cut off when it resumes."""
+    """Appends to a run's log; lines beyond the saved state are removed when a run resumes."""
 
     def __init__(self, folder: Path, step: int) -> None:
         self.path = folder / LINES
@@ -33,7 +33,7 @@ class RunLog:
 
 
 def board(folder: Path, step: int) -> Any:
-    """Return a writer for TensorBoard, or None where the package tensorboard is not installed."""
+    """Return a writer for TensorBoard, or None if the package tensorboard is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter  # an optional dependency
     except ImportError:

@@ -1,4 +1,4 @@
-"""The loop: steps of a learner, ticks for the log, states by time, and the way back from NaN."""
+"""The training loop: steps, log ticks, periodic states, and rollback after NaN."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from sfbench.train.operations import Operations
 from sfbench.train.state import Saver, finite, load_state
 
 YOUNG_SHARE = 0.1
-"""A young run saves sooner: when a tenth of its time is at stake."""
+"""A new run saves sooner: after a tenth of its time so far."""
 SAVE_SHARE = 0.005
-"""A state that takes long to copy is saved less often: at most this part of the time."""
+"""States that take long to copy are saved less often: at most this fraction of the time."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Length:
-    """In steps: all of them, from one log line to the next, from one snapshot to the next.
+    """In steps: the whole run, the interval of log lines, the interval of snapshots.
 
     No snapshot is taken within half its interval of the last one. `save_seconds`: time from one
     saved state to the next.
@@ -51,23 +51,23 @@ class Tick:
 
 
 class Listener:
-    """What a run tells: override what matters. Nothing of it may change the run."""
+    """Callbacks of a run: override as needed. They must not change the run."""
 
     def tick(self, tick: Tick) -> None:
         """Receive a line of the log."""
 
     def snapshot(self, step: int) -> None:
-        """Receive the news that a snapshot is due; the learner stands after `step` steps."""
+        """Handle a due snapshot; the learner has done `step` steps."""
 
     def went_back(self, phases: list[str], step: int, factor: float) -> None:
-        """Receive the news that the run went back to `step`."""
+        """Handle a rollback to `step`."""
 
 
 class Trainer:
     """A run from its newest state, or its start, to its last step.
 
-    All processes of a run do the same; the first alone writes. The state decides every later step:
-    what is interrupted and taken up ends as if it had not been.
+    All processes of a run do the same; only the first writes. The state decides every later step:
+    an interrupted and resumed run ends exactly as an uninterrupted one.
     """
 
     def __init__(
@@ -103,11 +103,11 @@ class Trainer:
 
     @property
     def last(self) -> bool:
-        """Whether the last step is done; going back undoes it."""
+        """Whether the last step is done; a rollback undoes it."""
         return self.step == self.length.steps
 
     def resume(self) -> str | None:
-        """Take up the newest state, if there is one; return what is to be said of damaged ones."""
+        """Restore the newest state, if there is one; return a warning about damaged ones."""
         found = load_state(self.folder)
         if found is None:
             return None
@@ -137,7 +137,7 @@ class Trainer:
             self.saver.finish()
 
     def take(self) -> None:
-        """Do one step, and what is due after it."""
+        """Do one step, and whatever is due after it."""
         means = self.updates()
         means |= self.learner.after_step(self.step)
         self.step += 1
@@ -154,7 +154,7 @@ class Trainer:
         if (self.step % self.length.snapshot == 0 and 2 * left > self.length.snapshot) or self.last:
             began = time.monotonic()
             self.listener.snapshot(self.step)
-            self.tick_began += time.monotonic() - began  # pictures are no training
+            self.tick_began += time.monotonic() - began  # pictures do not count as training
 
     def updates(self) -> dict[str, Tensor]:
         """Do the phases of this step; return their means."""
@@ -195,7 +195,7 @@ class Trainer:
         return overall
 
     def tick(self) -> None:
-        """Write a line of the log, or go back where a loss was no number."""
+        """Write a line of the log, or roll back after a NaN or infinite loss."""
         if self.went_back():
             return
         line = Tick(
@@ -213,7 +213,7 @@ class Trainer:
         self.tick_began = time.monotonic()
 
     def went_back(self) -> bool:
-        """Go back to the last good state, at a lower rate, where any process saw no number."""
+        """Roll back to the last good state, at a lower rate, if any process saw a bad loss."""
         phases = self.guard.sick()
         flag = torch.tensor(float(bool(phases)), device=self.feed.backend.name)
         if float(self.engine.mean([{"sick": flag}])["sick"]) == 0:
@@ -229,7 +229,7 @@ class Trainer:
         return True
 
     def save(self) -> None:
-        """Save the state, if it is a good one; the first process writes."""
+        """Save the state if it is good; the first process writes."""
         if self.guard.bad and self.went_back():
             return
         began = time.monotonic()

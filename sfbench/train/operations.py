@@ -1,4 +1,4 @@
-"""Floating-point operations of a run: each phase is counted once, when it is first met."""
+"""Floating-point operations of a run: each phase is counted once, when it first runs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch
 
 
 class Operations:
-    """Adds up what phases cost; two operations a multiplication and addition."""
+    """Adds up the operations of phases; a multiply-add counts as two."""
 
     def __init__(self) -> None:
         self.of_phase: dict[str, int] = {}

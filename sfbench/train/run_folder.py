@@ -1,11 +1,11 @@
-"""A run's folder: what was asked (run.json), its newest and its best weights, each with a card.
+"""A run's folder: its settings (run.json), its newest and its best weights, each with a card.
 
-run.json            what decides the numbers, and its digest: the training identity
-state-*             where a resumed run goes on
-log.jsonl           a line a tick
-pictures/           the same seeds, again and again
-weights.safetensors the averaged generator of the last snapshot, weights.json about it
-best.safetensors    that of the snapshot with the least distance, best.json about it
+run.json            the settings that decide the numbers, and their digest: the training identity
+state-*             saved states, from which a run resumes
+log.jsonl           one line per tick
+pictures/           images from the same seeds at every snapshot
+weights.safetensors EMA weights of the last snapshot, described by weights.json
+best.safetensors    EMA weights of the snapshot with the least distance, see best.json
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from sfbench.values.records import digest
 
 LATEST, BEST = "weights", "best"
 LENGTH = ("kimg", "processes")
-"""What a resumed run may have otherwise: it decides no step that was done."""
+"""Settings that a resumed run may change: they affect no completed step."""
 
 
 def begin(folder: Path, asked: Mapping[str, Any], *, resume: bool) -> dict[str, Any]:
-    """Write run.json, or check that the run there is the one that is asked for; return it.
+    """Write run.json, or check that the existing run has the same settings; return it.
 
-    Raises UsageError for a folder in use, or for a run that differs, naming in what.
+    Raises UsageError for a folder in use, or for a run that differs, naming the differences.
     """
     document = {"identity": identity(asked), "asked": dict(asked)}
     there = read_asked(folder)
@@ -41,34 +41,32 @@ def begin(folder: Path, asked: Mapping[str, Any], *, resume: bool) -> dict[str, 
             raise DataError(msg) from None
         return document
     if not resume:
-        msg = (
-            f"--out {folder}: holds a run; add --resume to go on with it, or choose another folder"
-        )
+        msg = f"--out {folder}: holds a run; add --resume to continue it, or choose another folder"
         raise UsageError(msg)
     if there["identity"] != document["identity"]:
         lines = differences(there["asked"], asked)
-        msg = f"--out {folder}: its run is another one: {'; '.join(lines)}"
+        msg = f"--out {folder}: holds a different run: {'; '.join(lines)}"
         raise UsageError(msg)
     write_whole(folder / RUN, json.dumps(document, indent=1), durable=True)
     return document
 
 
 def identity(asked: Mapping[str, Any]) -> str:
-    """Return the digest of what decides a run's numbers."""
+    """Return the digest of the settings that decide a run's numbers."""
     return digest({name: asked[name] for name in asked if name not in LENGTH})
 
 
 def differences(there: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    """Return in what two runs differ, a few words each."""
+    """Return the differences between two runs, a few words each."""
     found = []
     for name in sorted({*there, *asked} - set(LENGTH)):
         old, new = there.get(name), asked.get(name)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             found += [
-                f"{name} {key} is {old.get(key)} there, {new.get(key)} asked"
+                f"{name} {key} is {old.get(key)} there, {new.get(key)} requested"
                 for key in sorted({*old, *new})
                 if old.get(key) != new.get(key)
             ]
         elif old != new:
-            found.append(f"{name} is {old} there, {new} asked")
+            found.append(f"{name} is {old} there, {new} requested")
     return found

@@ -1,8 +1,8 @@
-"""Parts of a batch, and random numbers that belong to its images.
+"""Shards of a batch, and random numbers tied to its images.
 
-Every number is a function of (seed, step, use), drawn for the whole batch and cut like the images:
-every `count`-th row. No generator's state is carried from step to step, so that there is none to
-save, and a batch cut in another way sees the same numbers.
+Every number is a function of (seed, step, use), drawn for the whole batch and split like the
+images: every `count`-th row. No generator state is carried from step to step, so none has to be
+saved, and a batch split differently sees the same numbers.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ class BatchShard:
         return None if self.labels_of is None else self.labels_of(self.uniform(use))
 
     def cut(self, draw: Callable[..., Tensor], use: str, shape: tuple[int, ...]) -> Tensor:
-        """Return this shard's rows of what is drawn for the batch."""
+        """Return this shard's rows of the numbers drawn for the batch."""
         device = self.images.device
         source = self.source(use, device.type)
         return draw((self.batch, *shape), generator=source, device=device)[self.index :: self.count]
 
     def source(self, use: str, device: str) -> torch.Generator:
-        """Return the random source of a use in this step."""
+        """Return the random generator of a use in this step."""
         text = f"{self.seed}/{self.step}/{use}"
         digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
         return torch.Generator(device).manual_seed(int.from_bytes(digest) >> 1)

@@ -1,7 +1,7 @@
 """The state of a run as files: tensors in safetensors, the rest as JSON, two generations.
 
-A state counts when its JSON file is there and the digest in it is that of the tensors: both are
-written beside and renamed, tensors first. What was being written when a process died is ignored.
+A state is valid if its JSON file exists and contains the digest of the tensors: both are written
+under other names and renamed, tensors first. Files of an interrupted write are ignored.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TENSOR, PAIRS = "$tensor", "$pairs"
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """A run after `step` steps. `complaint` says which newer generation could not be used."""
+    """A run after `step` steps. `complaint` describes a newer generation that was unusable."""
 
     step: int
     tree: Mapping[str, Any]
@@ -37,7 +37,7 @@ class State:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Packed:
-    """A state on the host, ready to be written while the run goes on."""
+    """A state on the host, ready to be written while the run continues."""
 
     step: int
     tensors: Mapping[str, Tensor]
@@ -45,16 +45,16 @@ class Packed:
 
 
 def packed(step: int, tree: Mapping[str, Any]) -> Packed:
-    """Return a copy of a state that later steps do not touch."""
+    """Return a copy of a state that later steps do not modify."""
     tensors: dict[str, Tensor] = {}
     rest = split(tree, "", tensors)
     return Packed(step=step, tensors=tensors, rest=rest)
 
 
 def write_state(folder: Path, state: Packed) -> None:
-    """Write a state; older ones than the last two are removed once it stands.
+    """Write a state; afterwards, all but the last two are removed.
 
-    Raises DataError in one line when the disk is full or cannot be written: the last state stands.
+    Raises DataError in one line when it cannot be written: the last state is kept.
     """
     stem = folder / f"state-{state.step:012d}"
     try:
@@ -71,12 +71,12 @@ def write_state(folder: Path, state: Packed) -> None:
             old.unlink()
             old.with_suffix(".safetensors").unlink(missing_ok=True)
     except OSError as error:
-        msg = f"{folder}: the state cannot be written ({error.strerror}); the one before stands"
+        msg = f"{folder}: the state cannot be written ({error.strerror}); the previous one is kept"
         raise DataError(msg) from None
 
 
 class Saver:
-    """Writes states beside the run, one at a time; an error is raised at the next call."""
+    """Writes states in the background, one at a time; an error is raised at the next call."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -89,7 +89,7 @@ class Saver:
         self.writing = self.pool.submit(write_state, self.folder, packed(step, tree))
 
     def finish(self) -> None:
-        """Return when the last state is on the disk; raises what went wrong with it."""
+        """Wait until the last state is on disk; raises the error of that write."""
         if self.writing is not None:
             writing, self.writing = self.writing, None
             writing.result()
@@ -101,7 +101,7 @@ def states(folder: Path) -> list[Path]:
 
 
 def load_state(folder: Path) -> State | None:
-    """Return the newest state that is whole; None where there is none at all.
+    """Return the newest intact state; None if there is no state.
 
     Raises DataError when every generation is damaged.
     """
@@ -116,22 +116,22 @@ def load_state(folder: Path) -> State | None:
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             complaint = complaint or f"{path.with_suffix('.safetensors').name}: {error}"
     if complaint is not None:
-        msg = f"{folder}: no state can be used ({complaint}); start anew with another --out"
+        msg = f"{folder}: no usable state ({complaint}); start again with another --out"
         raise DataError(msg)
     return None
 
 
 def checked(path: Path, sha256: str) -> bytes:
-    """Return a file's content; raises ValueError where it is not what was written."""
+    """Return a file's content; raises ValueError if its digest does not match."""
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != sha256:
-        msg = "its sha256 is not the one it was written with"
+        msg = "its sha256 does not match the stored one"
         raise ValueError(msg)
     return content
 
 
 def split(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
-    """Return the JSON form of a tree; its tensors go to `tensors`, by their places."""
+    """Return the JSON form of a tree; its tensors go to `tensors`, by path."""
     if isinstance(value, Tensor):
         tensors[name] = value.detach().to("cpu", copy=True).contiguous()
         return {TENSOR: name}
@@ -142,7 +142,7 @@ def split(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
         return [split(one, f"{name}/{i}", tensors) for i, one in enumerate(value)]
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    msg = f"state {name}: a {type(value).__name__} can be neither tensor nor JSON"
+    msg = f"state {name}: a {type(value).__name__} is neither a tensor nor JSON"
     raise TypeError(msg)
 
 

@@ -47,10 +47,10 @@ PICTURE_BATCH = 16
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What is to be trained, on what, for how long, and what is looked at on the way.
+    """What to train, on what data, for how long, and what to evaluate during training.
 
-    `case` says model, size, initial weights, precision, mode, device, seed. `parts`: shards of a
-    process, whose gradients are added up. `samples`: images for quality at a snapshot, 0 for none.
+    `case`: model, size, initial weights, precision, mode, device, seed. `parts`: shards per
+    process, whose gradients are summed. `samples`: images used to evaluate a snapshot (0 = off).
     """
 
     case: Case
@@ -71,7 +71,7 @@ class Wanted:
     resume: bool
 
     def document(self, world: int) -> dict[str, Any]:
-        """Return what run.json holds: everything that decides the numbers, and the length."""
+        """Return the contents of run.json: all settings that decide the numbers, and the length."""
         case = self.case
         inputs = case.inputs()
         data = self.images
@@ -96,7 +96,7 @@ class Wanted:
 
     @property
     def length(self) -> Length:
-        """The run in steps: about 200 log lines, none further apart than 4 kimg."""
+        """The run in steps: about 200 log lines, at most 4 kimg apart."""
         steps = max(round(self.kimg * KIMG / self.batch), 1)
         tick = min(self.kimg / TICKS, LONGEST_TICK) * KIMG
         return Length(
@@ -107,28 +107,28 @@ class Wanted:
 
 
 class Watcher(Protocol):
-    """Sees a run as it goes; the command line overrides what it shows."""
+    """Callbacks of a run; the command line overrides those it displays."""
 
     def began(self, step: int, length: Length, complaint: str | None) -> None:
-        """Receive where the run begins, and what is to be said of damaged states."""
+        """Handle the start: the first step, and a warning about damaged states."""
 
     def line(self, line: Mapping[str, Any]) -> None:
-        """Receive a line of the log."""
+        """Handle a line of the log."""
 
     def snapshot(self, step: int, readings: list[Reading]) -> None:
-        """Receive the news of a snapshot, with its quality."""
+        """Handle a snapshot, with its quality."""
 
     def went_back(self, phases: list[str], step: int, factor: float) -> None:
-        """Receive the news that losses were no numbers."""
+        """Handle a rollback after NaN or infinite losses."""
 
     def progress(self, what: str, done: int, total: int | None) -> None:
-        """Receive how far a pass over images is."""
+        """Handle the progress of a pass over images."""
 
 
 def train(wanted: Wanted, meeting: Meeting, watcher: Watcher) -> Path:
     """Train to the end, from the newest state if there is one; return the folder.
 
-    Raises UsageError, DataError or UnsupportedError before any work, DivergedError at a bad end.
+    Raises UsageError, DataError or UnsupportedError before any work; DivergedError if it diverges.
     """
     case = wanted.case
     backend = find_backend(case.device)
@@ -156,13 +156,13 @@ def train(wanted: Wanted, meeting: Meeting, watcher: Watcher) -> Path:
         try:
             trainer.run()
         except (OSError, SafetensorError) as error:
-            msg = f"{wanted.out}: cannot be written ({error}); make room, and go on with --resume"
+            msg = f"{wanted.out}: cannot be written ({error}); free space, then add --resume"
             raise DataError(msg) from None
     return wanted.out
 
 
 def build_learner(wanted: Wanted, engine: Engine) -> Learner:
-    """Return the learner; raises for what cannot be trained, saying what would help."""
+    """Return the learner; raises with a hint for models that cannot be trained."""
     case, spec = wanted.case, wanted.spec
     if spec.build_learner is None:
         msg = f"model {spec.name} cannot be trained: its plugin offers no learner"
@@ -195,9 +195,9 @@ def build_learner(wanted: Wanted, engine: Engine) -> Learner:
 
 
 def check_images(wanted: Wanted) -> None:
-    """Raise where one image is all there is, or classes are asked for that the images have not."""
+    """Raise if there is only one image, or if the requested classes do not match the labels."""
     if len(wanted.images) < FEWEST:
-        msg = f"{wanted.images.folder}: {len(wanted.images)} image; nothing can be learned from one"
+        msg = f"{wanted.images.folder}: {len(wanted.images)} image; expected at least 2"
         raise DataError(msg)
     asked, there = int(wanted.case.options.get("c_dim") or 0), wanted.images.classes
     if asked and asked != there:
@@ -218,7 +218,7 @@ class Recorder(Listener):
         self.rates: list[tuple[int, float]] = []
 
     def begin(self, trainer: Trainer) -> None:
-        """Take the log up where the state stands."""
+        """Continue the log at the state's step."""
         if self.engine.rank == 0:
             self.log = RunLog(self.wanted.out, trainer.step)
 
@@ -228,7 +228,7 @@ class Recorder(Listener):
             return
         images = tick.steps * self.wanted.batch
         self.rates = [*self.rates, (images, tick.seconds)][-20:]
-        # The first tick holds what is paid once; from the second on the rate is the run's.
+        # The first tick includes one-time costs; later ones show the run's rate.
         told = self.rates[1:] or self.rates
         per_image = sum(s for _, s in told) / max(sum(i for i, _ in told), 1)
         left = self.wanted.length.steps * self.wanted.batch - tick.images
@@ -246,7 +246,7 @@ class Recorder(Listener):
         self.watcher.line(line)
 
     def snapshot(self, step: int) -> None:
-        """Draw pictures, measure quality, and keep the weights, the best apart."""
+        """Draw pictures, measure quality, and save the weights, the best ones separately."""
         if self.engine.rank == 0:
             generator = self.learner.generator()
             kimg = step * self.wanted.batch / KIMG
@@ -268,7 +268,7 @@ class Recorder(Listener):
         self.engine.wait()
 
     def quality(self, generator: Any) -> list[Reading]:
-        """Return the quality of the averaged generator now."""
+        """Return the current quality of the EMA generator."""
         wanted = self.wanted
         if not wanted.samples:
             return []
@@ -286,7 +286,7 @@ class Recorder(Listener):
         return list(probe(generator))
 
     def keep(self, step: int, readings: list[Reading]) -> None:
-        """Write the weights of this snapshot, and those of the best where this is it."""
+        """Write the weights of this snapshot, also as the best ones if they are."""
         out = self.wanted.out
         distance = next((r for r in readings if is_distance(r.metric)), None)
         card = {
@@ -308,14 +308,14 @@ class Recorder(Listener):
             save_weights(self.learner, out, run_folder.BEST, card)
 
     def went_back(self, phases: list[str], step: int, factor: float) -> None:
-        """Cut the log back, and tell."""
+        """Truncate the log, and report the rollback."""
         if self.engine.rank == 0:
             self.log = RunLog(self.wanted.out, step)
             self.watcher.went_back(phases, step, factor)
 
 
 def save_weights(learner: Learner, folder: Path, name: str, card: Mapping[str, Any]) -> None:
-    """Write a weights file and its card, each wholly or not at all."""
+    """Write a weights file and its card, each atomically."""
     part = folder / f"{name}.part.safetensors"
     learner.save_weights(part)
     part.replace(folder / f"{name}.safetensors")
@@ -323,6 +323,6 @@ def save_weights(learner: Learner, folder: Path, name: str, card: Mapping[str, A
 
 
 def peak_bytes(where: str) -> int | None:
-    """Return the most memory so far: of the device's allocator, or of the process."""
+    """Return the peak memory so far: of the device's allocator, or of the process."""
     peaks = find_backend(where).peaks()
     return host_memory("VmHWM") if peaks is None else peaks.allocated

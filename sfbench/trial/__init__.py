@@ -1,1 +1,1 @@
-"""The steps of a trial: build, check, time, measure memory, judge quality; a module a family."""
+"""The steps of a trial: build, check, time, measure memory and quality; one module per family."""

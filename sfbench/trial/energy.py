@@ -6,7 +6,7 @@ from sfbench.trial.state import Trial, inference
 
 
 def measure_energy(trial: Trial) -> None:
-    """Measure joules an image."""
+    """Measure joules per image."""
     from sfbench.speed.energy import energy_reading  # torch comes with it
     from sfbench.speed.probe import core_work
 

@@ -1,4 +1,4 @@
-"""Steps that measure memory: what compilation took, then what a call takes."""
+"""Steps that measure memory: the peak of compilation, then of a call."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from sfbench.trial.state import Trial, inference
 
 
 def note_cold_peaks(trial: Trial) -> None:
-    """Read the peaks so far: compilation and autotuning are in them."""
+    """Read the peaks so far, including compilation and autotuning."""
     from sfbench.speed.memory import cold_readings  # torch comes with it
 
     peak = trial.host_peak_so_far() if trial.resettable else None

@@ -1,4 +1,4 @@
-"""From a fresh process to a generator in the case's mode whose images were checked."""
+"""From a new process to a checked generator in the case's mode."""
 
 from __future__ import annotations
 
@@ -40,21 +40,21 @@ def load_model(trial: Trial) -> None:
         return
     name = trial.spec.name
     if trial.job.task != "trial":
-        msg = f"{name} reads images that exist: there is nothing to search or time"
+        msg = f"{name} reads existing images: there is nothing to search or time"
         raise UnsupportedError(msg)
-    trial.untimed = f"{name} reads images that exist: there is nothing to time"
+    trial.untimed = f"{name} reads existing images: there is nothing to time"
     if "quality" not in trial.case.measure:
-        msg = f"{name} reads images that exist: only quality can be measured"
+        msg = f"{name} reads existing images: only quality can be measured"
         raise SkippedError(msg)
 
 
 def is_plain(trial: Trial) -> bool:
-    """Return whether the case is eager single precision, which others are compared with."""
+    """Return whether the case is eager single precision, the reference for others."""
     return trial.case.dtype == "fp32" and trial.case.mode == "eager"
 
 
 def draw_expected(trial: Trial) -> None:
-    """Draw what eager single precision draws."""
+    """Generate the images of eager single precision."""
     import torch
 
     from sfbench.generators import contract  # torch comes with it
@@ -94,7 +94,7 @@ def build_generator(trial: Trial) -> None:
 
 
 def check_generator(trial: Trial) -> None:
-    """Check the generator's images, bring it into the case's mode, and check them again."""
+    """Check the generator's images, switch it to the case's mode, and check them again."""
     from sfbench.generators import contract  # torch comes with it
 
     case = trial.case
@@ -116,9 +116,9 @@ def check_generator(trial: Trial) -> None:
 
 
 def enter_mode(trial: Trial) -> torch.Tensor:
-    """Bring the generator into the case's mode and return its first batch.
+    """Switch the generator to the case's mode and return its first batch.
 
-    It is made ready for the case's batch and for one image; later graphs are an error.
+    It is prepared for the case's batch and for one image; later graphs are an error.
     """
     import torch
 

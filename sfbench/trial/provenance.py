@@ -30,7 +30,7 @@ def provenance(job: Job) -> dict[str, Any]:
 
 
 def training_of(weights: str | None) -> dict[str, Any] | None:
-    """Return how weights were trained, where a card lies beside them: identity, kimg, quality."""
+    """Return how weights were trained, if a card is beside them: identity, kimg, quality."""
     card = None if weights is None else Path(weights).with_suffix(".json")
     if card is None or not card.is_file():
         return None

@@ -1,4 +1,4 @@
-"""Steps that judge quality: metrics on generated and real images, and samples for people to see."""
+"""Steps for quality: metrics on generated and real images, and samples for people to see."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def judge_images(trial: Trial) -> None:
 
     case = trial.case
     if case.mode.startswith("compile"):
-        # The last batch may be smaller than the others: a graph of its own is no fault here.
+        # The last batch may be smaller than the others: a graph of its own is not an error here.
         torch.compiler.set_stance("default")
     last = 0.0
 

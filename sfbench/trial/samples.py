@@ -1,4 +1,4 @@
-"""The step that keeps a row of samples; no number depends on it."""
+"""The step that saves a row of samples; no number depends on it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Steps that time: throughput, latency, stand-in kernels, and the roof."""
+"""Steps for speed: throughput, latency, fallback kernels, and the roofline."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ def time_core(trial: Trial) -> None:
 
 
 def find_stand_ins(trial: Trial) -> None:
-    """Note the slow stand-ins that torch used for operations.
+    """Record the slow fallbacks that torch used for operations.
 
-    The profiler keeps memory of its own: this comes after the peaks.
+    The profiler uses memory of its own, so this comes after the peaks.
     """
     from sfbench.speed.kernels import fallback_kernels
     from sfbench.speed.probe import core_work  # torch comes with it
@@ -69,7 +69,7 @@ def find_stand_ins(trial: Trial) -> None:
 
 
 def measure_roof(trial: Trial) -> None:
-    """Hold what was timed against what the device can do."""
+    """Compare the measured throughput with the device's roofline."""
     from sfbench.speed.roofline import measured_roofline, roofline_readings  # torch comes with it
 
     case = trial.case
@@ -79,7 +79,7 @@ def measure_roof(trial: Trial) -> None:
     except Exception as error:
         if not out_of_memory(error):
             raise
-        # The matrices of the roof found no room beside the model: its own numbers stand.
-        trial.add(Reading(metric=MFU, reason="no memory was left to measure the device's roof"))
+        # The roofline's matrices do not fit beside the model, whose own numbers are valid.
+        trial.add(Reading(metric=MFU, reason="not enough memory left to measure the roofline"))
         return
     trial.add(*roofline_readings(roofline, values.get(FLOPS), values.get(CORE), case.dtype))

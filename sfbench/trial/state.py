@@ -1,4 +1,4 @@
-"""What a trial knows while it goes through its steps: readings, flags, provenance, the generator."""
+"""The state of a trial during its steps: readings, flags, provenance, the generator."""
 
 from __future__ import annotations
 
@@ -65,20 +65,20 @@ class Trial:
         self._generator = generator
 
     def add(self, *readings: Reading) -> None:
-        """Take in readings."""
+        """Add readings."""
         self.readings.extend(readings)
 
     def raise_flags(self, flags: Iterable[str]) -> None:
-        """Take in flags, each once."""
+        """Add flags, each once."""
         self.flags += [flag for flag in dict.fromkeys(flags) if flag not in self.flags]
 
     def cold(self, name: str, seconds: float, what: str) -> None:
-        """Add a reading of a cost that is paid once."""
+        """Add a reading of a one-time cost."""
         prefix = "warm" if self.job.task == "warm" else "cold"
         self.add(Reading(metric=f"{prefix}.{name}", value=seconds, how={"what": what}))
 
     def phase(self, name: str) -> None:
-        """Tell the parent what comes next, and note the host's peak in what is over."""
+        """Report the next phase to the parent, and record the host's peak in the last one."""
         peak = host_memory("VmHWM")
         if peak is not None and self.current:
             peaks = self.provenance.setdefault("host_peak_by_phase", {})

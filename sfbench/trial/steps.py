@@ -1,7 +1,7 @@
 """A trial is this table of steps, in the protocol's order; tasks and measures are selections of it.
 
-The identity of a trial is made of what the steps of its families can reach (see `run.identity`), so
-each family's steps are a module of their own.
+The identity of a trial covers what the steps of its families can reach (see `run.identity`), so
+each family's steps are a separate module.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ EVERY: frozenset[Task] = frozenset({"trial", "core", "fits", "warm"})
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One step: what it is called in progress, what it belongs to, and when it applies.
+    """One step: its name in progress messages, its family, and when it applies.
 
-    `title` is empty for a step that is no phase of its own. `tasks`: of which jobs it is a part;
-    `measures`: it applies where the case measures one of them (none: always); `when`: and then.
-    `images`: it applies to images that exist, too, which are not generated here.
+    `title` is empty for a step without a phase of its own. `tasks`: the jobs it is part of;
+    `measures`: it applies if the case measures one of them (empty: always) and `when` holds.
+    `images`: it also applies to existing images, which are not generated here.
     """
 
     title: str
@@ -50,7 +50,7 @@ class Step:
     images: bool = False
 
     def applies(self, trial: Trial) -> bool:
-        """Return whether the step is one of this trial's."""
+        """Return whether the step is part of this trial."""
         asked = not self.measures or bool(self.measures & set(trial.case.measure))
         generated = self.images or trial.untimed is None
         return trial.job.task in self.tasks and asked and generated and self.when(trial)
@@ -107,7 +107,7 @@ STEPS = (
 
 
 def carry_out(trial: Trial) -> None:
-    """Do the steps that apply, in their order."""
+    """Run the steps that apply, in order."""
     for step in STEPS:
         if step.applies(trial):
             if step.title:
@@ -119,7 +119,7 @@ def carry_out(trial: Trial) -> None:
 def modules_of(measures: frozenset[Measure]) -> tuple[str, ...]:
     """Return the modules of the steps that a trial of these measures goes through.
 
-    A search decides the batch of what it goes before. No number depends on samples.
+    A search decides the batch size of the trial after it. No number depends on samples.
     """
     searched = bool(measures & PERFORMANCE)
     steps = (

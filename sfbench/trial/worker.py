@@ -1,4 +1,4 @@
-"""What runs inside a trial's process: the trial, and whatever comes of it as a record.
+"""The main program of a trial's process: runs the trial and writes its record.
 
     python -m sfbench.trial.worker JOB.json RECORD.json EVENT_DESCRIPTOR
 
@@ -66,7 +66,7 @@ def measured(job: Job, emit: Callable[[Mapping[str, Any]], None]) -> Record:
 
 
 def untimed(trial: Trial) -> Iterator[Reading]:
-    """Yield what is not measured of images that exist, with the reason."""
+    """Yield the metrics that are not measured for existing images, with the reason."""
     if trial.untimed is None:
         return
     for metric in METRICS:

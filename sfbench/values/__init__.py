@@ -1,1 +1,1 @@
-"""Values that rooms share: what can be measured. No tensors, no files."""
+"""Values shared by packages: what can be measured. No tensors, no files."""

@@ -1,4 +1,4 @@
-"""What the parent hands to a trial's process, as JSON."""
+"""What the parent passes to a trial's process, as JSON."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from sfbench.values.case import Case, case_from
 from sfbench.values.records import Reading, Record, reading_from
 
 OnEvent = Callable[[Mapping[str, Any]], None]
-"""Hears phases and counts of images while a trial goes on."""
+"""Receives phases and image counts while a trial runs."""
 Task = Literal["trial", "core", "fits", "warm"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What the parent asks of one process: a case, its place in the run, the plugin to load.
+    """The parent's request to one process: a case, its place in the run, the plugin to load.
 
-    `plugins` and `disabled` say where plugins are looked for; `features` is the folder in which
-    features of real images are kept, `pictures` the store whose album gets samples (none: no album);
+    `plugins` and `disabled` say where plugins are looked for; `features` is the folder of stored
+    features of real images, `pictures` the store whose album gets samples (none: no album);
     `commit` that of the checkout which measures; `spawned` is the time at which the
     process was started (seconds since the epoch). `task`: a whole trial; "core", the throughput of
     the core region alone; "fits", whether the case runs at all. `memory_limit`: bytes beyond which
-    allocations fail. `notes`: readings that were made before, to be stored with the trial's own.
-    "warm": what compiling costs with filled caches. `caches`: the folder of compiler caches; None
+    allocations fail. `notes`: earlier readings, to be stored with the trial's own.
+    "warm": the cost of compiling with filled caches. `caches`: the folder of compiler caches; None
     for the user's own. `interpreter`: the Python whose sfbench measures; None for this one.
     """
 
@@ -51,7 +51,7 @@ class Job:
 
 
 Launcher = Callable[[Job, float, OnEvent], Record]
-"""Carries a job out within so many seconds and returns its record, however the job ends."""
+"""Runs a job with a time limit in seconds and returns its record, however the job ends."""
 
 
 def job_to_json(job: Job) -> str:
@@ -72,7 +72,7 @@ def job_from_json(text: str) -> Job:
 
 
 def case_document(case: Case) -> dict[str, Any]:
-    """Return the case as it is stored: its canonical inputs, and where its sources lay."""
+    """Return the case as stored: its canonical inputs, and the names of its source files."""
     names = {
         "weights": case.weights.path,
         "data": case.data.path,

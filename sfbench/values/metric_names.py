@@ -1,6 +1,6 @@
-"""Names of metrics that several places speak of; what they are is declared in `metrics`.
+"""Names of metrics used in several places; they are declared in `metrics`.
 
-What measures imports names from here: a declaration that changes moves no number.
+Measuring code imports names from here: changing a declaration changes no number.
 """
 
 from __future__ import annotations

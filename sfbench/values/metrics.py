@@ -1,9 +1,9 @@
 """Every metric, declared once: unit, direction, label, family.
 
-Whoever needs a list of metrics asks here: units, directions, columns of tables, marks of the best,
-verdicts and their gates, rules of replay, the pairing of rows and `docs/metrics.md` derive from
-`METRICS`. A metric whose name ends in brackets (`fd[cifar-cnn7]`, `memory.pool[0]`) is declared by
-what stands before them.
+This is the only list of metrics: units, directions, table columns, marks of the best, verdicts
+and their gates, rules of replay, the pairing of rows and `docs/metrics.md` derive from `METRICS`.
+A metric whose name ends in brackets (`fd[cifar-cnn7]`, `memory.pool[0]`) is declared by the part
+before them.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ MEBI = 1 << 20
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Column:
-    """How tables show a metric: under which header, times which factor, where there is room."""
+    """How tables show a metric: its header, its factor, and whether only in wide tables."""
 
     header: str
     factor: float = 1.0
@@ -59,11 +59,11 @@ class Metric:
     """One thing that can be measured.
 
     `name`: the whole name, or the part before brackets; `unit`: of stored values; `better`: None
-    where neither direction is; `text`: what it is, for the documentation; `needs`: what must be
-    there for it to have a value; `column`: None where tables do not show it; `exact`: equal code
-    and inputs give equal values; `moment`: a value of one moment on one machine, which varies from
+    if neither direction is; `text`: description for the documentation; `needs`: what it requires
+    to have a value; `column`: None if tables do not show it; `exact`: equal code
+    and inputs give equal values; `moment`: a momentary value on one machine, which varies from
     run to run; `judged`: comparisons give a verdict on it; `noise`: the smallest relative change
-    of a history that is told, where it is not the default.
+    reported in a history, if not the default.
     """
 
     name: str
@@ -143,7 +143,7 @@ METRICS: tuple[Metric, ...] = (
     speed(
         CORE,
         "images/s",
-        "latents drawn before; map and synthesize only",
+        "mapping and synthesis only; latents drawn beforehand",
         better="higher",
         column=Column("images/s"),
         moment=True,
@@ -163,27 +163,30 @@ METRICS: tuple[Metric, ...] = (
     ),
     *latencies(LATENCY_BATCH, "the case's batch", {}),
     memory(WEIGHTS, "parameters and buffers", better="lower", exact=True),
-    memory("memory.host_loaded", "resident memory once the model was built", better="lower"),
+    memory("memory.host_loaded", "resident memory after the model is built", better="lower"),
     memory(
         HOST_PEAK,
-        "peak of resident memory during calls",
+        "peak resident memory during calls",
         better="lower",
         column=Column("peak MiB", 1 / MEBI),
     ),
     memory(
         HOST_ABOVE_LOADED,
-        "peak of resident memory during calls, above the loaded model",
+        "peak resident memory during calls, above the loaded model",
         better="lower",
         moment=True,
         judged=True,
     ),
     memory("memory.host_peak_cold", "peak of build, first images and compilation", better="lower"),
     memory(
-        "memory.device_requested_peak", "peak of what tensors asked for", better="lower", needs=GPU
+        "memory.device_requested_peak",
+        "peak memory requested by tensors",
+        better="lower",
+        needs=GPU,
     ),
     memory(
         DEVICE_ALLOCATED,
-        "peak of what the allocator gave to tensors",
+        "peak memory allocated to tensors",
         better="lower",
         needs=GPU,
         column=Column("peak MiB", 1 / MEBI),
@@ -192,7 +195,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     memory(
         DEVICE_RESERVED,
-        "peak of what the allocator held",
+        "peak memory reserved by the allocator",
         better="lower",
         needs=GPU,
         judged=True,
@@ -204,13 +207,11 @@ METRICS: tuple[Metric, ...] = (
         needs=GPU,
         moment=True,
     ),
-    memory("memory.device_in_use", "the whole device after the calls", needs=GPU),
-    memory(
-        "memory.pool", "what one pool of the allocator holds", needs="CUDA graphs", bracketed=True
-    ),
+    memory("memory.device_in_use", "memory in use on the whole device after the calls", needs=GPU),
+    memory("memory.pool", "memory held by one allocator pool", needs="CUDA graphs", bracketed=True),
     memory(
         MINIMUM_MEMORY,
-        "least memory in which the case still runs, by bisection",
+        "smallest memory limit in which the case still runs, by bisection",
         better="lower",
         needs="--min-memory",
     ),
@@ -218,7 +219,7 @@ METRICS: tuple[Metric, ...] = (
         name=ENERGY,
         unit="J/image",
         family="energy",
-        text="counted by the hardware, idle power included",
+        text="energy per image by hardware counters, idle power included",
         better="lower",
         needs="NVML or RAPL counters",
         moment=True,
@@ -227,7 +228,7 @@ METRICS: tuple[Metric, ...] = (
         name=PARAMETERS,
         unit="",
         family="complexity",
-        text="parameters, shared ones once",
+        text="number of parameters; shared ones count once",
         column=Column("params M", 1e-6),
         exact=True,
     ),
@@ -235,35 +236,35 @@ METRICS: tuple[Metric, ...] = (
         name=FLOPS,
         unit="FLOP/image",
         family="complexity",
-        text="matrix products and convolutions of one image, two for a multiply-add",
+        text="operations of matrix products and convolutions; a multiply-add is two",
         column=Column("GFLOP", 1e-9, wide_only=True),
         exact=True,
     ),
-    speed("cold.import", "s", "process start to torch imported"),
-    speed("cold.build", "s", "build, weights included"),
+    speed("cold.import", "s", "from process start until torch is imported"),
+    speed("cold.build", "s", "building the model and loading its weights"),
     speed("cold.first_call", "s", "first images, 3 seeds"),
     speed(
         COLD_COMPILE,
         "s",
-        "compilation and the first batch, compiler caches empty",
+        "compilation and the first batch with empty compiler caches",
         needs="a mode other than eager",
     ),
     speed(
         WARM_COMPILE,
         "s",
-        "the same in a second process with the caches of the first",
+        "the same in a second process with the first one's caches",
         needs="a compile mode",
     ),
-    speed("roofline.flops", "FLOP/s", "fastest of a few square matrix products"),
-    speed("roofline.bandwidth", "bytes/s", "fastest of a few copies, bytes read and written"),
+    speed("roofline.flops", "FLOP/s", "rate of the fastest of a few square matrix products"),
+    speed("roofline.bandwidth", "bytes/s", "fastest of a few memory copies, reads plus writes"),
     speed(
         MFU,
         "",
-        "counted operations of an image x images/s (core) over the measured roof",
+        "counted operations per image x images/s (core) over the measured roofline",
         better="higher",
     ),
-    speed("batch.max-fit", "images", "largest batch that runs", better="higher"),
-    speed("batch.best-throughput", "images", "batch with the most images/s"),
+    speed("batch.max-fit", "images", "largest batch size that runs", better="higher"),
+    speed("batch.best-throughput", "images", "batch size with the highest throughput"),
     Metric(
         name="difference.eager_fp32",
         unit="",
@@ -280,26 +281,34 @@ METRICS: tuple[Metric, ...] = (
     quality("kid_whole", "kernel distance over all pairs", "lower", inception=True),
     quality("kd_whole", "kernel distance over all pairs, another extractor", "lower"),
     quality("is_single", "Inception Score over all images at once", "higher", inception=True),
-    quality("class_score", "the score of another extractor's classifier", "higher"),
-    quality("class_score_single", "the same over all images at once", "higher"),
-    quality("precision", "share of images inside the manifold of real ones", "higher"),
+    quality("class_score", "class score with another extractor's classifier", "higher"),
+    quality("class_score_single", "class score over all images at once", "higher"),
+    quality("precision", "share of generated images inside the manifold of real ones", "higher"),
     quality("recall", "share of real images inside the manifold of generated ones", "higher"),
-    quality("density", "real neighbourhoods an image lies in, over k", "higher"),
-    quality("coverage", "share of real images with an image in their neighbourhood", "higher"),
-    quality("vendi", "effective number of different images", "higher"),
-    quality("authenticity", "share farther from real images than these from each other", None),
-    quality("copies", "share suspected to be copies of real images", "lower"),
+    quality("density", "mean number of real neighborhoods that contain an image, over k", "higher"),
+    quality(
+        "coverage", "share of real images with a generated one in their neighborhood", "higher"
+    ),
+    quality("vendi", "effective number of distinct images", "higher"),
+    quality(
+        "authenticity", "share no closer to a real image than that is to other real ones", None
+    ),
+    quality("copies", "share of images suspected to copy a real image", "lower"),
     quality("cmmd", "Gaussian kernel on CLIP embeddings, times 1000", "lower"),
     quality("mmd_rbf", "Gaussian kernel on another extractor's features, times 1000", "lower"),
     Metric(
-        name="search.rate", unit="images/s", family="search", text="images/s of a try", moment=True
+        name="search.rate",
+        unit="images/s",
+        family="search",
+        text="images/s in one attempt",
+        moment=True,
     ),
     *(
         Metric(name=f"search.{name}", unit="bytes", family="search", text=text)
         for name, text in (
-            ("data", "private writable memory of a try"),
-            ("peak", "peak of resident memory of a try"),
-            ("reserved", "peak of the allocator of a try"),
+            ("data", "private writable memory in one attempt"),
+            ("peak", "peak resident memory in one attempt"),
+            ("reserved", "peak memory reserved in one attempt"),
         )
     ),
 )
@@ -307,11 +316,14 @@ BY_NAME = {metric.name: metric for metric in METRICS}
 
 
 def markdown() -> str:
-    """Return the declarations as the tables of `docs/metrics.md`, a table a family."""
+    """Return the declarations as the tables of `docs/metrics.md`, one per family."""
     lines: list[str] = []
     for family in FAMILIES:
         lines += ["", f"## {family.capitalize()}", ""]
-        lines += ["| metric | unit | better | what | needs |", "| --- | --- | --- | --- | --- |"]
+        lines += [
+            "| metric | unit | better | description | needs |",
+            "| --- | --- | --- | --- | --- |",
+        ]
         for metric in METRICS:
             if metric.family == family:
                 name = f"`{metric.name}[...]`" if metric.bracketed else f"`{metric.name}`"
@@ -347,7 +359,7 @@ def of_family(name: str, family: Family) -> bool:
 def is_distance(name: str) -> bool:
     """Return whether a metric is the Frechet distance of this project's own protocol.
 
-    Of Inception-v3 it is called `fid` without brackets; other protocols stand in brackets.
+    For Inception-v3 it is called `fid` without brackets; other protocols are in brackets.
     """
     return name == FID or (name.endswith("]") and name.partition("[")[0] == FD)
 

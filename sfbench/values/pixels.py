@@ -1,4 +1,4 @@
-"""The one place where floats become bytes, and bytes floats."""
+"""The only place where floats become bytes, and bytes floats."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def from_bytes(pixels: Bytes) -> Images:
 
 
 def to_bytes_by_128(images: Images) -> Bytes:
-    """Return images as uint8 the way of the StyleGAN family: x 127.5 + 128, cut, truncated."""
+    """Return images as uint8 as the StyleGAN family does: x 127.5 + 128, clamped, truncated."""
     return (images.float() * 127.5 + 128).clamp(0, 255).to(torch.uint8)
 
 
 def to_bytes_truncated(images: Images) -> Bytes:
-    """Return images as uint8 the way of torchmetrics with normalize=True: x in 0..1, truncated."""
+    """Return images as uint8 as torchmetrics does with normalize=True: x in 0..1, truncated."""
     return ((images.float() + 1) / 2 * 255).clamp(0, 255).to(torch.uint8)
 
 
 def to_levels(images: Images) -> Images:
-    """Return images in 0..255 without rounding, cut to that range (clean-fid's generators)."""
+    """Return images in 0..255 without rounding, clamped (clean-fid's generators)."""
     return ((images.float() + 1) * 127.5).clamp(0, 255)
 
 

@@ -14,7 +14,7 @@ MOST_IMAGES = 4096
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Cases, how many fresh processes measure each, and how long one may take."""
+    """Cases, how many new processes measure each, and the time limit of one."""
 
     cases: tuple[Case, ...]
     trials: int = 1

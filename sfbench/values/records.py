@@ -1,4 +1,4 @@
-"""What a trial leaves behind: readings, a status, and how everything was made. Values and JSON only."""
+"""The record of a trial: readings, a status, and provenance. Values and JSON only."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ Status = Literal[
     "skipped",
 ]
 FINAL = frozenset({"ok", "oom", "nonfinite", "contract_failed", "unsupported", "skipped"})
-"""Statuses that running again would not change; `error`, `killed` and `timeout` are tried again."""
+"""Statuses that a repetition would not change; `error`, `killed` and `timeout` are retried."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """One measured number, or None with the reason why there is none.
+    """One measured number, or None with a reason.
 
     `unit` is filled in from the metric's declaration when a record is made (see `values.metrics`).
     `low` and `high` bound it (95 % unless `how` says otherwise); `samples` are the values behind
@@ -46,7 +46,7 @@ class Reading:
     how: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse a missing value without a reason, and a value that is not finite."""
+        """Raise ValueError for a missing value without a reason, or a value that is not finite."""
         if (self.value is None) == (self.reason is None):
             msg = f"reading {self.metric}: give a value, or None with a reason"
             raise ValueError(msg)
@@ -57,7 +57,7 @@ class Reading:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One trial's document: what was asked (`case`), what came of it, how it was made."""
+    """One trial's document: the request (`case`), the results, the provenance."""
 
     identity: str
     case_key: str
@@ -93,11 +93,11 @@ def record_to_json(record: Record) -> str:
 
 
 def record_from_json(text: str) -> Record:
-    """Return the record; raises ValueError for text that is none (or of a newer schema)."""
+    """Return the record; raises ValueError for text that is not one (or of a newer schema)."""
     document = json.loads(text)
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:
         found = document.get("schema") if isinstance(document, dict) else type(document).__name__
-        msg = f"record schema {found}: this version reads schema {SCHEMA}"
+        msg = f"expected record schema {SCHEMA}, found {found}"
         raise ValueError(msg)
     try:
         readings = tuple(reading_from(entry) for entry in document.pop("readings"))

@@ -14,11 +14,11 @@ LATENCY_CALLS = 100
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """The settings of a timed trial; what differs from the protocol is named in its record.
+    """The settings of a timed trial; deviations from the protocol are listed in its record.
 
     `warmup_seconds`: least seconds of warm-up before each pass (None: 1 on a CPU, 2 on a GPU);
-    `blocks`: timed blocks of a region; `block_seconds`: least seconds of a block;
-    `latency_calls`: calls of which latency is a quantile.
+    `blocks`: timed blocks per region; `block_seconds`: least seconds of a block;
+    `latency_calls`: calls in the latency pass.
     """
 
     warmup_seconds: float | None = None
@@ -27,7 +27,7 @@ class Timing:
     latency_calls: int = LATENCY_CALLS
 
     def changed(self) -> dict[str, Any]:
-        """Return the settings that are not the protocol's."""
+        """Return the settings that differ from the protocol's."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return {
             name: value for name, value in values.items() if value != getattr(STANDARD_TIMING, name)
@@ -46,7 +46,7 @@ NAMES = tuple(field.name for field in dataclasses.fields(Timing))
 def timing_of(**given: float | None) -> Timing:
     """Return the settings that are given, the protocol's for None.
 
-    Raises UsageError for a setting that is no length or count.
+    Raises UsageError for an invalid duration or count.
     """
     for name, value in given.items():
         if value is not None and not 0 < value < float("inf"):

@@ -71,12 +71,12 @@ def test_another_size_is_cropped_to_a_square_and_resized(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("mode", "colour", "suffix", "expected", "note"),
     [
-        ("L", 90, "png", 90, "grey"),
+        ("L", 90, "png", 90, "gray"),
         ("1", 1, "png", 255, "black and white"),
         ("CMYK", (0, 0, 0, 165), "tif", 90, "CMYK"),
         ("RGBA", (90, 90, 90, 4), "png", 90, "transparency dropped"),
         ("LA", (90, 2), "png", 90, "transparency dropped"),
-        ("I;16", 90 * 257, "png", 90, "16-bit grey reduced"),
+        ("I;16", 90 * 257, "png", 90, "16-bit gray reduced"),
     ],
 )
 def test_other_kinds_of_images_become_rgb_and_say_what_was_done(

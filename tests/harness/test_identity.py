@@ -175,7 +175,7 @@ def test_every_step_is_in_a_module_of_its_own_part() -> None:
 
 @pytest.mark.fast
 def test_a_name_that_is_no_module_is_an_error(copy: Path) -> None:
-    with pytest.raises(UnknownModuleError, match=r"sfbench\.nothing is no module"):
+    with pytest.raises(UnknownModuleError, match=r"sfbench\.nothing is not a module"):
         SourceTree({"sfbench": copy}).reach(["sfbench.nothing"])
 
 

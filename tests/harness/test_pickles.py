@@ -193,7 +193,7 @@ def test_labels_of_cifar_are_class_numbers(tmp_path: Path) -> None:
     pixels = np.zeros((2, 3072), np.uint8)
     for labels in ([0], [0, -1], [0, 10**6], ["a", "b"], [0.5, 1.0]):
         part = pickle.dumps({b"data": pixels, b"labels": labels}, 2)
-        with pytest.raises(DataError, match="its labels are not 2 class numbers"):
+        with pytest.raises(DataError, match="expected 2 class numbers as labels"):
             cifar.arrays_of("data_batch_1", part, tmp_path)
 
 

@@ -200,5 +200,5 @@ def test_doctor_reports_without_changing_anything(sfbench: Command) -> None:
     files = {row["file"]: row for row in facts["extractor_weights"]}
     assert files["weights-inception-2015-12-05-6726825d.pth"]["size"] == 95_628_359
     assert files["ViT-L-14-336px.pt"]["sha256"].startswith("3035c92b")
-    assert {row["state"] for row in files.values()} == {"not there"}
+    assert {row["state"] for row in files.values()} == {"missing"}
     assert "fd[...]" in sfbench("doctor").stdout

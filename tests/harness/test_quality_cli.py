@@ -41,9 +41,9 @@ def test_quality_prints_every_metric_with_intervals_in_80_columns(
     for name in ("fd", "kd", "kd_whole", "class_score", "precision", "recall", "vendi", "copies"):
         assert f"{name}[cifar-cnn7]" in done.stdout
     assert "59 images against 80 real of real" in done.stdout
-    assert "! images: 1 could not be read and are left out" in done.stdout
-    assert "made: 010.png cannot be read as an image (no image of a known format" in done.stderr
-    assert "note: --reference: 1 files are no images: readme.txt" in done.stderr
+    assert "! images: 1 could not be read and were skipped" in done.stdout
+    assert "made: 010.png cannot be read as an image (not an image in a known format" in done.stderr
+    assert "note: --reference: 1 files are not images: readme.txt" in done.stderr
     assert " fid" not in done.stdout
     with Image.open(tmp_path / "n.png") as picture:
         assert picture.size == (6 * 68, 12 * 68)
@@ -111,11 +111,11 @@ def test_statistics_are_written_listed_and_used(sfbench: Command, tmp_path: Path
         ),
         (
             ("--images", "shapes", "--reference", "shapes"),
-            "it is drawn at a resolution: give --res",
+            "its images can have any size; choose one with --res",
         ),
-        ((*SHAPES, "--protocol", "clean"), "--protocol clean: expected all or some of sfbench"),
+        ((*SHAPES, "--protocol", "clean"), "--protocol clean: expected all, or any of sfbench"),
         ((*SHAPES, "--extractor", "vgg"), "--extractor vgg: offered by nobody"),
-        ((*SHAPES, "--neighbours", "x.jpg"), "the picture is a PNG"),
+        ((*SHAPES, "--neighbours", "x.jpg"), "file name that ends in .png"),
         ((*SHAPES, "--extractor", "inception-v3"), "extractor inception-v3: no weights at"),
     ],
 )
@@ -177,7 +177,7 @@ def test_a_stopped_evaluation_goes_on_after_its_last_part(
     _, errors = child.communicate(timeout=60)
     if blow == signal.SIGINT:
         assert child.returncode == 130
-        assert "interrupted: finished parts are kept" in errors
+        assert "interrupted: finished parts are saved" in errors
     (first,) = features.glob("*/000000.npz")
     before = first.stat().st_mtime_ns
     done = sfbench("quality", *SHAPES, "--samples", "1500", "--json")

@@ -92,7 +92,7 @@ def test_a_case_that_fails_for_another_reason_is_left_to_the_trial_to_explain() 
     assert record.status == "contract_failed"
     found = readings(record)["batch.max-fit"]
     assert found.value is None
-    assert found.reason == "the search ended: contract_failed: why"
+    assert found.reason == "the search failed: contract_failed: why"
 
 
 def test_what_ran_is_kept_when_a_larger_batch_fails_otherwise() -> None:

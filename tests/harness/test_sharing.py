@@ -47,7 +47,7 @@ def test_a_bundle_brings_the_records_and_replaces_nothing(
     assert sfbench("import", "all.zip", "--store", "other").returncode == 0
     assert records(tmp_path / "other") == records(store)
     again = sfbench("import", "all.zip", "--store", "other")
-    assert "0 records added, 24 were there already" in again.stdout
+    assert "0 records added, 24 already present" in again.stdout
     part = sfbench("export", "part.zip", "--store", "store", "--model", "stylegan2", "--res", "32")
     assert "2 records" in part.stdout
 
@@ -93,13 +93,13 @@ def test_pictures_come_along_and_go_nowhere_else(
 @pytest.mark.parametrize(
     ("members", "words"),
     [
-        ({"readme.txt": "x"}, "no records in it"),
+        ({"readme.txt": "x"}, "contains no records"),
         ({"records/a.json": "{}"}, "records/a.json: not a record (record schema None"),
-        ({"records/a.json": changed(identity="../../evil")}, "its identity or number is none"),
-        ({"records/a.json": changed(trial="../0")}, "its identity or number is none"),
-        ({"records/a.json": changed(attempt=-1)}, "its identity or number is none"),
+        ({"records/a.json": changed(identity="../../evil")}, "invalid identity, trial or attempt"),
+        ({"records/a.json": changed(trial="../0")}, "invalid identity, trial or attempt"),
+        ({"records/a.json": changed(attempt=-1)}, "invalid identity, trial or attempt"),
         ({"records/a.json": changed(case={"model": "x"})}, "records/a.json: not a record"),
-        ({"records/../../a.json": "{}"}, "no records in it"),
+        ({"records/../../a.json": "{}"}, "contains no records"),
     ],
 )
 def test_a_damaged_bundle_adds_nothing(

@@ -100,7 +100,7 @@ def test_memory_is_measured_or_null_with_a_reason() -> None:
     assert peak.reason or (peak.value or 0) > 64 << 20
     for reading in device_readings(CPU, {}):
         assert reading.value is None
-        assert reading.reason == "measured on the CPU: no device"
+        assert reading.reason == "measured on the CPU: no GPU memory"
 
 
 def test_operations_of_a_model_that_cannot_run_on_meta_are_null_with_the_reason() -> None:

@@ -86,7 +86,7 @@ def test_rows_are_completed_by_what_is_given(tmp_path: Path) -> None:
         ("title = 3\n", "no .*run"),
         ('[[run]]\nmodel = "x"\nsize = 3\n', "unknown key size"),
         ('[[run]]\nmodel = "x"\npublished = 3\n', "expected metric names"),
-        ('[scale.huge]\n[[run]]\nmodel = "x"\n', "scale holds tables named"),
+        ('[scale.huge]\n[[run]]\nmodel = "x"\n', "expected tables under scale named"),
         ('[[run]]\nmodel = "x"\ntrain_kimg = "1"\n', "expected a number"),
     ],
 )
@@ -121,7 +121,7 @@ def record(metric: str, value: float | None, samples: int, **more: Any) -> Recor
         (record("fid", 3.9, 50_000, low=3.7, high=4.1), "higher", ""),
         (record("fid", 1.9, 50_000, low=1.7, high=2.1), "lower", ""),
         (record("fid", 2.9, 500, low=2.7, high=3.1), "no verdict", "500 images"),
-        (record("fd[cifar-cnn7]", 2.9, 50_000), "not run", "2.90, another measure"),
+        (record("fd[cifar-cnn7]", 2.9, 50_000), "not run", "2.90, a different metric"),
         (record("fid", None, 50_000, reason="too few"), "not run", "no fid: too few"),
     ],
 )
@@ -143,7 +143,7 @@ def test_a_suite_is_planned_measured_and_shown_beside_what_was_published(
     done = sfbench("reproduce", suite, "--scale", "smoke")
     assert done.returncode == 1, done.stderr
     assert "needs images: --data" in " ".join(done.stdout.split())
-    assert "another measure" in " ".join(done.stdout.split())
+    assert "a different metric" in " ".join(done.stdout.split())
     assert "(scale smoke)" in done.stdout
     assert all(len(line) <= 80 for line in done.stdout.splitlines())
     after = json.loads(sfbench("plan", "--suite", suite, "--scale", "smoke", "--json").stdout)

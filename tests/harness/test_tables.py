@@ -88,4 +88,4 @@ def test_the_headline_never_sets_two_machines_against_each_other() -> None:
     text = headline(frame.summary(measurements([*on("slow", 20.0, 10.0), *on("fast", 900.0)])))
     assert text.startswith("On cpu of machine slow: At 32 px and batch 8, a is fastest: 20.0")
     alone = headline(frame.summary(measurements(on("slow", 20.0, 19.5))))
-    assert alone == "At 32 px no model is surely fastest: the intervals overlap."
+    assert alone == "At 32 px no model is clearly fastest: the intervals overlap."

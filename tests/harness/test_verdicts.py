@@ -203,7 +203,7 @@ def test_live_complaints_come_before_any_work(sfbench: Command) -> None:
     for side, flags, words in (
         ("synthetic,python=nowhere", (), "no such file"),
         ("synthetic,seed=one", (), "expected a whole number"),
-        ("synthetic", ("--batch", "max-fit"), "needs batch sizes"),
+        ("synthetic", ("--batch", "max-fit"), "expected fixed batch sizes"),
     ):
         bad = sfbench("compare", "--live", side, "synthetic", *flags)
         assert bad.returncode == 2

@@ -75,7 +75,7 @@ def test_pictures_are_named_by_what_is_not_the_default() -> None:
         "seed": 3,
         "options": {"a": 1, "b": 2, "preset": "nano"},
     }
-    assert named(subject, {"m": {"a": 1, "b": 1}}) == "m nano, 32 px, random weights of seed 3, b=2"
+    assert named(subject, {"m": {"a": 1, "b": 1}}) == "m nano, 32 px, random weights, seed 3, b=2"
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_a_page_has_room_for_samples_first_and_names_what_is_left_out(tmp_path: 
     found = gallery(album.albums(tmp_path, cases), {})
     assert len(found["samples"]) == 4
     assert found["left_out"]
-    assert all("mixing is left out (no room on one page)" in line for line in found["left_out"])
+    assert all("mixing is left out (the page is full)" in line for line in found["left_out"])
     kept = [p for look in found["looks"] for p in look["pictures"]] + found["samples"]
     assert sum(len(picture["source"]) for picture in kept) <= 1_400_000
     assert len(kept) + len(found["left_out"]) == 8

@@ -65,7 +65,7 @@ def test_a_generator_without_styles_has_samples_and_reasons(
     lines = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
     assert lines["samples"].endswith("samples.png")
     assert "no style vectors" in lines["mixing"]
-    assert "shows no attention" in lines["attention"]
+    assert "exposes no attention" in lines["attention"]
     assert "--data" in lines["neighbours"]
 
 

@@ -22,8 +22,8 @@ def test_every_trial_is_sent_once(
     asked = ("export", f"mlflow:{uri}#tables", "--store", str(PUBLISHED), "--model", "stylegan2")
     done = sfbench(*asked)
     assert done.returncode == 0, done.stderr
-    assert "experiment tables: 8 runs added, 0 were there already" in done.stdout
-    assert "0 runs added, 8 were there already" in sfbench(*asked).stdout
+    assert "experiment tables: 8 runs added, 0 already present" in done.stdout
+    assert "0 runs added, 8 already present" in sfbench(*asked).stdout
     client = tracking.MlflowClient(tracking_uri=uri)
     place = client.get_experiment_by_name("tables").experiment_id
     runs = client.search_runs([place])

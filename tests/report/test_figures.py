@@ -149,8 +149,8 @@ def test_no_line_and_no_point_joins_two_machines_or_devices() -> None:
     assert len(pareto.frame) == len(RECORDS)
     assert sum(title.startswith("Scaling") for title in found) == 2
     kinds = found["Memory by kind"].frame.groupby("label")["kind"].agg(set)
-    assert kinds["fast cuda"] == {"weights", "activations", "held by the allocator"}
-    assert kinds["fast cpu"] == {"weights", "above what was loaded"}
+    assert kinds["fast cuda"] == {"weights", "activations", "reserved by allocator"}
+    assert kinds["fast cpu"] == {"weights", "above the loaded model"}
 
 
 def test_what_was_measured_twice_is_one_point_of_its_curve() -> None:

@@ -45,7 +45,7 @@ def test_without_a_distance_the_loss_is_drawn_and_named_for_what_it_is() -> None
     run = TrainingRun(name="r", asked={}, lines=lines)
     figure = training([run, run])
     assert figure is not None
-    assert "does not fall with quality" in figure.text
+    assert "does not track image quality" in figure.text
     assert figure.frame["label"].unique().tolist() == ["r", "r #2"]
 
 

@@ -46,7 +46,7 @@ def test_a_prepared_folder_of_another_size_or_without_classes_is_refused(
 ) -> None:
     worlds.images(tmp_path / "prepared", 8, 4)
     done = sfbench(*RUN, "--data", "prepared", "--out", "run")
-    assert "prepared at 8 px, 16 px were asked for" in errors(done)[0]
+    assert "expected 16 px, found images of 8 px" in errors(done)[0]
     data = folder_of(tmp_path / "plain", 8)
     done = sfbench(*RUN, "--data", str(data), "--out", "run", "--option", "c_dim=5")
     assert "the images have no labels" in errors(done)[0]

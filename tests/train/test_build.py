@@ -224,7 +224,7 @@ def test_every_container_gives_its_pixels_and_classes(
     assert made.labels.tolist() == LABELS
     again = sfbench("data", "build", str(source), "--out", "made", "--res", side)
     assert again.returncode == 2
-    assert "exists already" in again.stderr
+    assert "already exists" in again.stderr
 
 
 def test_a_folder_of_lsun_gives_its_images_and_names_a_bad_record(
@@ -253,7 +253,7 @@ def test_bad_images_are_listed_and_too_many_leave_nothing(sfbench: Command, tmp_
     build = ("data", "build", "in", "--out", "made", "--res", "16", "--json")
     refused = sfbench(*build, "--max-bad", "1")
     assert refused.returncode == 2
-    assert "2 images cannot be used, 1 are allowed" in refused.stderr
+    assert "2 images cannot be used; expected at most 1" in refused.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
     meta = json.loads(sfbench(*build, "--max-bad", "2").stdout)
     assert {one["name"] for one in meta["rejected"]} == {"x/cut.png", "y/alpha.png"}

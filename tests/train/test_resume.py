@@ -65,7 +65,7 @@ def test_a_damaged_state_gives_way_to_the_one_before(tmp_path: Path) -> None:
     assert "state-000000000003" in str(found.complaint)
     for path in tmp_path.glob("*.safetensors"):
         path.write_bytes(b"")
-    with pytest.raises(DataError, match="no state can be used"):
+    with pytest.raises(DataError, match="no usable state"):
         load_state(tmp_path)
     assert load_state(tmp_path / "nothing") is None
 

@@ -55,7 +55,7 @@ def test_a_run_is_trained_measured_and_told_from_another(sfbench: Command, tmp_p
         (("--kimg", "1", "--batch", "6", "--set", "deviation_group=4"), "deviation_group 4"),
         (("--kimg", "1", "--option", "c_dim=3"), "the images have 5 classes; set c_dim=5"),
         (("--kimg", "1", "--data", "nowhere"), "not a file or folder"),
-        (("--kimg", "1", "--mode", "cuda-graph"), "training knows eager and compile"),
+        (("--kimg", "1", "--mode", "cuda-graph"), "expected eager or compile"),
     ],
 )
 def test_what_cannot_be_trained_is_said_in_one_line(
@@ -76,7 +76,7 @@ def test_augmentation_that_stands_at_its_limit_is_said_once(
     for limited in (0.0, 0.5, 1.0, 1.0):
         shown.line({**line, "augment/p": 0.85, "augment/limited": limited})
     said = capsys.readouterr().err
-    assert said.count("warning: augmentation stands at its limit, p 0.85") == 1
+    assert said.count("warning: augmentation is at its limit, p 0.85") == 1
 
 
 def start(folder: Path, out: str, kimg: str, processes: int) -> subprocess.Popen[str]:

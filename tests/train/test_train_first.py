@@ -41,4 +41,4 @@ def test_training_is_for_quality_alone(sfbench_process: Command) -> None:
     asked = ("--model", "stylegan2", "--measure", "speed", "--train-kimg", "1")
     done = sfbench_process("run", *asked)
     assert done.returncode == 2
-    assert "training is for quality" in done.stderr
+    assert "training serves quality" in done.stderr

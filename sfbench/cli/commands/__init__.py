@@ -1,4 +1,4 @@
-"""The commands of `sfbench`. Each parses, builds, calls and prints; torch and pandas come late."""
+"""The commands of `sfbench`. Each parses, builds, calls, prints; torch and pandas load late."""
 
 from sfbench.cli.commands import data, measure, models, quality, root, suites, train
 

@@ -50,7 +50,7 @@ def data_stats_command(
     clear: Annotated[bool, typer.Option("--clear", help="Delete all stored features.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compute reference statistics once, or list what is kept."""
+    """Compute and store reference statistics, or list the stored ones."""
     sound.check_images(source=source)
     from sfbench.cli import judging, keeping
 
@@ -93,7 +93,7 @@ def data_build_command(
     labels: Annotated[bool, typer.Option("--labels/--no-labels", help="Keep class labels.")] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Make images ready for training: one size, one array, rejected ones listed."""
+    """Prepare images for training: one size, one array, a list of rejected images."""
     sound.check_file(source, "images")
     from sfbench.cli import preparing
 
@@ -115,7 +115,7 @@ def data_info_command(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Say what a prepared folder holds, and check its pixels."""
+    """Describe a prepared folder and verify its pixels."""
     sound.check_file(folder / "meta.json", "a folder of sfbench data build")
     from sfbench.cli import preparing
 
@@ -127,7 +127,7 @@ def data_preview_command(
     folder: Annotated[Path, typer.Argument(help="A folder of sfbench data build.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="PNG file to write.")],
 ) -> None:
-    """Draw images from all over a prepared folder as one PNG grid."""
+    """Write a PNG grid of images sampled from a prepared folder."""
     sound.check_file(folder / "meta.json", "a folder of sfbench data build")
     from sfbench.cli import preparing
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Plugins = Annotated[
     list[str] | None,
-    typer.Option("--plugin", help="Load this plugin, too: FILE.py or a module name."),
+    typer.Option("--plugin", help="Also load this plugin: FILE.py or a module name."),
 ]
 NoPlugins = Annotated[
     list[str] | None, typer.Option("--no-plugin", help="Do not load this plugin.")

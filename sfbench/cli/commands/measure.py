@@ -1,4 +1,4 @@
-"""Commands that measure speed and memory, and tell what was measured."""
+"""Commands that measure models and report the results."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def run_command(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure models: one fresh process a trial, one record a trial, nothing measured twice."""
+    """Measure models: one new process and one record per trial; nothing is measured twice."""
     from sfbench.cli import measuring
 
     if min_memory:
@@ -83,7 +83,7 @@ def report_command(
     *,
     tidy: Annotated[bool, typer.Option(help="For csv and json: one row per value.")] = False,
 ) -> None:
-    """Show what has been measured: one row a case."""
+    """Show the stored results: one row per case."""
     sound.check_format(form)
     if not sound.holds_records(store):
         raise typer.Exit(Exit.NOTHING_MEASURED)
@@ -116,7 +116,7 @@ def scaling_command(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Show how time, operations and memory grow with resolution, and where two models cross."""
+    """Fit how time, FLOPs and memory grow with resolution, and find where two models cross."""
     sound.check_models(model.split(","), defaults.located(plugin), no_plugin or ())
     from sfbench.cli import scaling
 
@@ -165,7 +165,7 @@ def compare_command(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say whether B is faster, slower or the same as A, from interleaved or stored runs."""
+    """Test whether B is faster than, slower than or the same as A, interleaved or from records."""
     if live:
         names = [side.partition(",")[0] for side in (a, b)]
         sound.check_models(names, defaults.located(plugin), no_plugin or ())
@@ -212,7 +212,7 @@ def replay_command(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a stored trial again and say whether it comes out the same."""
+    """Measure a stored trial again and check whether the result is the same."""
     sound.check_file(record, "a record, e.g. of results/runs")
     from sfbench.cli import replaying
 

@@ -1,4 +1,4 @@
-"""Commands about one model: draw from it, hold it to the contract, convert its weights."""
+"""Commands about one model: sample from it, check its contract, convert its weights."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def check_command(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Hold a model to the plugin contract."""
+    """Check a model against the plugin contract."""
     from sfbench.cli import checking
 
     raise typer.Exit(

@@ -1,4 +1,4 @@
-"""Commands that judge images: quality, and why protocols differ."""
+"""Commands that evaluate images: quality, and why protocols differ."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def quality_command(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare images with real ones: every metric, with intervals, by any package's protocol."""
+    """Compare generated with real images: every metric with intervals, by any protocol."""
     from sfbench.cli import judging
 
     asked = judging.Asked(
@@ -108,7 +108,7 @@ def explain_command(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Say why two protocols give different numbers on the same images, a convention at a time."""
+    """Explain why two protocols differ on the same images, one convention at a time."""
     from sfbench.cli import judging
 
     asked = judging.Asked(

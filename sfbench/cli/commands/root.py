@@ -1,4 +1,4 @@
-"""The command line itself, and what is there: models, plugins, this machine."""
+"""The command line itself, and commands that list models, plugins and this machine."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def list_command(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """List what there is: models, or what WHAT names."""
+    """List models, or what WHAT names."""
     from sfbench.cli import listing
 
     catalogue = defaults.catalogue(plugin, no_plugin)
@@ -64,7 +64,7 @@ def list_command(
 def plugins_command(
     plugin: Plugins = None, no_plugin: NoPlugins = None, *, as_json: AsJson = False
 ) -> None:
-    """List plugins, broken ones with the reason."""
+    """List plugins; broken ones with the reason."""
     from sfbench.cli import listing
 
     typer.echo(listing.plugins(defaults.catalogue(plugin, no_plugin), as_json=as_json))
@@ -85,7 +85,7 @@ def doctor_command(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what may disturb or limit measurements on this machine; nothing is changed."""
+    """Show what may disturb or limit measurements on this machine; changes nothing."""
     from sfbench.cli import doctor
 
     catalogue = defaults.catalogue(plugin, no_plugin)

@@ -1,4 +1,4 @@
-"""Commands about suites and bundles: what is measured together, and handed on together."""
+"""Commands about suites and bundles: results measured together and shared together."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def plan_command(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Show a suite's cases, what is measured already, what is missing, and the expected time."""
+    """Show a suite's cases: which are measured, which are missing, and the expected time."""
     from sfbench.cli import planning
 
     settings = settings_of(context, store, plugin, no_plugin, as_json=as_json)
@@ -69,7 +69,7 @@ def reproduce_command(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a suite and show it beside what was published, with a reason for what could not run."""
+    """Measure a suite and compare it with published values; cases that did not run get a reason."""
     from sfbench.cli import planning
 
     settings = settings_of(context, store, plugin, no_plugin, trials, timeout, as_json=as_json)
@@ -82,7 +82,7 @@ def site_command(
     title: Annotated[str, typer.Option(help="Title of the first page.")] = "sfbench leaderboard",
     store: StoreFolder = defaults.STORE,
 ) -> None:
-    """Write a leaderboard as static pages: an index, a page a model with its history."""
+    """Write a leaderboard as static pages: an index, and one page per model with its history."""
     if not sound.holds_records(store):
         raise typer.Exit(Exit.NOTHING_MEASURED)
     from sfbench.cli import publishing
@@ -101,7 +101,7 @@ def export_command(
     store: StoreFolder = defaults.STORE,
     plugin: Plugins = None,
 ) -> None:
-    """Put records, their page, table, figures and pictures into one file, or send them to MLflow."""
+    """Export records, page, table, figures and pictures to one file, or send records to MLflow."""
     if not sound.holds_records(store):
         raise typer.Exit(Exit.NOTHING_MEASURED)
     from sfbench.cli import sharing
@@ -115,7 +115,7 @@ def import_command(
     bundle: Annotated[Path, typer.Argument(help="Bundle (.zip) of sfbench export.")],
     store: StoreFolder = defaults.STORE,
 ) -> None:
-    """Add a bundle's records and pictures to the store; nothing there is replaced."""
+    """Add a bundle's records and pictures to the store; replaces nothing."""
     sound.check_file(bundle, "a bundle of sfbench export")
     from sfbench.cli import sharing
 

@@ -75,7 +75,7 @@ def train_command(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train a model; what is interrupted goes on with --resume as if it had not been."""
+    """Train a model; an interrupted run continues with --resume, with identical results."""
     from sfbench.cli import training
 
     short = {"gamma": gamma, "augment": augment}

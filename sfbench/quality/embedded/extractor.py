@@ -1,7 +1,7 @@
 """The embedded extractor: a small network trained on CIFAR-10, shipped with the package.
 
-It needs no download and is the same everywhere, so quality means something on a fresh install. It
-sees images at 32x32 pixels: finer detail is invisible to it. Its distances are never called FID.
+It needs no download and is the same everywhere, so quality is meaningful on a fresh install. Its
+input is 32x32 pixels: finer detail is invisible to it. Its distances are never called FID.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sfbench.quality.weights import file_sha256
 
 
 class CifarExtractor:
-    """Images [batch, 3, 32, 32] in 0..255 -> 256 standardised features and 10 class logits."""
+    """Images [batch, 3, 32, 32] in 0..255 -> 256 standardized features and 10 class logits."""
 
     name = EMBEDDED
     standard = False
@@ -34,7 +34,7 @@ class CifarExtractor:
         path = EMBEDDED_FOLDER / card["file"]
         found = file_sha256(path)
         if found != card["sha256"]:
-            msg = f"{path}: sha256 {found[:12]}…, its card says {card['sha256'][:12]}…; reinstall"
+            msg = f"{path}: expected sha256 {card['sha256'][:12]}…, found {found[:12]}…; reinstall"
             raise WeightsError(msg)
         network = CifarNetwork()
         network.load_state_dict(load_file(path))

@@ -1,6 +1,6 @@
 """The network of the embedded extractor: seven convolutions, trained to classify CIFAR-10.
 
-`scripts/train_extractor.py` trains it with batch normalisation and folds that into the weights
+`scripts/train_extractor.py` trains it with batch normalization and folds that into the weights
 kept here; architecture after the small residual-free networks used for fast CIFAR-10 training.
 """
 
@@ -19,10 +19,10 @@ CLASSES = 10
 
 
 class CifarNetwork(nn.Module):
-    """Images [batch, 3, 32, 32] in [-1, 1] -> 256 standardised features and 10 class logits.
+    """Images [batch, 3, 32, 32] in [-1, 1] -> 256 standardized features and 10 class logits.
 
-    The features are the channel means after the third layer (64: colour and texture) and after the
-    last (192: what the classifier sees), each shifted and scaled to mean 0 and variance 1 over
+    The features are the channel means after the third layer (64: color and texture) and after the
+    last (192: the classifier's input), each shifted and scaled to mean 0 and variance 1 over
     the training images.
     """
 

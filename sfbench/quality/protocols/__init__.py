@@ -1,4 +1,4 @@
-"""Protocols: how a package makes its numbers, as data. One TOML file each in protocols/."""
+"""Protocols: how a package computes its numbers, as data; one TOML file each in protocols/."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class ScoreWay:
 class NeighboursWay:
     """k and the rule for ties of precision, recall, density and coverage.
 
-    `rows`: how many images of a set are used at most, a seeded choice; `equal`: as many of each.
+    `rows`: most images used of a set, a seeded random sample; `equal`: as many of each set.
     """
 
     k: int
@@ -68,7 +68,7 @@ class NeighboursWay:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Samples:
-    """How many images a package takes at most, the first ones; None: all."""
+    """The most images a package uses, from the first on; None: all."""
 
     generated: int | None = None
     real: int | None = None
@@ -76,7 +76,7 @@ class Samples:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class More:
-    """What else a protocol measures."""
+    """Further metrics of a protocol."""
 
     whole_kernel: bool = False
     single_split: bool = False
@@ -90,7 +90,7 @@ class More:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Protocol:
-    """One package's way from images to numbers; None for what it does not measure."""
+    """One package's path from images to numbers; None for what it does not measure."""
 
     name: str
     summary: str
@@ -120,10 +120,10 @@ PARTS = {
 
 
 def read_protocol(name: str) -> Protocol:
-    """Return the protocol of that name; raises UsageError naming those there are."""
+    """Return the protocol of that name; raises UsageError listing the available ones."""
     path = FOLDER / f"{name}.toml"
     if name not in protocol_names():
-        msg = f"--protocol {name}: expected all or some of {', '.join(protocol_names())}"
+        msg = f"--protocol {name}: expected all, or any of {', '.join(protocol_names())}"
         raise UsageError(msg)
     document: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     document["notes"] = tuple(document["notes"])

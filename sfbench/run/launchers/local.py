@@ -1,4 +1,4 @@
-"""Starts one process a trial on this machine, and turns however it ends into a Record."""
+"""Starts one process per trial on this machine, and makes a Record of however it ends."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CHUNK = 65_536
 
 
 def launch(job: Job, timeout_seconds: float, on_event: OnEvent) -> Record:
-    """Measure the job in a fresh process and return its record; blocks without spinning.
+    """Measure the job in a new process and return its record; blocks without spinning.
 
     A process that dies, hangs or writes nothing gives a record with status killed, timeout or
     error. An interrupt ends the process and is raised again.
@@ -58,9 +58,9 @@ def launch(job: Job, timeout_seconds: float, on_event: OnEvent) -> Record:
 
 
 def spawn(folder: Path, job: Job) -> tuple[subprocess.Popen[bytes], int]:
-    """Start the worker in a session of its own; return it and where its events are read."""
+    """Start the worker in its own session; return it and the descriptor of its events."""
     reader, writer = os.pipe()
-    # -P: another installation must not find the sfbench of the present folder.
+    # -P: another installation must not import the sfbench of the current folder.
     command = [sys.executable] if job.interpreter is None else [job.interpreter, "-P"]
     command += ["-m", "sfbench.trial.worker"]
     command += [str(folder / "job.json"), str(folder / "record.json"), str(writer)]
@@ -79,7 +79,7 @@ def spawn(folder: Path, job: Job) -> tuple[subprocess.Popen[bytes], int]:
 
 
 def compiler_caches(folder: str | None) -> dict[str, str]:
-    """Return the variables that tell torch's compilers where to keep what they made."""
+    """Return the environment variables that set the cache folders of torch's compilers."""
     if folder is None:
         return {}
     return {
@@ -92,7 +92,7 @@ def compiler_caches(folder: str | None) -> dict[str, str]:
 def follow(
     child: subprocess.Popen[bytes], events: int, timeout_seconds: float, on_event: OnEvent
 ) -> bool:
-    """Pass events on until the worker closes them; return False when the time is over."""
+    """Pass events on until the worker closes them; return False on timeout."""
     deadline = time.monotonic() + timeout_seconds
     rest = b""
     while True:
@@ -113,7 +113,7 @@ def follow(
 
 
 def end(child: subprocess.Popen[bytes]) -> None:
-    """End the worker and everything it started, if it is still there."""
+    """Kill the worker and everything it started, if it is still running."""
     if child.poll() is None:
         os.killpg(child.pid, signal.SIGKILL)
         child.wait()
@@ -125,7 +125,7 @@ def outcome(code: int, output: str, timed_out: float | None) -> tuple[Status, st
         return "timeout", f"not finished after {timed_out:g} s (--timeout)"
     if code < 0:
         name = signal.Signals(-code).name
-        hint = " (by hand, or by the system when memory ran out)" if name == "SIGKILL" else ""
+        hint = " (manually, or by the system when memory ran out)" if name == "SIGKILL" else ""
         return "killed", f"its process was ended by {name}{hint}"
     lines = output.strip().splitlines()
     return "error", f"its process ended with status {code}: {lines[-1] if lines else 'no output'}"
