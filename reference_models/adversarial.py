@@ -1,6 +1,6 @@
 """A generator and a discriminator that learn from each other, and the average that is kept.
 
-Sources: Karras et al., StyleGAN2 (arXiv 1912.04958: lazy regularisation, path length, appendix B)
+Sources: Karras et al., StyleGAN2 (arXiv 1912.04958: lazy regularization, path length, appendix B)
 and StyleGAN2-ADA (arXiv 2006.06676: adaptive p, section 3.2). Style mixing: arXiv 1812.04948,
 section 3.1.
 """
@@ -114,7 +114,7 @@ class AdversarialLearner:
         every = config.d_interval or 1
         if every == 1:
             yield self.phase(
-                "Dboth", "discriminator", self.penalised_losses, after=self.discriminated
+                "Dboth", "discriminator", self.penalized_losses, after=self.discriminated
             )
             return
         yield self.phase(
@@ -271,26 +271,26 @@ class AdversarialLearner:
     def penalties(self, shard: Shard, _means: Means) -> Losses:
         """Return R1 (and R2), times their interval."""
         interval = self.config.d_interval or 1
-        squares, real = self.penalised(shard.images, shard.labels, shard, "Dreg/real")
+        squares, real = self.penalized(shard.images, shard.labels, shard, "Dreg/real")
         total = squares.mean() * ((self.config.gamma or 0.0) / 2)
         found = {"D/r1": squares.detach().mean(), "signs/real": mean(real.sign())}
         if self.config.gamma_fake:
             with torch.no_grad():
                 images, labels, _ = self.draw(shard, "Dreg")
-            squares, _ = self.penalised(images, labels, shard, "Dreg/fake")
+            squares, _ = self.penalized(images, labels, shard, "Dreg/fake")
             total = total + squares.mean() * (self.config.gamma_fake / 2)
             found["D/r2"] = squares.detach().mean()
         return Losses(total * interval, found)
 
-    def penalised_losses(self, shard: Shard, _means: Means) -> Losses:
-        """Return loss and penalties from the same logits: what R3GAN minimises each step."""
+    def penalized_losses(self, shard: Shard, _means: Means) -> Losses:
+        """Return loss and penalties from the same logits: what R3GAN minimizes each step."""
         with torch.no_grad():
             images, labels, w = self.draw(shard, "Dmain")
-        r1, real = self.penalised(shard.images, shard.labels, shard, "Dmain/real")
+        r1, real = self.penalized(shard.images, shard.labels, shard, "Dmain/real")
         found = {"w": w, "D/r1": r1.detach().mean()}
         total = r1.mean() * ((self.config.gamma or 0.0) / 2)
         if self.config.gamma_fake:
-            r2, fake = self.penalised(images, labels, shard, "Dmain/fake")
+            r2, fake = self.penalized(images, labels, shard, "Dmain/fake")
             total = total + r2.mean() * (self.config.gamma_fake / 2)
             found["D/r2"] = r2.detach().mean()
         else:
@@ -304,7 +304,7 @@ class AdversarialLearner:
         }
         return Losses(loss + total, found)
 
-    def penalised(
+    def penalized(
         self, images: Tensor, labels: Tensor | None, shard: Shard, use: str
     ) -> tuple[Float[Tensor, " batch"], Float[Tensor, "batch 1"]]:
         """Return squared gradients by the images before they are augmented, and the logits."""

@@ -75,7 +75,7 @@ def attention_weights(
     `affine` is given when layers share their style injection.
     """
     style, _ = (affine or layer.affine1)(w).chunk(2, dim=1)
-    h = layer.modulate_and_normalise(x, style)
+    h = layer.modulate_and_normalize(x, style)
     source = project_tokens(h, layer.proj_weight) if layer.linformer else h
     q = F.linear(h[:, list(queries)], layer.q_weight)
     q = q * demodulation(layer.q_weight, style).unsqueeze(1)

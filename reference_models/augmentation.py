@@ -1,8 +1,8 @@
-"""ADA's augmentations: pixel blitting, geometry and colour, each with probability p an image.
+"""ADA's augmentations: pixel blitting, geometry and color, each with probability p an image.
 
 Source: Karras et al., "Training Generative Adversarial Networks with Limited Data" (arXiv
 2006.06676, appendix B, figure 16). Geometry is one affine map an image, executed once between an
-up- and a downsampling by the sym6 wavelet; colour is one 4x4 matrix an image. Filtering, noise and
+up- and a downsampling by the sym6 wavelet; color is one 4x4 matrix an image. Filtering, noise and
 cutout, which the paper found harmful or useless, are left out.
 """
 
@@ -92,8 +92,8 @@ def adaptive_augment(
     """
     chances = Chances(uniforms, normals, p)
     inverse = inverse_map(chances, images.shape[3])
-    colours = colour_matrices(chances)
-    return recoloured(warped(images, inverse), colours)
+    colors = color_matrices(chances)
+    return recolored(warped(images, inverse), colors)
 
 
 def inverse_map(chances: Chances, side: int) -> Matrices:
@@ -130,8 +130,8 @@ def chances_pair(chances: Chances, first: Tensor, second: Tensor) -> tuple[Tenso
     return first * chosen, second * chosen
 
 
-def colour_matrices(chances: Chances) -> Matrices:
-    """Return the 4x4 map of (red, green, blue, 1) that the image's colours undergo."""
+def color_matrices(chances: Chances) -> Matrices:
+    """Return the 4x4 map of (red, green, blue, 1) that the image's colors undergo."""
     normal, uniform = chances.normal, chances.uniform
     level = chances.happens(next(normal) * PAPER.brightness, 0.0)
     unit = torch.eye(4, dtype=level.dtype, device=level.device)
@@ -147,14 +147,14 @@ def colour_matrices(chances: Chances) -> Matrices:
     flip = chances.happens((next(uniform) * 2).floor(), 0.0)
     matrix = (unit - 2 * along * flip[:, None, None]) @ matrix
     hue = chances.happens((next(uniform) * 2 - 1) * math.pi, 0.0)
-    matrix = turning_about_grey(hue, unit, axis) @ matrix
+    matrix = turning_about_gray(hue, unit, axis) @ matrix
     saturation = chances.happens(torch.exp2(next(normal) * PAPER.saturation), 1.0)
     return (along + (unit - along) * saturation[:, None, None]) @ matrix
 
 
-def turning_about_grey(angle: Tensor, unit: Tensor, axis: Tensor) -> Matrices:
-    """Return rotations of colour about the grey axis (Rodrigues' formula)."""
-    # The cross product with (1, 1, 1) / sqrt(3): each colour less the next.
+def turning_about_gray(angle: Tensor, unit: Tensor, axis: Tensor) -> Matrices:
+    """Return rotations of color about the gray axis (Rodrigues' formula)."""
+    # The cross product with (1, 1, 1) / sqrt(3): each color less the next.
     following = unit[[1, 2, 0, 3]] - unit[[2, 0, 1, 3]]
     cross = -following / math.sqrt(RGB)
     sine, cosine = angle.sin()[:, None, None], angle.cos()[:, None, None]
@@ -163,8 +163,8 @@ def turning_about_grey(angle: Tensor, unit: Tensor, axis: Tensor) -> Matrices:
     return cosine * (unit - last) + sine * cross + (1 - cosine) * along + last
 
 
-def recoloured(images: Tensor, matrices: Matrices) -> Tensor:
-    """Return the images under their colour maps; grey images take the mean of the rows."""
+def recolored(images: Tensor, matrices: Matrices) -> Tensor:
+    """Return the images under their color maps; gray images take the mean of the rows."""
     if images.shape[1] == RGB:
         return (
             torch.einsum("bij,bjhw->bihw", matrices[:, :3, :3], images)
@@ -173,7 +173,7 @@ def recoloured(images: Tensor, matrices: Matrices) -> Tensor:
     if images.shape[1] == 1:
         row = matrices[:, :3].mean(dim=1)
         return images * row[:, :3].sum(dim=1)[:, None, None, None] + row[:, 3, None, None, None]
-    msg = f"{images.shape[1]} channels: colours can be changed of 1 or 3"
+    msg = f"{images.shape[1]} channels: colors can be changed of 1 or 3"
     raise ValueError(msg)
 
 
@@ -206,8 +206,8 @@ def needed_margin(inverse: Matrices, side: int, out_side: int) -> int:
 def sampling_grid(inverse: Matrices, out_side: int, in_side: int) -> Float[Tensor, "b h w 2"]:
     """Return where each pixel of the new image (at twice the size) lies in the old, in [-1, 1]."""
     place = torch.arange(out_side, dtype=inverse.dtype, device=inverse.device)
-    centred = (place - (out_side - 1) / 2 + PHASE) / 2
-    x, y = torch.meshgrid(centred, centred, indexing="xy")
+    centered = (place - (out_side - 1) / 2 + PHASE) / 2
+    x, y = torch.meshgrid(centered, centered, indexing="xy")
     points = torch.stack([x, y, torch.ones_like(x)]).flatten(1)
     old = (inverse @ points)[:, :2] * 2 - PHASE
     grid = old.transpose(1, 2).reshape(len(inverse), out_side, out_side, 2)
@@ -229,7 +229,7 @@ def scaling(x: Tensor, y: Tensor) -> Matrices:
 
 
 def rotation(angle: Tensor) -> Matrices:
-    """Return rotations about the centre."""
+    """Return rotations about the center."""
     sine, cosine = angle.sin(), angle.cos()
     return matrices([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]], angle)
 

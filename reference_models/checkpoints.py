@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from reference_models import official
-from reference_models.equalized import initialise
+from reference_models.equalized import initialize
 from reference_models.snapshots import read_snapshot
 from reference_models.style_generator import StyleGenerator
 from reference_models.styleformer import Styleformer
@@ -102,7 +102,7 @@ def write_checkpoint(path: Path, module: StyleGenerator, config: Config) -> None
 
 
 def build(config: Config) -> StyleGenerator:
-    """Return an uninitialised generator of that architecture."""
+    """Return an uninitialized generator of that architecture."""
     module: StyleGenerator = KINDS[kind_of(config)][1](config)
     return module
 
@@ -117,7 +117,7 @@ def load_generator(
     """
     if weights is None:
         module = build(default)
-        initialise(module, torch.Generator().manual_seed(seed))
+        initialize(module, torch.Generator().manual_seed(seed))
         return module, default
     checkpoint = read_checkpoint(weights)
     config = checkpoint.config or default

@@ -1,4 +1,4 @@
-"""Convolution with an equalised learning rate, optional resampling and leaky ReLU.
+"""Convolution with an equalized learning rate, optional resampling and leaky ReLU.
 
 Source: Karras et al., arXiv 1710.10196 (section 4.1) and arXiv 1912.04958 (appendix B).
 """

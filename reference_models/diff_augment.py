@@ -1,7 +1,7 @@
 """DiffAugment: three augmentations of every image that the discriminator sees.
 
 Source: Zhao et al., "Differentiable Augmentation for Data-Efficient GAN Training" (arXiv 2006.10738,
-section 4): colour, translation by up to an eighth, cutout of half the side.
+section 4): color, translation by up to an eighth, cutout of half the side.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ def diff_augment(
 ) -> Float[Tensor, "batch channels side side"]:
     """Return the images augmented; `uniforms` in [0, 1) decide how."""
     columns = [uniforms[:, i, None, None, None] for i in range(3)]
-    x = coloured(images, *columns)
+    x = colored(images, *columns)
     x = translated(x, uniforms[:, 3], uniforms[:, 4])
     return cut_out(x, uniforms[:, 5], uniforms[:, 6])
 
 
-def coloured(x: Tensor, brightness: Tensor, saturation: Tensor, contrast: Tensor) -> Tensor:
+def colored(x: Tensor, brightness: Tensor, saturation: Tensor, contrast: Tensor) -> Tensor:
     """Return x + b with b in [-1/2, 1/2), saturation times [0, 2), contrast times [1/2, 3/2)."""
     x = x + brightness - 0.5
-    grey = x.mean(dim=1, keepdim=True)
-    x = (x - grey) * (2 * saturation) + grey
+    gray = x.mean(dim=1, keepdim=True)
+    x = (x - gray) * (2 * saturation) + gray
     mean = x.mean(dim=(1, 2, 3), keepdim=True)
     return (x - mean) * (contrast + 0.5) + mean
 
@@ -50,7 +50,7 @@ def translated(x: Tensor, horizontal: Tensor, vertical: Tensor) -> Tensor:
 
 
 def cut_out(x: Tensor, horizontal: Tensor, vertical: Tensor) -> Tensor:
-    """Return each image with a square of half its side set to zero, its centre anywhere."""
+    """Return each image with a square of half its side set to zero, its center anywhere."""
     side = x.shape[3]
     size = int(side * CUTOUT + 0.5)
     place = torch.arange(side, device=x.device)

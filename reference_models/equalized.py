@@ -1,4 +1,4 @@
-"""Layers with an equalised learning rate: the fully connected layer and the leaky ReLU of StyleGAN.
+"""Layers with an equalized learning rate: the fully connected layer and the leaky ReLU of StyleGAN.
 
 Source: Karras et al., "Progressive Growing of GANs" (arXiv 1710.10196, section 4.1) and
 "A Style-Based Generator Architecture" (arXiv 1812.04948).
@@ -75,7 +75,7 @@ class EqualizedLinear(nn.Module):
         return leaky_relu(y) if self.activation == "leaky_relu" else y
 
 
-def initialise(module: nn.Module, generator: torch.Generator) -> None:
+def initialize(module: nn.Module, generator: torch.Generator) -> None:
     """Give every layer of `module` its published initial weights, drawn from `generator`.
 
     Layers are visited in the order of `module.modules()`; a module on the meta device is left alone.

@@ -12,7 +12,7 @@ import torch
 from reference_models.adversarial import AdversarialLearner
 from reference_models.adversarial_config import AdversarialConfig
 from reference_models.discriminator import Discriminator, DiscriminatorConfig
-from reference_models.equalized import initialise
+from reference_models.equalized import initialize
 from reference_models.parity import check_compiled
 from reference_models.style_generator import StyleGenerator
 
@@ -83,7 +83,7 @@ def adversarial_learner(generator: StyleGenerator, wanted: Wanted) -> Adversaria
             deviation_group=config.deviation_group,
         )
     )
-    initialise(discriminator, torch.Generator().manual_seed(start.seed + DISCRIMINATOR_SEED))
+    initialize(discriminator, torch.Generator().manual_seed(start.seed + DISCRIMINATOR_SEED))
     cheaper: Callable[[], Any] = contextlib.nullcontext
     if wanted.autocast is not None:
         dtype = getattr(torch, wanted.autocast)

@@ -1,6 +1,6 @@
 """What a trainable model and whoever trains it say to each other. Values only.
 
-A step is a sequence of phases; a phase minimises one sum of losses over its own parameters. A batch
+A step is a sequence of phases; a phase minimizes one sum of losses over its own parameters. A batch
 comes in shards (of several processes, or of accumulated gradients); whatever a phase knows of the
 whole batch it is told as means over all shards, so that no number depends on how it was cut.
 """
@@ -53,9 +53,9 @@ class Shard(Protocol):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Losses:
-    """The mean over a shard that is minimised, and what is to be known of the whole batch."""
+    """The mean over a shard that is minimized, and what is to be known of the whole batch."""
 
-    minimised: Float[Tensor, ""]
+    minimized: Float[Tensor, ""]
     means: Means
 
 

@@ -18,7 +18,7 @@ Logits = Float[Tensor, "batch 1"]
 
 
 def generator_loss(name: LossName, fake: Logits, real: Logits | None) -> Float[Tensor, ""]:
-    """Return what the generator minimises; "relativistic" needs the logits of real images, too."""
+    """Return what the generator minimizes; "relativistic" needs the logits of real images, too."""
     match name:
         case "logistic":
             return F.softplus(-fake).mean()
@@ -29,7 +29,7 @@ def generator_loss(name: LossName, fake: Logits, real: Logits | None) -> Float[T
 
 
 def discriminator_loss(name: LossName, fake: Logits, real: Logits) -> Float[Tensor, ""]:
-    """Return what the discriminator minimises."""
+    """Return what the discriminator minimizes."""
     match name:
         case "logistic":
             return F.softplus(fake).mean() + F.softplus(-real).mean()

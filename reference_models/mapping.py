@@ -16,7 +16,7 @@ W_AVERAGE_DECAY = 0.995
 MAPPING_RATE_MULTIPLIER = 0.01
 
 
-def normalise_second_moment(x: Float[Tensor, "batch features"]) -> Float[Tensor, "batch features"]:
+def normalize_second_moment(x: Float[Tensor, "batch features"]) -> Float[Tensor, "batch features"]:
     """Return `x` with each row scaled to mean square 1 (1812.04948; epsilon 1e-8)."""
     return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
 
@@ -65,14 +65,14 @@ class MappingNetwork(nn.Module):
         """Return the style vectors; in training mode also move the running mean of w."""
         parts = []
         if z is not None and self.z_dim:
-            parts.append(normalise_second_moment(z))
+            parts.append(normalize_second_moment(z))
         if self.c_dim:
             if c is None:
                 msg = (
                     f"this model is class-conditional: c must be given, shape [batch, {self.c_dim}]"
                 )
                 raise ValueError(msg)
-            parts.append(normalise_second_moment(self.embed(c)))
+            parts.append(normalize_second_moment(self.embed(c)))
         x = torch.cat(parts, dim=1)
         for index in range(self.layers):
             x = self.get_submodule(f"fc{index}")(x)

@@ -87,7 +87,7 @@ def gradient(phase: Phase, shard: DrawnShard) -> Tensor:
     """Return all gradients of a phase in one vector; nothing else changes."""
     for parameter in phase.parameters:
         parameter.requires_grad_()
-    phase.losses(shard, {}).minimised.backward()  # type: ignore[no-untyped-call]  # torch's
+    phase.losses(shard, {}).minimized.backward()  # type: ignore[no-untyped-call]  # torch's
     found = [p.grad.flatten().double() for p in phase.parameters if p.grad is not None]
     for parameter in phase.parameters:
         parameter.grad = None

@@ -49,8 +49,8 @@ class StyleGenerator(nn.Module):
     """Latents [batch, z_dim] (and labels [batch, c_dim]) -> images [batch, channels, R, R].
 
     `style_resolutions` holds, for each style vector that is used, the side of the layer it enters
-    first; the vector of a resolution's first layer also colours the image of the one before, and
-    the last vector colours the last image. Vectors beyond them (up to `num_ws`) enter nothing.
+    first; the vector of a resolution's first layer also colors the image of the one before, and
+    the last vector colors the last image. Vectors beyond them (up to `num_ws`) enter nothing.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Styleformer: a style-based generator of transformer encoder layers, without convolution.
 
 Source: Park and Kim, "Styleformer: Transformer based Generative Adversarial Networks with Style
-Vector" (CVPR 2022, arXiv 2106.07023). Behaviour that only the released program shows (and the
+Vector" (CVPR 2022, arXiv 2106.07023). Behavior that only the released program shows (and the
 ablation switches, whose definition is ours) is listed in reference_models/README.md.
 
 Activations are [batch, tokens, channels], tokens in row-major order of the image.
@@ -38,7 +38,7 @@ FEED_FORWARD_EXPANSION = 4
 class StyleEncoderLayer(nn.Module):
     """One attention layer with style modulation: [batch, tokens, C] -> [batch, tokens, C_out].
 
-    Figure 2 of the paper: modulate, normalise, demodulated q, k, v, style value, attention,
+    Figure 2 of the paper: modulate, normalize, demodulated q, k, v, style value, attention,
     demodulated integration, modified residual, noise, bias, activation.
     """
 
@@ -96,10 +96,10 @@ class StyleEncoderLayer(nn.Module):
         parts = token_slices(x)
         tokens = x.shape[1]
 
-        def normalised(part: slice) -> Tensor:
-            return self.modulate_and_normalise(x[:, part], style_in)
+        def normalized(part: slice) -> Tensor:
+            return self.modulate_and_normalize(x[:, part], style_in)
 
-        h = by_slices(normalised, parts, dim=1, length=tokens)
+        h = by_slices(normalized, parts, dim=1, length=tokens)
         # q k^T holds the factors of q and k as products only: q carries both.
         scale_q = demodulation(self.q_weight, style_in) * demodulation(self.k_weight, style_in)
         scale_v = demodulation(self.v_weight, style_in) * style_value
@@ -120,10 +120,10 @@ class StyleEncoderLayer(nn.Module):
         y = by_slices(mixed, parts, dim=1, length=tokens)
         return self.feed_forward(y, w) if self.config.feed_forward else y
 
-    def modulate_and_normalise(
+    def modulate_and_normalize(
         self, x: Float[Tensor, "batch tokens channels"], style: Float[Tensor, "batch channels"]
     ) -> Float[Tensor, "batch tokens channels"]:
-        """Return the modulated input, normalised over the channels of each token (no affine)."""
+        """Return the modulated input, normalized over the channels of each token (no affine)."""
         channels = (x.shape[2],)
         scale = style.unsqueeze(1)
         match self.config.pre_norm:
@@ -202,7 +202,7 @@ class Place:
 
 
 class StyleBlock(nn.Module):
-    """One encoder layer, with what its place asks for: constant, position encoding, colour layer."""
+    """One encoder layer, with what its place asks for: constant, position encoding, color layer."""
 
     def __init__(
         self,
@@ -288,7 +288,7 @@ class StyleformerSynthesis(nn.Module):
 
     @property
     def style_resolutions(self) -> list[int]:
-        """Side of the layer that each used style vector enters first; the last one only colours."""
+        """Side of the layer that each used style vector enters first; the last one only colors."""
         return [*(place.resolution for place in self.places), self.config.resolution]
 
     def forward(

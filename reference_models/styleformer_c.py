@@ -2,9 +2,9 @@
 
 The paper (arXiv 2106.07023, section 4.3) describes the combination; the authors published neither
 program nor sizes, so this definition is ours: Styleformer up to `split_resolution`, its tokens
-taken as a feature map without change, then StyleGAN2 skip blocks. A block's colour layer is
+taken as a feature map without change, then StyleGAN2 skip blocks. A block's color layer is
 Styleformer's (demodulated) below and StyleGAN2's above. Style vectors are consumed in order: one a
-layer, and the colour layer of a resolution uses the vector of the layer after it.
+layer, and the color layer of a resolution uses the vector of the layer after it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class StyleformerCConfig:
 
     @property
     def num_ws(self) -> int:
-        """Number of style vectors: one a layer and one for the last colour layer."""
+        """Number of style vectors: one a layer and one for the last color layer."""
         return sum(self.low.layers) + 2 * len(self.high_resolutions) + 1
 
     @property
@@ -90,7 +90,7 @@ class StyleformerCSynthesis(nn.Module):
 
     @property
     def style_resolutions(self) -> list[int]:
-        """Side of the layer that each used style vector enters first; the last one only colours."""
+        """Side of the layer that each used style vector enters first; the last one only colors."""
         high = [r for r in self.config.high_resolutions for _ in range(2)]
         return [*self.low.style_resolutions[:-1], *high, self.config.resolution]
 

@@ -70,7 +70,7 @@ class StyleformerConfig:
     def num_ws(self) -> int:
         """Number of style vectors: one a layer and one a resolution.
 
-        An image's colour layer uses the index of the layer after it, so the last
+        An image's color layer uses the index of the layer after it, so the last
         `len(widths) - 1` vectors are never read (as in the released program).
         """
         return sum(self.layers) + len(self.layers)

@@ -70,7 +70,7 @@ class StyleGAN2Config:
 
     @property
     def num_ws(self) -> int:
-        """Number of style vectors: one a convolution and one for the last colour layer."""
+        """Number of style vectors: one a convolution and one for the last color layer."""
         return 2 * len(self.resolutions)
 
 
@@ -148,7 +148,7 @@ class ModulatedConv(nn.Module):
 
 
 class MapToRGB(nn.Module):
-    """Colour layer: modulated 1x1 convolution without demodulation, scaled by 1/sqrt(channels)."""
+    """Color layer: modulated 1x1 convolution without demodulation, scaled by 1/sqrt(channels)."""
 
     def __init__(self, w_dim: int, channels: int, image_channels: int, clamp: float | None) -> None:
         super().__init__()
@@ -176,7 +176,7 @@ class MapToRGB(nn.Module):
 
 
 class SynthesisBlock(nn.Module):
-    """The convolutions of one resolution: conv0 doubles the size, conv1 follows, then colour."""
+    """The convolutions of one resolution: conv0 doubles the size, conv1 follows, then color."""
 
     def __init__(self, config: StyleGAN2Config, *, resolution: int, inputs: int) -> None:
         super().__init__()
@@ -224,7 +224,7 @@ class SynthesisBlock(nn.Module):
         self,
         x: Float[Tensor, "batch channels height width"] | None,
         image: Float[Tensor, "batch image_channels height width"] | None,
-        ws: Float[Tensor, "batch layers_and_colour w_dim"],
+        ws: Float[Tensor, "batch layers_and_color w_dim"],
         noise: Sequence[Noise],
     ) -> tuple[Tensor, Tensor | None]:
         """Return the features and the image so far."""
@@ -250,7 +250,7 @@ class SynthesisBlock(nn.Module):
 class StyleGAN2Synthesis(nn.Module):
     """Style vectors [batch, num_ws, w_dim] -> images [batch, channels, R, R].
 
-    Each colour layer uses the style vector of the convolution after it.
+    Each color layer uses the style vector of the convolution after it.
     """
 
     def __init__(self, config: StyleGAN2Config) -> None:
@@ -272,7 +272,7 @@ class StyleGAN2Synthesis(nn.Module):
 
     @property
     def style_resolutions(self) -> list[int]:
-        """Side of the layer that each used style vector enters first; the last one only colours."""
+        """Side of the layer that each used style vector enters first; the last one only colors."""
         return [*(side for _, side, _ in self.noise_shapes), self.config.resolution]
 
     def forward(

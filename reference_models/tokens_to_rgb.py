@@ -1,4 +1,4 @@
-"""The colour layer of Styleformer (arXiv 2106.07023, figure 2: tRGB)."""
+"""The color layer of Styleformer (arXiv 2106.07023, figure 2: tRGB)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reference_models.precision import full_precision
 
 
 class TokensToRGB(nn.Module):
-    """Colour layer: [batch, tokens, C] -> [batch, image channels, side, side], demodulated."""
+    """Color layer: [batch, tokens, C] -> [batch, image channels, side, side], demodulated."""
 
     def __init__(self, w_dim: int, channels: int, image_channels: int) -> None:
         super().__init__()

@@ -51,7 +51,7 @@ def spin() -> None:
 
 
 @contextlib.contextmanager
-def neighbour(*, busy: bool) -> Iterator[None]:
+def neighbor(*, busy: bool) -> Iterator[None]:
     """Run beside a process that uses a whole processor, if `busy`."""
     process = multiprocessing.get_context("spawn").Process(target=spin, daemon=True)
     if busy:
@@ -112,7 +112,7 @@ def main() -> None:
         "busy": ("identical code, busy neighbor", "synthetic", True),
     }
     for name, b, busy in (pools[key] for key in given.only.split(",")):
-        with neighbour(busy=busy):
+        with neighbor(busy=busy):
             quads = pool(b, given.quads)
         whole = comparison.of_quads(quads)
         found = shares(quads)

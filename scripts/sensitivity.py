@@ -152,12 +152,12 @@ def plot(path: Path, sets: Sequence[tuple[str, list[tuple[Ladder, list[float], f
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(1, len(sets), figsize=(9, 3.6), layout="constrained")
-    colours = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+    colors = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
     marks = ("o", "s", "^", "D")
     for axis, (title, found) in zip(axes, sets, strict=True):
-        for (ladder, distances, _), colour, mark in zip(found, colours, marks, strict=True):
+        for (ladder, distances, _), color, mark in zip(found, colors, marks, strict=True):
             steps = range(1, len(distances) + 1)
-            axis.plot(steps, distances, color=colour, marker=mark, label=ladder.name)
+            axis.plot(steps, distances, color=color, marker=mark, label=ladder.name)
         axis.set(title=title, xlabel="step of damage", ylabel="fd[cifar-cnn7]", yscale="log")
         axis.set_xticks(range(1, 6))
         axis.grid(visible=True, alpha=0.3)

@@ -33,7 +33,7 @@ PADDING = 3
 SEED = 1
 
 
-class NormalisedNetwork(nn.Module):
+class NormalizedNetwork(nn.Module):
     """The same network with batch normalization after each convolution, for training."""
 
     def __init__(self, network: CifarNetwork) -> None:
@@ -92,7 +92,7 @@ def train(pixels: Tensor, labels: Tensor) -> CifarNetwork:
     torch.manual_seed(SEED)
     source = torch.Generator().manual_seed(SEED)
     network = CifarNetwork()
-    model = NormalisedNetwork(network).to(memory_format=torch.channels_last)
+    model = NormalizedNetwork(network).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(
         model.parameters(), lr=PEAK_RATE, momentum=0.9, nesterov=True, weight_decay=WEIGHT_DECAY
     )

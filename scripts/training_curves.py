@@ -22,7 +22,7 @@ from PIL import Image
 from sfbench.report.training_figure import curve
 from sfbench.store.training_runs import TrainingRun, training_runs
 
-COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7"]
+COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7"]
 FOLD = 5
 SHOWN_ROWS = 3
 """Rows of the sample grid that the picture shows of each snapshot."""
@@ -62,7 +62,7 @@ def row(run: TrainingRun, found: pd.DataFrame) -> str:
 def chart(data: pd.DataFrame) -> alt.Chart:
     """Return the curves."""
     models = list(dict.fromkeys(data["model"]))
-    scale = alt.Scale(domain=models, range=COLOURS[: len(models)])
+    scale = alt.Scale(domain=models, range=COLORS[: len(models)])
     return (
         alt.Chart(data, width=440, height=240)
         .mark_line(point=True, strokeWidth=1.5)

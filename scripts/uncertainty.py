@@ -47,11 +47,11 @@ def chance(rows: Rows, own: Moments, other: Moments, move: Matrix) -> float:
     The mean influence of these samples at the true Gaussians; taking it away lets few repeats show a
     small bias.
     """
-    centred = rows - own.mean
+    centered = rows - own.mean
     remainder = np.eye(len(move)) - move
-    quadratic = np.einsum("nd,nd->n", centred @ remainder, centred)
+    quadratic = np.einsum("nd,nd->n", centered @ remainder, centered)
     expected = np.trace(remainder @ own.covariance)
-    linear = centred @ (2 * (own.mean - other.mean))
+    linear = centered @ (2 * (own.mean - other.mean))
     return float((linear + quadratic - expected).mean())
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 LABELS_FILE = "dataset.json"
 ORIENTATION = 0x0112
-RESIZE = "Pillow Lanczos on uint8, after a centre crop to a square"
+RESIZE = "Pillow Lanczos on uint8, after a center crop to a square"
 
 
 class ReadImage(NamedTuple):

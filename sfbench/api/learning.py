@@ -56,7 +56,7 @@ class Losses(Protocol):
     """The result of a phase on a shard."""
 
     @property
-    def minimised(self) -> Tensor:
+    def minimized(self) -> Tensor:
         """The scalar to minimize: a mean over the shard."""
 
     @property

@@ -240,7 +240,7 @@ def quality(asked: Asked, protocol: str, picture: Path | None, *, as_json: bool)
     bench = Bench(asked)
     comparison = bench.comparison(protocols)
     if picture is not None and comparison.reference is None:
-        msg = "--neighbours needs the reference images, not a statistics file"
+        msg = "--neighbors needs the reference images, not a statistics file"
         raise UsageError(msg)
     try:
         with bench.together():
@@ -261,9 +261,9 @@ def quality(asked: Asked, protocol: str, picture: Path | None, *, as_json: bool)
 
         console().print(readings_table(readings))
     if picture is not None:
-        from sfbench.inspection.neighbour_picture import draw_neighbours  # torch comes with it
+        from sfbench.inspection.neighbor_picture import draw_neighbors  # torch comes with it
 
-        print(draw_neighbours(comparison, picture), file=sys.stderr)
+        print(draw_neighbors(comparison, picture), file=sys.stderr)
     some = any(reading.value is not None for reading in readings)
     return Exit.OK if some else Exit.NOTHING_MEASURED
 
@@ -273,10 +273,10 @@ def check_picture(picture: Path | None) -> None:
     if picture is None:
         return
     if picture.suffix.lower() != ".png":
-        msg = f"--neighbours {picture}: expected a file name that ends in .png"
+        msg = f"--neighbors {picture}: expected a file name that ends in .png"
         raise UsageError(msg)
     if not picture.parent.is_dir():
-        msg = f"--neighbours {picture}: folder {picture.parent} does not exist"
+        msg = f"--neighbors {picture}: folder {picture.parent} does not exist"
         raise DataError(msg)
 
 

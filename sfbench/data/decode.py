@@ -70,9 +70,9 @@ class Decoding:
                 raise RejectedImageError(msg)
             case "drop":
                 return rgba.convert("RGB"), "transparency dropped"
-            case colour:
-                ground = Image.new("RGBA", rgba.size, colour)
-                return Image.alpha_composite(ground, rgba).convert("RGB"), f"on {colour}"
+            case color:
+                ground = Image.new("RGBA", rgba.size, color)
+                return Image.alpha_composite(ground, rgba).convert("RGB"), f"on {color}"
 
     def square(self, image: Image.Image) -> Image.Image:
         """Return the part of the image that is resized: its center, or all of it, squashed."""

@@ -77,18 +77,18 @@ class ShapesDataset:
     def paint(self, image: Plane, kind: int, size: float, random: Iterator[float]) -> None:
         """Paint one shape, shaded from its upper left, over the image."""
         room = 1 - size
-        centre_x, centre_y = (room * (2 * next(random) - 1) for _ in range(2))
+        center_x, center_y = (room * (2 * next(random) - 1) for _ in range(2))
         angle = next(random) * 2 * math.pi
         hue, light = next(random), 0.55 + 0.45 * next(random)
-        dx, dy = self.x - np.float32(centre_x), self.y - np.float32(centre_y)
+        dx, dy = self.x - np.float32(center_x), self.y - np.float32(center_y)
         u = (dx * math.cos(angle) + dy * math.sin(angle)) / size
         v = (dy * math.cos(angle) - dx * math.sin(angle)) / size
         distance = signed_distance(kind, u, v) * size
         cover = np.clip(0.5 - distance * self.resolution / 2, 0, 1)
         shade = light * (0.8 - 0.35 * (dx + dy) / size)
         for channel, level in enumerate(hue_to_rgb(hue)):
-            colour = np.clip(shade * level, 0, 1)
-            image[channel] += cover * (colour - image[channel])
+            color = np.clip(shade * level, 0, 1)
+            image[channel] += cover * (color - image[channel])
 
 
 def uniforms(index: int, count: int = 64) -> NDArray[np.float64]:

@@ -15,7 +15,7 @@ from sfbench.inspection.tiles import enlarged, grid, pixels_of, table
 
 PLACES = ((0.25, 0.25), (0.25, 0.75), (0.5, 0.5), (0.75, 0.25), (0.75, 0.75))
 """Query positions, as fractions of height and width."""
-COLOURS = np.array(
+COLORS = np.array(
     [(13, 8, 135), (126, 3, 168), (204, 71, 120), (248, 149, 64), (240, 249, 33)], dtype=float
 )
 """From dark blue over violet to yellow: brightness rises throughout, for any color vision."""
@@ -77,8 +77,8 @@ def coverage(cover: Tensor) -> Tensor:
 def heat(values: Tensor, side: int) -> Tensor:
     """Return a square map as colors: uint8 [1, 3, side, side], 0 dark, its largest value yellow."""
     part = (values / values.max().clamp_min(1e-12)).clamp(0, 1).numpy()
-    places = np.linspace(0, 1, len(COLOURS))
-    channels = [np.interp(part, places, COLOURS[:, c]) for c in range(3)]
+    places = np.linspace(0, 1, len(COLORS))
+    channels = [np.interp(part, places, COLORS[:, c]) for c in range(3)]
     pixels = torch.from_numpy(np.stack(channels).round().astype(np.uint8))[None]
     factor = max(1, side // pixels.shape[-1])
     large = pixels.repeat_interleave(factor, dim=-2).repeat_interleave(factor, dim=-1)

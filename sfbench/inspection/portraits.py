@@ -14,7 +14,7 @@ from sfbench.data.sources import open_dataset
 from sfbench.generators.building import build
 from sfbench.hardware.devices import find_backend
 from sfbench.hardware.policy import set_policy
-from sfbench.inspection.neighbour_picture import neighbours
+from sfbench.inspection.neighbor_picture import neighbors
 from sfbench.inspection.portrait import keep, portray
 from sfbench.quality.extractors import open_extractor
 from sfbench.quality.features import Progress
@@ -50,7 +50,7 @@ def portraits(sitting: Sitting, progress: Progress) -> Iterator[tuple[str, Path 
     how = {**sitting.how, "seeds": list(sitting.seeds), "dtype": case.dtype, "device": case.device}
     yield from portray(generator, folder, case.inputs(), sitting.seeds, how)
     if not sitting.real:
-        yield "neighbours", "no real images were given (--data)"
+        yield "neighbors", "no real images were given (--data)"
         return
     probe = QualityProbe(
         dataset=open_dataset(case.data, case.resolution),
@@ -63,6 +63,6 @@ def portraits(sitting: Sitting, progress: Progress) -> Iterator[tuple[str, Path 
         progress=progress,
     )
     with tempfile.TemporaryDirectory(prefix="sfbench-features-") as temporary:
-        picture = neighbours(probe.comparison(generator, Path(temporary)))
+        picture = neighbors(probe.comparison(generator, Path(temporary)))
     how |= {"data": case_document(case)["data"], "samples": case.samples}
-    yield "neighbours", keep(picture, "neighbours", folder, case.inputs(), how)
+    yield "neighbors", keep(picture, "neighbors", folder, case.inputs(), how)

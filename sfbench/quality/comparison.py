@@ -179,7 +179,7 @@ class Comparison:
             "protocol": protocol.name,
             "extractor": dict(view.extractor.identity)
             | {"resize": view.resize, "scale": view.scale},
-            "quantisation": view.quantisation,
+            "quantization": view.quantization,
             "generated": len(generated.statistics),
             "images": dict(self.generated.identity),
             "real": None if count == MANY else count,
@@ -246,7 +246,7 @@ def view_of(protocol: Protocol, extractor: FeatureExtractor, *, floating: bool) 
     inception = extractor.name.startswith(INCEPTION)
     return View(
         extractor=extractor,
-        quantisation=protocol.quantisation if floating else BYTES,
+        quantization=protocol.quantization if floating else BYTES,
         resize=extractor.resize if protocol.resize == OWN_RESIZE else protocol.resize,
         # The scale applies to Inception only; other networks have their own.
         scale=protocol.scale if inception else "own",

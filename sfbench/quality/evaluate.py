@@ -20,7 +20,7 @@ from sfbench.quality.kernel import (
     whole_discrepancy,
 )
 from sfbench.quality.names import MetricNames
-from sfbench.quality.neighbours import Share, manifolds, nearest_real, share
+from sfbench.quality.neighbors import Share, manifolds, nearest_real, share
 from sfbench.quality.protocols import FrechetWay, Protocol
 from sfbench.quality.reference import Reference, protocol_frechet
 from sfbench.quality.statistics import Moments, moments_of
@@ -91,8 +91,8 @@ class Evaluation:
             yield self.score(single=False)
             if protocol.more.single_split:
                 yield self.score(single=True)
-        if protocol.neighbours is not None:
-            yield from self.neighbours()
+        if protocol.neighbors is not None:
+            yield from self.neighbors()
         if protocol.more.vendi:
             yield self.vendi()
         if protocol.more.authenticity or protocol.more.copies:
@@ -297,11 +297,11 @@ class Evaluation:
             else None,
         )
 
-    def neighbours(self) -> Iterator[Reading]:
+    def neighbors(self) -> Iterator[Reading]:
         """Yield precision, recall, density and coverage."""
-        way = self.protocol.neighbours
+        way = self.protocol.neighbors
         assert way is not None  # noqa: S101  # asked by readings
-        names, real = self.names.neighbours, self.reference.features
+        names, real = self.names.neighbors, self.reference.features
         if real is None or min(self.count, len(real)) <= way.k:
             reason = f"features of more than {way.k} images of each set are needed"
             yield from (self.null(metric, reason) for metric in names.values())

@@ -111,8 +111,8 @@ class Explanation:
     def with_factor(self, state: Protocol, factor: str, target: Protocol) -> Protocol:
         """Return the protocol with one convention taken from the target."""
         match factor:
-            case "quantisation":
-                return dataclasses.replace(state, quantisation=target.quantisation)
+            case "quantization":
+                return dataclasses.replace(state, quantization=target.quantization)
             case "resize":
                 return dataclasses.replace(state, resize=target.resize, scale=target.scale)
             case "ddof":
@@ -133,7 +133,7 @@ class Explanation:
             self.view(protocol, floating=self.comparison.generated.floating)
             for protocol in (self.first, self.second)
         ]
-        yield "quantisation", views[0].quantisation, views[1].quantisation, self.second
+        yield "quantization", views[0].quantization, views[1].quantization, self.second
         ways = [
             f"{view.resize}{'' if view.scale == 'own' else ', ' + view.scale}" for view in views
         ]

@@ -27,7 +27,7 @@ from sfbench.quality.feature_store import FeatureStore, Shard, shard_numbers, sh
 from sfbench.quality.pictures import Pictures
 from sfbench.quality.resizing import resized
 from sfbench.quality.statistics import FeatureStatistics, Rows
-from sfbench.values.pixels import QUANTISERS
+from sfbench.values.pixels import QUANTIZERS
 
 BATCH = 32
 Progress = Callable[[str, int, int], None]
@@ -45,13 +45,13 @@ def feature_code(*modules: str) -> Reach:
 class View:
     """One way from images to an extractor's features.
 
-    `quantisation` applies only to floating-point images and is "bytes" for files. `scale`: "own"
+    `quantization` applies only to floating-point images and is "bytes" for files. `scale`: "own"
     leaves 0..255 to the extractor; "unit" feeds it x / 255 * 2 - 1 where it expects (x - 128) / 128.
     `spatial`: also keep spatial features.
     """
 
     extractor: FeatureExtractor
-    quantisation: str
+    quantization: str
     resize: str
     scale: str = "own"
     spatial: bool = False
@@ -61,7 +61,7 @@ class View:
         """Everything about the view that affects a feature."""
         return {
             "extractor": dict(self.extractor.identity),
-            "quantisation": self.quantisation,
+            "quantization": self.quantization,
             "resize": self.resize,
             "scale": self.scale,
             "spatial": self.spatial,
@@ -292,15 +292,15 @@ class FeaturePass:
 
     def prepared(self, pixels: Sequence[Tensor], view: View) -> list[Tensor]:
         """Return images as the extractor takes them: one batch, or one per size if it takes any."""
-        quantised = [self.quantised(image, view).to(self.device)[None] for image in pixels]
-        if len({image.shape for image in quantised}) == 1:
-            return [view.prepared(torch.cat(quantised))]
-        single = [view.prepared(image) for image in quantised]
+        quantized = [self.quantized(image, view).to(self.device)[None] for image in pixels]
+        if len({image.shape for image in quantized}) == 1:
+            return [view.prepared(torch.cat(quantized))]
+        single = [view.prepared(image) for image in quantized]
         return single if view.extractor.side is None else [torch.cat(single)]
 
-    def quantised(self, image: Tensor, view: View) -> Tensor:
+    def quantized(self, image: Tensor, view: View) -> Tensor:
         """Return a generated image quantized as the view requires; bytes stay bytes."""
-        return QUANTISERS[view.quantisation](image) if image.is_floating_point() else image
+        return QUANTIZERS[view.quantization](image) if image.is_floating_point() else image
 
 
 def joined(found: Sequence[Features], *, spatial: bool) -> Features:

@@ -101,7 +101,7 @@ class MetricNames:
         return self.named("is_single", "class_score_single")
 
     @property
-    def neighbours(self) -> Mapping[str, str]:
+    def neighbors(self) -> Mapping[str, str]:
         """Precision, recall, density and coverage."""
         return {measure: self.plain(measure) for measure in MEASURES}
 

@@ -89,8 +89,8 @@ def moments_of(rows: Rows, ddof: int = 1) -> Moments:
     scatter = torch.zeros((width, width), dtype=torch.float64)
     for start in starts:
         # By torch, whose threads we control: numpy's follow the environment and affect bits.
-        centred = torch.from_numpy(rows[start : start + CHUNK_ROWS].astype(np.float64) - mean)
-        scatter += centred.T @ centred
+        centered = torch.from_numpy(rows[start : start + CHUNK_ROWS].astype(np.float64) - mean)
+        scatter += centered.T @ centered
     return Moments(count, mean, scatter.numpy() / max(count - ddof, 1))
 
 

@@ -56,10 +56,10 @@ def influence_variance(rows: Rows, own: Moments, other_mean: Matrix, move: Matri
     shift = 2 * (own.mean - other_mean)
     influence = np.empty(len(rows))
     for start in range(0, len(rows), CHUNK_ROWS):
-        centred = rows[start : start + CHUNK_ROWS].astype(np.float64) - own.mean
-        moved = (torch.from_numpy(centred) @ remainder).numpy()
-        quadratic = np.einsum("nd,nd->n", moved, centred)
-        influence[start : start + CHUNK_ROWS] = centred @ shift + quadratic
+        centered = rows[start : start + CHUNK_ROWS].astype(np.float64) - own.mean
+        moved = (torch.from_numpy(centered) @ remainder).numpy()
+        quadratic = np.einsum("nd,nd->n", moved, centered)
+        influence[start : start + CHUNK_ROWS] = centered @ shift + quadratic
     return float(influence.var(ddof=1))
 
 

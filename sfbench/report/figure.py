@@ -36,7 +36,7 @@ class Figure:
         return str(vl_convert.vegalite_to_svg(self.chart.to_json()))
 
 
-def labelled(rows: pd.DataFrame) -> pd.Series:
+def labeled(rows: pd.DataFrame) -> pd.Series:
     """Return the label of a row in a legend: the model, and what else varies."""
     label = rows["model"].astype(str)
     if (rows["variant"] != "").any():
@@ -69,7 +69,7 @@ def palette(frame: pd.DataFrame) -> alt.Scale:
     )
 
 
-def colour(frame: pd.DataFrame) -> alt.Color:
+def color(frame: pd.DataFrame) -> alt.Color:
     """Return the color of the labels, with a legend."""
     legend = alt.Legend(orient="bottom", columns=2, labelLimit=400)
     return alt.Color("label:N", title=None, scale=palette(frame), legend=legend)
@@ -113,4 +113,4 @@ def measured(rows: pd.DataFrame, columns: dict[str, str]) -> pd.DataFrame:
     there = {name: new for name, new in columns.items() if name in chosen}
     frame = chosen[["model", "resolution", "batch", *there]].rename(columns=there)
     # Of all rows: a row has one name in every figure.
-    return frame.assign(label=labelled(rows).loc[chosen.index])
+    return frame.assign(label=labeled(rows).loc[chosen.index])

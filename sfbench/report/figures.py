@@ -13,7 +13,7 @@ from sfbench.report.figure import (
     OKABE_ITO,
     WIDTH,
     Figure,
-    colour,
+    color,
     measured,
     of_weights,
     place_axis,
@@ -72,13 +72,13 @@ def throughput(rows: pd.DataFrame) -> Figure | None:
     y = alt.Y("images/s:Q", title="images/s", scale=alt.Scale(type="log"))
     base = alt.Chart(frame, width=WIDTH, height=HEIGHT)
     layers: list[alt.Chart] = [
-        base.mark_line(strokeWidth=1.5).encode(x=x, y=y, color=colour(frame)),
+        base.mark_line(strokeWidth=1.5).encode(x=x, y=y, color=color(frame)),
         base.mark_point(filled=True, size=60).encode(
-            x=x, y=y, color=colour(frame), shape=shape(frame)
+            x=x, y=y, color=color(frame), shape=shape(frame)
         ),
     ]
     if {"low", "high"} <= set(frame.columns):
-        layers.append(base.mark_rule().encode(x=x, y="low:Q", y2="high:Q", color=colour(frame)))
+        layers.append(base.mark_rule().encode(x=x, y="low:Q", y2="high:Q", color=color(frame)))
     text = "Both axes are logarithmic; bars are 95 % intervals."
     return Figure("Throughput over resolution", text, frame, alt.layer(*layers))
 

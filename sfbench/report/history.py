@@ -144,16 +144,16 @@ def drawn(series: Series) -> Figure:
     x = alt.X("number:Q", title="measurement", axis=alt.Axis(tickMinStep=1, format="d"))
     y = alt.Y("value:Q", title=series.unit, scale=alt.Scale(zero=False))
     codes = list(dict.fromkeys(frame["code"]))
-    colours = [OKABE_ITO[i % len(OKABE_ITO)] for i in range(len(codes))]
-    colour = alt.Color(
+    colors = [OKABE_ITO[i % len(OKABE_ITO)] for i in range(len(codes))]
+    color = alt.Color(
         "code:N",
-        scale=alt.Scale(domain=codes, range=colours),
+        scale=alt.Scale(domain=codes, range=colors),
         legend=alt.Legend(orient="bottom", columns=4, title=None),
     )
     layers: list[alt.Chart] = [
         base.mark_line(interpolate="step", color="#777777").encode(x=x, y=alt.Y("level:Q")),
-        base.mark_point(filled=True, size=50).encode(x=x, y=y, color=colour),
+        base.mark_point(filled=True, size=50).encode(x=x, y=y, color=color),
     ]
     if frame["low"].notna().any():
-        layers.append(base.mark_rule().encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=colour))
+        layers.append(base.mark_rule().encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=color))
     return Figure(f"{series.unit}: {series.title}", told(series), frame, alt.layer(*layers))

@@ -11,7 +11,7 @@ from sfbench.report.table import (
     ABSENT,
     Column,
     described,
-    emphasised,
+    emphasized,
     filled,
     heading,
     same_basis,
@@ -33,7 +33,7 @@ def latex(frame: pd.DataFrame) -> str:
 def environment(part: pd.DataFrame, *, machine: bool) -> str:
     """Return the table of rows whose numbers are comparable."""
     shown = filled(part)
-    marked = emphasised(part, shown)
+    marked = emphasized(part, shown)
     lines = [r"\begin{table}", r"\centering", rf"\begin{{tabular}}{{ll{'r' * len(shown)}}}"]
     headers = ["model", "how", *(column.header for column in shown)]
     lines += [r"\toprule", f"{' & '.join(map(escaped, headers))} \\\\", r"\midrule"]

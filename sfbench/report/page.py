@@ -22,7 +22,7 @@ from sfbench.report.measurements import measurements
 from sfbench.report.pairing import joined_case, paired
 from sfbench.report.table import (
     Column,
-    emphasised,
+    emphasized,
     filled,
     heading,
     number,
@@ -139,7 +139,7 @@ def part_of(
 ) -> dict[str, Any]:
     """Return a table of rows whose numbers are comparable."""
     columns = filled(part)
-    marked = emphasised(part, columns)
+    marked = emphasized(part, columns)
     return {
         "heading": heading(part, machine=machine).replace("\n", ", "),
         "headers": [column.header for column in columns],

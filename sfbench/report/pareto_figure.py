@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sfbench.report.best import common_distance
-from sfbench.report.figure import HEIGHT, WIDTH, Figure, colour, measured, shape
+from sfbench.report.figure import HEIGHT, WIDTH, Figure, color, measured, shape
 from sfbench.values.metric_names import CORE, DEVICE_ALLOCATED, HOST_PEAK
 from sfbench.values.metrics import MEBI
 
@@ -17,7 +17,7 @@ ALIKE = ["quality", "machine", "device"]
 PEAKS = (DEVICE_ALLOCATED, HOST_PEAK)
 FEWEST = 2
 """Fewest points; a single one has nothing to beat."""
-GREY = "#9a9a9a"
+GRAY = "#9a9a9a"
 LOGARITHMIC = alt.Scale(type="log", nice=False, padding=30)
 
 
@@ -52,16 +52,16 @@ def pareto(rows: pd.DataFrame) -> Figure | None:
     if "low" in frame:
         # A logarithmic axis cannot show a bound at zero.
         frame[["low", "high"]] = frame[["low", "high"]].where(frame["low"] > 0)
-    grey = alt.when(alt.datum.dominated).then(alt.value(GREY)).otherwise(colour(frame))
+    gray = alt.when(alt.datum.dominated).then(alt.value(GRAY)).otherwise(color(frame))
     base = alt.Chart(frame, width=WIDTH, height=HEIGHT)
     x = alt.X("images/s:Q", scale=LOGARITHMIC)
     y = alt.Y("distance:Q", title=name, scale=LOGARITHMIC)
     points = base.mark_point(filled=True, opacity=0.85).encode(
-        x=x, y=y, color=grey, shape=shape(frame), **size(whole is not None)
+        x=x, y=y, color=gray, shape=shape(frame), **size(whole is not None)
     )
     layers: list[alt.Chart] = [points]
     if set(bounds.values()) <= set(frame.columns):
-        layers.append(base.mark_rule().encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=grey))
+        layers.append(base.mark_rule().encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=gray))
     beats = "quality, speed and memory" if whole is not None else "both"
     text = (
         f"Lower, further right{' and smaller' if whole is not None else ''} is better; lines are 95 % "

@@ -63,7 +63,7 @@ def fitted(values: Values) -> Scaling:
     if len(sides) < FEWEST_RESOLUTIONS:
         msg = f"{len(sides)} resolutions: a fit needs {FEWEST_RESOLUTIONS} or more"
         raise ValueError(msg)
-    centre = np.array([np.median(values[side]) for side in sides])
+    center = np.array([np.median(values[side]) for side in sides])
     source = np.random.default_rng(0)
     drawn = np.stack(
         [
@@ -72,22 +72,22 @@ def fitted(values: Values) -> Scaling:
         ],
         axis=1,
     )
-    best = least_squares(sides, centre[None])[0]
+    best = least_squares(sides, center[None])[0]
     draws = least_squares(sides, drawn)
-    slopes = slopes_of(sides, centre[None])[0]
+    slopes = slopes_of(sides, center[None])[0]
     slope_draws = slopes_of(sides, drawn)
     whole = np.log(drawn[:, -1] / drawn[:, 0]) / np.log(sides[-1] / sides[0])
     fit = predicted(best, np.array(sides))
     return Scaling(
         resolutions=sides,
-        costs={s: interval(centre[i], drawn[:, i]) for i, s in enumerate(sides)},
+        costs={s: interval(center[i], drawn[:, i]) for i, s in enumerate(sides)},
         coefficients=tuple(interval(best[i], draws[:, i]) for i in range(len(POWERS))),
         shares={s: shares(best, s) for s in sides},
         slopes={s: interval(slopes[i], slope_draws[:, i]) for i, s in enumerate(sides[:-1])},
         exponent=interval(
-            float(np.log(centre[-1] / centre[0]) / np.log(sides[-1] / sides[0])), whole
+            float(np.log(center[-1] / center[0]) / np.log(sides[-1] / sides[0])), whole
         ),
-        worst=float(np.max(np.abs(fit / centre - 1))),
+        worst=float(np.max(np.abs(fit / center - 1))),
         draws=draws,
     )
 

@@ -41,18 +41,18 @@ def chart(curves: Sequence[Curve], table: pd.DataFrame) -> alt.VConcatChart:
         ms_high=lambda f: f["high"] * 1000,
     )
     models = [one.model for one in curves if one.scaling is not None]
-    colour = alt.Color(
+    color = alt.Color(
         "model:N", sort=models, scale=alt.Scale(domain=models, range=OKABE_ITO[: len(models)])
     )
     x = resolution_axis(data)
     y = alt.Y("ms:Q", title="ms per image", scale=alt.Scale(type="log"))
-    lines = alt.Chart(fit_lines(curves)).mark_line(strokeWidth=1.5).encode(x=x, y=y, color=colour)
+    lines = alt.Chart(fit_lines(curves)).mark_line(strokeWidth=1.5).encode(x=x, y=y, color=color)
     points = (
         alt.Chart(data)
         .mark_point(filled=True, size=50)
-        .encode(x=x, y=y, color=colour, shape=alt.Shape("model:N", sort=models, legend=None))
+        .encode(x=x, y=y, color=color, shape=alt.Shape("model:N", sort=models, legend=None))
     )
-    bars = alt.Chart(data).mark_rule().encode(x=x, y="ms_low:Q", y2="ms_high:Q", color=colour)
+    bars = alt.Chart(data).mark_rule().encode(x=x, y="ms_low:Q", y2="ms_high:Q", color=color)
     layers: list[Any] = [lines, bars, points]
     met = [
         {"resolution": found.value, "text": f"{a} = {b}: {found.value:.0f} px"}

@@ -8,7 +8,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from sfbench.report.figure import WIDTH, Figure, labelled, palette, place_axis, places
+from sfbench.report.figure import WIDTH, Figure, labeled, palette, place_axis, places
 from sfbench.values.metric_names import CORE, LATENCY_P50
 from sfbench.values.records import Reading, Record
 
@@ -30,7 +30,7 @@ def spread(rows: pd.DataFrame, records: Sequence[Record], metric: str) -> pd.Dat
     chosen = rows[rows["identity"].isin(values) & (rows["status"] == "ok")]
     if chosen.empty:
         return pd.DataFrame()
-    frame = chosen[["model", "resolution", "batch"]].assign(label=labelled(rows).loc[chosen.index])
+    frame = chosen[["model", "resolution", "batch"]].assign(label=labeled(rows).loc[chosen.index])
     frame["row"] = places(frame)
     kept = [np.asarray(values[name]) for name in chosen["identity"]]
     frame["values"] = [len(one) for one in kept]

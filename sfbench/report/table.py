@@ -129,7 +129,7 @@ def with_interval(column: Column, row: Any) -> tuple[str, tuple[str, str] | None
     return value, (low, high)
 
 
-def emphasised(part: pd.DataFrame, shown: Sequence[Column]) -> dict[str, set[object]]:
+def emphasized(part: pd.DataFrame, shown: Sequence[Column]) -> dict[str, set[object]]:
     """Return, per header, the rows that are clearly best in that column."""
     return {
         column.header: best(part, column.metric, column.better) if column.better else set()
@@ -177,7 +177,7 @@ def terminal(frame: pd.DataFrame, notes: Sequence[str]) -> RenderableType:
         table.add_column("model", no_wrap=True, min_width=21)
         for column in shown:
             table.add_column(column.header, justify="right", no_wrap=True)
-        marked = emphasised(part, shown)
+        marked = emphasized(part, shown)
         for index, row in part.iterrows():
             name = Text(row["model"]).append(f"\n{status(row)}", style="dim")
             for option in filter(None, row["variant"].split("; ")):
@@ -222,7 +222,7 @@ def markdown(frame: pd.DataFrame) -> str:
             Column("how", described),
             Column("status", lambda row: row["status"]),
         ]
-        marked = emphasised(part, shown)
+        marked = emphasized(part, shown)
         lines = [f"**{heading(part, machine=several)}**".replace("\n", ": "), ""]
         lines.append("| " + " | ".join(column.header for column in shown) + " |")
         lines.append("| " + " | ".join("---" for _ in shown) + " |")

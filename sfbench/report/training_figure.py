@@ -8,7 +8,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from sfbench.report.figure import HEIGHT, WIDTH, Figure, colour, shape
+from sfbench.report.figure import HEIGHT, WIDTH, Figure, color, shape
 from sfbench.store.training_runs import TrainingRun
 from sfbench.values.metrics import is_distance
 
@@ -75,7 +75,7 @@ def training(runs: Sequence[TrainingRun]) -> Figure | None:
         .encode(
             x=x,
             y=alt.Y("value:Q", title=str(metric), scale=scale),
-            color=colour(frame),
+            color=color(frame),
             shape=shape(frame),
         )
     )

@@ -23,7 +23,7 @@ KINDS = (
     "mixing",
     "attention",
     "linformer-tokens",
-    "neighbours",
+    "neighbors",
 )
 """Names of pictures, in the order in which they are shown."""
 SUBJECT = ("model", "resolution", "options")

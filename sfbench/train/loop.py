@@ -169,12 +169,12 @@ class Trainer:
         for parameter in phase.parameters:
             parameter.requires_grad_()
         try:
-            return self.minimise(phase, shards)
+            return self.minimize(phase, shards)
         finally:
             for parameter in phase.parameters:
                 parameter.requires_grad = False
 
-    def minimise(self, phase: Phase, shards: list[Any]) -> dict[str, Tensor]:
+    def minimize(self, phase: Phase, shards: list[Any]) -> dict[str, Tensor]:
         """Take gradients of every shard, sum them over processes, and let the optimizer step."""
         phase.optimizer.zero_grad(set_to_none=True)
         means: dict[str, Tensor] = {}
@@ -184,8 +184,8 @@ class Trainer:
         with self.operations.counted(phase.name):
             for shard in shards:
                 losses = phase.losses(shard, means)
-                (losses.minimised / shard.count).backward()
-                self.guard.watch(phase.name, losses.minimised)
+                (losses.minimized / shard.count).backward()
+                self.guard.watch(phase.name, losses.minimized)
                 found.append(losses.means)
         self.engine.summed(phase.parameters)
         overall = self.engine.mean(found)

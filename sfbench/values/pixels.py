@@ -38,7 +38,7 @@ def to_levels(images: Images) -> Images:
     return ((images.float() + 1) * 127.5).clamp(0, 255)
 
 
-QUANTISERS: Mapping[str, Callable[[Tensor], Tensor]] = {
+QUANTIZERS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "round": to_bytes,
     "by-128": to_bytes_by_128,
     "truncate": to_bytes_truncated,

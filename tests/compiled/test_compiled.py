@@ -9,7 +9,7 @@ import pytest
 import torch
 import worlds
 
-from reference_models.equalized import initialise
+from reference_models.equalized import initialize
 from reference_models.styleformer import Styleformer
 from reference_models.styleformer_config import StyleformerConfig
 from reference_models.stylegan2 import StyleGAN2, StyleGAN2Config
@@ -43,7 +43,7 @@ MODELS = {
 @pytest.mark.parametrize("name", MODELS)
 def test_compiled_images_equal_eager_ones(name: str) -> None:
     model = MODELS[name]().eval().requires_grad_(requires_grad=False)
-    initialise(model, torch.Generator().manual_seed(0))
+    initialize(model, torch.Generator().manual_seed(0))
     z = torch.randn(2, 16, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         eager = model(z)

@@ -23,7 +23,7 @@ from sfbench.quality.explain import Explanation
 from sfbench.quality.feature_store import FeatureStore
 from sfbench.quality.features import FeaturePass, Share, View
 from sfbench.quality.inception_score import inception_score, looks_sorted
-from sfbench.quality.neighbours import manifolds, nearest_real, share
+from sfbench.quality.neighbors import manifolds, nearest_real, share
 from sfbench.quality.pictures import RealPictures, chosen
 from sfbench.quality.protocols import protocol_names, read_protocol, read_protocols
 from sfbench.quality.reference_file import MANY, is_reference_file, read_reference, write_reference
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.fast
 
 
 class Means:
-    """Sees an image as the mean colours of its four quarters, and counts what it is shown."""
+    """Sees an image as the mean colors of its four quarters, and counts what it is shown."""
 
     name = "means"
     standard = False
@@ -216,7 +216,7 @@ def test_an_explanation_adds_up_to_the_gap(tmp_path: Path) -> None:
         start, end = group[0].value, group[-1].value
         assert start + sum(step.change for step in group) == pytest.approx(end, abs=1e-12)
     by_factor = {step.factor: step for step in metrics[0]}
-    assert set(by_factor) >= {"resize", "quantisation", "sample count", "ddof", "linear algebra"}
+    assert set(by_factor) >= {"resize", "quantization", "sample count", "ddof", "linear algebra"}
     assert by_factor["resize"].change != 0
     assert by_factor["ddof"].change > 0
     order = next(step for step in metrics[2] if step.factor == "order and splits")

@@ -23,8 +23,8 @@ def png(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def solid(mode: str, colour: object, size: tuple[int, int] = (8, 8)) -> bytes:
-    return png(Image.new(mode, size, colour))
+def solid(mode: str, color: object, size: tuple[int, int] = (8, 8)) -> bytes:
+    return png(Image.new(mode, size, color))
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_another_size_is_cropped_to_a_square_and_resized(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("mode", "colour", "suffix", "expected", "note"),
+    ("mode", "color", "suffix", "expected", "note"),
     [
         ("L", 90, "png", 90, "gray"),
         ("1", 1, "png", 255, "black and white"),
@@ -80,9 +80,9 @@ def test_another_size_is_cropped_to_a_square_and_resized(tmp_path: Path) -> None
     ],
 )
 def test_other_kinds_of_images_become_rgb_and_say_what_was_done(
-    mode: str, colour: object, suffix: str, expected: int, note: str, tmp_path: Path
+    mode: str, color: object, suffix: str, expected: int, note: str, tmp_path: Path
 ) -> None:
-    Image.new(mode, (4, 4), colour).save(tmp_path / f"x.{suffix}")
+    Image.new(mode, (4, 4), color).save(tmp_path / f"x.{suffix}")
     pixels, found = ImageCollection(tmp_path).read(0)
     assert pixels.shape == (4, 4, 3)
     assert np.unique(pixels).tolist() == [expected]

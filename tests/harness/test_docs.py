@@ -96,10 +96,10 @@ def test_the_extractor_of_the_docs_holds_to_its_contract_and_measures(
     sfbench: Command, tmp_path: Path
 ) -> None:
     _, source = blocks(ROOT / "docs" / "write-a-plugin.md", "python")
-    (tmp_path / "colours.py").write_text(source)
-    listed = sfbench("list", "extractors", "--plugin", "colours.py")
-    assert "16 mean colours" in listed.stdout
-    asked = ("--plugin", "colours.py", "--extractor", "colours", "--samples", "40", "--json")
+    (tmp_path / "colors.py").write_text(source)
+    listed = sfbench("list", "extractors", "--plugin", "colors.py")
+    assert "16 mean colors" in listed.stdout
+    asked = ("--plugin", "colors.py", "--extractor", "colors", "--samples", "40", "--json")
     done = sfbench("quality", "--images", "shapes", "--reference", "shapes", "--res", "16", *asked)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)[0]["metric"] == "fd[colours]"
+    assert json.loads(done.stdout)[0]["metric"] == "fd[colors]"

@@ -149,7 +149,7 @@ def test_a_small_file_of_a_large_image_is_refused_before_it_is_decoded(content: 
 
 
 @pytest.mark.fast
-def test_an_image_of_one_colour_is_read_however_well_it_was_compressed() -> None:
+def test_an_image_of_one_color_is_read_however_well_it_was_compressed() -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (1024, 1024), "red").save(buffer, "WEBP", lossless=True)
     assert len(buffer.getvalue()) < 300

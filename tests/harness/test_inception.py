@@ -88,7 +88,7 @@ def test_networks_of_the_same_name_take_the_weights_and_give_other_features(
 
 
 class Named(nn.Module):
-    """Tensors under the names of the TorchScript file, which names no scale of normalisation."""
+    """Tensors under the names of the TorchScript file, which names no scale of normalization."""
 
     def __init__(self, state: dict[str, torch.Tensor]) -> None:
         super().__init__()

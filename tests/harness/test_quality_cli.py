@@ -35,7 +35,7 @@ def test_quality_prints_every_metric_with_intervals_in_80_columns(
     folder(tmp_path / "made", 60, 0), folder(tmp_path / "real", 80, 1)
     (tmp_path / "made" / "010.png").write_bytes(b"cut")
     (tmp_path / "real" / "readme.txt").write_text("x")
-    done = sfbench("quality", "--images", "made", "--reference", "real", "--neighbours", "n.png")
+    done = sfbench("quality", "--images", "made", "--reference", "real", "--neighbors", "n.png")
     assert done.returncode == 0, done.stderr
     assert max(map(len, done.stdout.splitlines())) <= 80
     for name in ("fd", "kd", "kd_whole", "class_score", "precision", "recall", "vendi", "copies"):
@@ -115,7 +115,7 @@ def test_statistics_are_written_listed_and_used(sfbench: Command, tmp_path: Path
         ),
         ((*SHAPES, "--protocol", "clean"), "--protocol clean: expected all, or any of sfbench"),
         ((*SHAPES, "--extractor", "vgg"), "--extractor vgg: offered by nobody"),
-        ((*SHAPES, "--neighbours", "x.jpg"), "file name that ends in .png"),
+        ((*SHAPES, "--neighbors", "x.jpg"), "file name that ends in .png"),
         ((*SHAPES, "--extractor", "inception-v3"), "extractor inception-v3: no weights at"),
     ],
 )

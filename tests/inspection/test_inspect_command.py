@@ -66,7 +66,7 @@ def test_a_generator_without_styles_has_samples_and_reasons(
     assert lines["samples"].endswith("samples.png")
     assert "no style vectors" in lines["mixing"]
     assert "exposes no attention" in lines["attention"]
-    assert "--data" in lines["neighbours"]
+    assert "--data" in lines["neighbors"]
 
 
 def test_what_cannot_be_drawn_is_said_in_one_line(sfbench: Command) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from reference_models import checkpoints, snapshots
-from reference_models.equalized import initialise
+from reference_models.equalized import initialize
 from reference_models.styleformer import Styleformer
 from reference_models.styleformer_c import StyleformerC, StyleformerCConfig
 from reference_models.styleformer_config import StyleformerConfig
@@ -28,7 +28,7 @@ CONFIGS: dict[str, tuple[Any, Any]] = {
 def made(kind: str) -> tuple[Any, Any]:
     model_type, config = CONFIGS[kind]
     model = model_type(config)
-    initialise(model, torch.Generator().manual_seed(0))
+    initialize(model, torch.Generator().manual_seed(0))
     return model.eval(), config
 
 

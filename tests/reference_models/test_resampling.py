@@ -41,7 +41,7 @@ def test_the_up_convolution_is_the_adjoint_layout_of_a_true_convolution() -> Non
     weight = torch.zeros(1, 1, 3, 3)
     weight[0, 0, 1, 1] = 1.0
     kernel = filter_kernel(BINOMIAL)
-    centred = torch.zeros(1, 1, 13, 11)
-    centred[:, :, 1::2, 1::2] = X[:1, :1]
-    expected = upfirdn2d(centred, kernel, padding=(1, 1, 1, 1), gain=4.0)
+    centered = torch.zeros(1, 1, 13, 11)
+    centered[:, :, 1::2, 1::2] = X[:1, :1]
+    expected = upfirdn2d(centered, kernel, padding=(1, 1, 1, 1), gain=4.0)
     torch.testing.assert_close(conv2d_up(X[:1, :1], weight), expected)

@@ -7,7 +7,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from reference_models.attention import LINFORMER_TOKENS
-from reference_models.equalized import initialise
+from reference_models.equalized import initialize
 from reference_models.presets import PRESETS, StyleformerPreset, by_resolution, preset
 from reference_models.styleformer import FIRST_LINFORMER_RESOLUTION, Styleformer
 from reference_models.styleformer_config import StyleformerConfig
@@ -17,7 +17,7 @@ SMALL = StyleformerConfig(widths=(32, 16, 8), layers=(1, 2, 1), z_dim=16, w_dim=
 
 def made(config: StyleformerConfig, seed: int = 0) -> Styleformer:
     model = Styleformer(config)
-    initialise(model, torch.Generator().manual_seed(seed))
+    initialize(model, torch.Generator().manual_seed(seed))
     return model.eval()
 
 
@@ -54,7 +54,7 @@ def test_a_published_architecture_has_the_published_number_of_parameters(
 
 
 def published_operations(config: StyleformerConfig) -> int:
-    """Projections, attention, Linformer, affine, colour: two operations a multiply-add."""
+    """Projections, attention, Linformer, affine, color: two operations a multiply-add."""
     total = 0
     for index, resolution in enumerate(config.resolutions):
         tokens = resolution**2
@@ -82,7 +82,7 @@ def official_extras(config: StyleformerConfig) -> int:
 
 
 def own_operations(config: StyleformerConfig) -> int:
-    """Demodulation factors (a matrix product here), colour styles, and the mapping network."""
+    """Demodulation factors (a matrix product here), color styles, and the mapping network."""
     total = 2 * config.z_dim * config.w_dim + 2 * (config.mapping_layers - 1) * config.w_dim**2
     for index, width in enumerate(config.widths):
         following = config.widths[min(index + 1, len(config.widths) - 1)]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from reference_models.discriminator import Discriminator, DiscriminatorConfig
-from reference_models.equalized import initialise
+from reference_models.equalized import initialize
 from reference_models.styleformer_c import StyleformerC, StyleformerCConfig
 from reference_models.styleformer_config import StyleformerConfig
 from reference_models.stylegan2 import StyleGAN2, StyleGAN2Config
@@ -53,7 +53,7 @@ def test_the_discriminator_takes_8_px_and_48_px(resolution: int, architecture: s
         resolution=resolution, architecture=architecture, channel_base=256, channel_max=16
     )
     model = Discriminator(config)
-    initialise(model, torch.Generator().manual_seed(0))
+    initialize(model, torch.Generator().manual_seed(0))
     assert model(torch.zeros(4, 3, resolution, resolution)).shape == (4, 1)
 
 
@@ -71,7 +71,7 @@ def test_impossible_resolutions_are_refused() -> None:
 def test_styleformer_c_uses_each_style_vector_and_equals_styleformer_below() -> None:
     config = StyleformerCConfig(low=LOW, resolution=64, channel_base=512, channel_max=8)
     model = StyleformerC(config)
-    initialise(model, torch.Generator().manual_seed(0))
+    initialize(model, torch.Generator().manual_seed(0))
     source = torch.Generator().manual_seed(1)
     ws = torch.randn(2, config.num_ws, 16, generator=source, requires_grad=True)
     image = model.eval().synthesis(ws)
@@ -87,7 +87,7 @@ def test_styleformer_c_uses_each_style_vector_and_equals_styleformer_below() -> 
 def test_styleformer_c_takes_one_noise_tensor_a_layer() -> None:
     config = StyleformerCConfig(low=LOW, resolution=32, channel_base=256, channel_max=8)
     model = StyleformerC(config)
-    initialise(model, torch.Generator().manual_seed(0))
+    initialize(model, torch.Generator().manual_seed(0))
     noise = model.draw_noise([torch.Generator().manual_seed(0)])
     assert len(noise) == sum(LOW.layers) + 2
     z = torch.randn(1, 16, generator=torch.Generator().manual_seed(2))

@@ -22,12 +22,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from sfbench.quality.frechet import frechet_distance
 from sfbench.quality.inception_score import inception_score
 from sfbench.quality.kernel import cmmd, kernel_distance, subset_rows, whole_discrepancy
-from sfbench.quality.neighbours import Manifolds, manifolds, nearest_real
+from sfbench.quality.neighbors import Manifolds, manifolds, nearest_real
 from sfbench.quality.resizing import resized
 from sfbench.quality.statistics import moments_of
 from sfbench.quality.uncertainty import frechet_infinity
 from sfbench.quality.vendi import vendi_score
-from sfbench.values.pixels import QUANTISERS
+from sfbench.values.pixels import QUANTIZERS
 
 Arrays = Mapping[str, np.ndarray]
 Check = tuple[str, float, float]
@@ -49,7 +49,7 @@ RESIZED = {
     "PIL_uint8.bicubic": ("pil-uint8-bicubic", 0.0),
     "PIL_uint8.bilinear": ("pil-uint8-bilinear", 0.0),
 }
-QUANTISED = {
+QUANTIZED = {
     "quant/nvidia_ada": "by-128",
     "quant/torchmetrics_normalize_true_on_clamped_0_1": "truncate",
 }
@@ -165,7 +165,7 @@ def four(found: Manifolds) -> list[float]:
     return [share.value for share in shares]
 
 
-def neighbour_checks(case: Case) -> Iterator[Check]:
+def neighbor_checks(case: Case) -> Iterator[Check]:
     """Yield precision, recall, density and coverage by both rules, and authenticity."""
     gen, real = case.get("gen"), case.get("real")
     for k in (3, 5):
@@ -234,7 +234,7 @@ def score_checks(case: Case) -> Iterator[Check]:
 FEATURES: tuple[Callable[[Case], Iterator[Check]], ...] = (
     frechet_checks,
     kernel_checks,
-    neighbour_checks,
+    neighbor_checks,
     other_checks,
 )
 NOT_BUILT = ("mind.", "sw_approx.", "mifid.", "realism.", ".rbf")
@@ -260,10 +260,10 @@ def resize_file(arrays: Arrays) -> Iterator[tuple[str, Check | str]]:
     """Yield the checks of a file of images and their resized versions."""
     for key, expected in arrays.items():
         case, _, name = key.partition("/")
-        if key in QUANTISED:
+        if key in QUANTIZED:
             levels = torch.from_numpy(arrays["quant/input_minus1_1"].astype(np.float32))
             shaped = levels.reshape(1, 1, -1)
-            found = QUANTISERS[QUANTISED[key]](shaped).reshape(expected.shape).numpy()
+            found = QUANTIZERS[QUANTIZED[key]](shaped).reshape(expected.shape).numpy()
             yield case, (name, float(np.abs(found.astype(int) - expected.astype(int)).max()), 0.0)
             continue
         match = re.fullmatch(r"(.+)\.(\d+)", name)

@@ -273,7 +273,7 @@ def check_loss(arrays: Arrays, meta: Mapping[str, Any]) -> Iterator[Check]:
         for parameter in phase.parameters:
             parameter.requires_grad_()
         found = phase.losses(RecordedShard(arrays, generator), {})
-        found.minimised.backward()
+        found.minimized.backward()
         phase.after(found.means)
         yield from report_checks(name, found.means, arrays)
         learning = generator if name.startswith("G") else network

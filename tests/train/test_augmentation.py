@@ -40,13 +40,13 @@ def test_maps_of_places_do_what_they_say() -> None:
     assert (shifted[:, :, 5:, 3:] - x[:, :, :-5, :-3]).abs().max() < 1e-5
 
 
-def test_grey_stays_grey_under_every_map_of_colours() -> None:
+def test_gray_stays_gray_under_every_map_of_colors() -> None:
     uniforms, normals = numbers()
     chances = augmentation.Chances(uniforms, normals, torch.tensor(1.0))
     augmentation.inverse_map(chances, 32)
-    matrices = augmentation.colour_matrices(chances)
-    grey = matrices[:, :3, :3].sum(dim=2)
-    assert (grey - grey[:, :1]).abs().max() < 1e-5
+    matrices = augmentation.color_matrices(chances)
+    gray = matrices[:, :3, :3].sum(dim=2)
+    assert (gray - gray[:, :1]).abs().max() < 1e-5
 
 
 def test_each_happens_as_often_as_p_says() -> None:

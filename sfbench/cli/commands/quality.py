@@ -50,7 +50,7 @@ def quality_command(
     weights: Annotated[
         str, typer.Option(help="Weights of the model: auto, random, or a file.")
     ] = "auto",
-    neighbours: Annotated[
+    neighbors: Annotated[
         Path | None, typer.Option(help="Write a PNG of images beside their nearest real images.")
     ] = None,
     device: DeviceName = "auto",
@@ -88,7 +88,7 @@ def quality_command(
         plugins=tuple(defaults.located(plugin)),
         disabled=tuple(no_plugin or ()),
     )
-    raise typer.Exit(judging.quality(asked, protocol, neighbours, as_json=as_json))
+    raise typer.Exit(judging.quality(asked, protocol, neighbors, as_json=as_json))
 
 
 @app.command("explain")

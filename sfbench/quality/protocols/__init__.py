@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sfbench.quality.frechet import Algebra
     from sfbench.quality.inception_score import Division, Order
     from sfbench.quality.kernel import Draws
-    from sfbench.quality.neighbours import Ties
+    from sfbench.quality.neighbors import Ties
 
 FOLDER = Path(__file__).parent
 OWN = "sfbench"
@@ -54,7 +54,7 @@ class ScoreWay:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class NeighboursWay:
+class NeighborsWay:
     """k and the rule for ties of precision, recall, density and coverage.
 
     `rows`: most images used of a set, a seeded random sample; `equal`: as many of each set.
@@ -96,14 +96,14 @@ class Protocol:
     summary: str
     source: str
     extractor: str
-    quantisation: str
+    quantization: str
     resize: str
     scale: str
     notes: tuple[str, ...]
     frechet: FrechetWay | None = None
     kernel: KernelWay | None = None
     score: ScoreWay | None = None
-    neighbours: NeighboursWay | None = None
+    neighbors: NeighborsWay | None = None
     more: More = More()  # frozen
     samples: Samples = Samples()  # frozen
     absent: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -113,7 +113,7 @@ PARTS = {
     "frechet": FrechetWay,
     "kernel": KernelWay,
     "score": ScoreWay,
-    "neighbours": NeighboursWay,
+    "neighbors": NeighborsWay,
     "more": More,
     "samples": Samples,
 }

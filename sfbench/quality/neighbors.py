@@ -75,9 +75,9 @@ class Nearest:
 def share(count: int, of: int) -> Share:
     """Return a share with Wilson's 95 % binomial interval."""
     p, z = count / of, NORMAL_95
-    centre = (p + z * z / (2 * of)) / (1 + z * z / of)
+    center = (p + z * z / (2 * of)) / (1 + z * z / of)
     half = z * math.sqrt(p * (1 - p) / of + z * z / (4 * of * of)) / (1 + z * z / of)
-    low, high = centre - half if count else 0.0, centre + half if count < of else 1.0
+    low, high = center - half if count else 0.0, center + half if count < of else 1.0
     return Share(p, low, high, of)
 
 

@@ -13,37 +13,37 @@ from torch import Tensor
 from sfbench.api.errors import DataError, UsageError
 from sfbench.quality.comparison import Comparison, view_of
 from sfbench.quality.features import Share, alone
-from sfbench.quality.neighbours import nearest_rows
+from sfbench.quality.neighbors import nearest_rows
 from sfbench.quality.pictures import Pictures
 from sfbench.quality.protocols import OWN, read_protocol
 from sfbench.quality.resizing import pil_bicubic
 from sfbench.values.pixels import to_bytes
 
 ROWS = 12
-NEIGHBOURS = 5
+NEIGHBORS = 5
 GAP = 2
 LEAST_SIDE = 64
 
 
-def draw_neighbours(comparison: Comparison, path: Path) -> str:
-    """Write the picture of `neighbours` and return its caption.
+def draw_neighbors(comparison: Comparison, path: Path) -> str:
+    """Write the picture of `neighbors` and return its caption.
 
     Raises UsageError if there is only a statistics file to compare with.
     """
     if comparison.reference is None:
-        msg = "--neighbours needs the reference images, not a statistics file"
+        msg = "--neighbors needs the reference images, not a statistics file"
         raise UsageError(msg)
-    picture, caption = neighbours(comparison)
+    picture, caption = neighbors(comparison)
     picture.save(path)
     return f"{path}: {caption}"
 
 
-def neighbours(comparison: Comparison) -> tuple[Image.Image, str]:
+def neighbors(comparison: Comparison) -> tuple[Image.Image, str]:
     """Return the picture and its caption: one row per image, its nearest real ones to the right.
 
     Rows are those whose nearest real image is closest in proportion to the second nearest.
     """
-    assert comparison.reference is not None  # noqa: S101  # see `draw_neighbours`
+    assert comparison.reference is not None  # noqa: S101  # see `draw_neighbors`
     protocol = read_protocol(OWN)
     extractor = comparison.open_extractor(comparison.extractor or protocol.extractor)
     # Not shared: features made by several processes are complete by now.
@@ -54,7 +54,7 @@ def neighbours(comparison: Comparison) -> tuple[Image.Image, str]:
         view = view_of(protocol, extractor, floating=pictures.floating)
         sets.append(forward.see(pictures, view, store, logits=False).statistics)
     generated, real = sets
-    found = nearest_rows(generated.features, real.features, min(NEIGHBOURS, len(real)))
+    found = nearest_rows(generated.features, real.features, min(NEIGHBORS, len(real)))
     second = found.distance[:, min(1, found.distance.shape[1] - 1)]
     # An image equal to two real ones is maximally suspicious.
     ratio = np.divide(found.distance[:, 0], second, out=np.zeros_like(second), where=second > 0)
