@@ -18,7 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from reference_models.adversarial_config import AdversarialConfig
 from reference_models.augmentation import NORMALS, UNIFORMS, adaptive_augment
-from reference_models.average import averaged, half_life_decay
+from reference_models.average import ema_update, half_life_decay
 from reference_models.diff_augment import UNIFORMS as DIFF_UNIFORMS
 from reference_models.diff_augment import diff_augment
 from reference_models.discriminator import Discriminator
@@ -331,7 +331,7 @@ class AdversarialLearner:
         half_life = (self.config.ema_kimg or 0.0) * KIMG
         if self.config.ema_ramp:
             half_life = min(half_life, self.config.ema_ramp * seen)
-        averaged(self.average, self.live, half_life_decay(half_life, self.batch))
+        ema_update(self.average, self.live, half_life_decay(half_life, self.batch))
         if self.config.augment == "ada" and (step + 1) % ADA_INTERVAL == 0:
             mean_sign = self.signs[0] / self.signs[1]
             change = self.batch * ADA_INTERVAL / (self.config.ada_kimg * KIMG)

@@ -29,7 +29,7 @@ def layers_of(module: nn.Module) -> list[tuple[Place, StyleEncoderLayer]]:
 
 
 @dataclasses.dataclass(slots=True)
-class Seen:
+class CapturedAttention:
     """What entered a layer, one entry a slice of the batch."""
 
     layer: StyleEncoderLayer
@@ -42,13 +42,13 @@ class Seen:
 
 
 @contextlib.contextmanager
-def captured(module: nn.Module, name: str) -> Iterator[Seen]:
+def captured(module: nn.Module, name: str) -> Iterator[CapturedAttention]:
     """Remember what enters the layer of that name while images are made.
 
     Raises KeyError for a name that no layer has.
     """
     layer = {place.name: layer for place, layer in layers_of(module)}[name]
-    seen = Seen(layer, [])
+    seen = CapturedAttention(layer, [])
 
     def remember(
         _: nn.Module, given: tuple[Tensor, Tensor, object, EqualizedLinear | None]

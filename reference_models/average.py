@@ -16,7 +16,7 @@ def half_life_decay(half_life: float, batch: int) -> float:
 
 
 @torch.no_grad()
-def averaged(average: nn.Module, source: nn.Module, decay: float) -> None:
+def ema_update(average: nn.Module, source: nn.Module, decay: float) -> None:
     """Move every parameter of `average` towards `source`; copy the buffers."""
     kept: list[Tensor] = list(average.parameters())
     new: list[Tensor] = list(source.parameters())

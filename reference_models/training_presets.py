@@ -28,7 +28,7 @@ class TrainingPreset:
     kimg: float
     options: Values = dataclasses.field(default_factory=dict)
     settings: Values = dataclasses.field(default_factory=dict)
-    mirror: bool = False
+    hflip: bool = False
 
 
 TABLE = "the configuration table of the StyleGAN2-ADA program, which Styleformer's program keeps"

@@ -25,6 +25,7 @@ from cleanfid import fid as clean_fid
 from cleanfid.resize import make_resizer
 from PIL import Image
 from random_inception import random_inception
+from sfbench.quality.image_sets import RealImages
 from torch.utils.data import Dataset
 from torch_fidelity import calculate_metrics, register_feature_extractor
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
@@ -40,10 +41,9 @@ from sfbench.data.shapes import ShapesDataset
 from sfbench.data.sources import locate
 from sfbench.quality.comparison import Comparison
 from sfbench.quality.feature_store import FeatureStore
-from sfbench.quality.features import FeaturePass, View
+from sfbench.quality.features import FeaturePass, Preprocessing
 from sfbench.quality.frechet import frechet_distance
 from sfbench.quality.inception import LAYERS, InceptionExtractor
-from sfbench.quality.pictures import RealPictures
 from sfbench.quality.protocols import read_protocol
 from sfbench.quality.resizing import pil_bicubic, tf1_bilinear
 from sfbench.quality.statistics import Moments, moments_of
@@ -133,9 +133,9 @@ def bench_pass(weights: Path, place: Path) -> None:
         def work() -> None:
             with tempfile.TemporaryDirectory() as store:
                 forward = FeaturePass(progress=lambda *_: None, device="cpu")
-                pictures = RealPictures(dataset=dataset, indices=range(len(images)))
-                view = View(extractor, "bytes", extractor.resize)
-                forward.see(pictures, view, FeatureStore(Path(store)), logits=True)
+                image_set = RealImages(dataset=dataset, indices=range(len(images)))
+                preprocessing = Preprocessing(extractor, "bytes", extractor.resize)
+                forward.extract(image_set, preprocessing, FeatureStore(Path(store)), logits=True)
 
         return work
 
@@ -221,8 +221,8 @@ def bench_metrics(weights: Path, place: Path) -> None:
     def ours() -> None:
         with tempfile.TemporaryDirectory() as folder:
             store = FeatureStore(Path(folder))
-            pictures = {
-                name: RealPictures(
+            image_set = {
+                name: RealImages(
                     dataset=ContainerDataset(ImageFiles(path), None, str(locate(str(path)).sha256)),
                     indices=range(METRIC_IMAGES),
                 )
@@ -230,8 +230,8 @@ def bench_metrics(weights: Path, place: Path) -> None:
             }
             list(
                 Comparison(
-                    generated=pictures["gen"],
-                    reference=pictures["real"],
+                    generated=image_set["gen"],
+                    reference=image_set["real"],
                     protocols=[read_protocol("sfbench")],
                     open_extractor=lambda _: fast,
                     forward=FeaturePass(progress=lambda *_: None, device="cpu"),

@@ -29,6 +29,7 @@ from typing import Any
 import bench_models
 import torch
 from preset_learner import preset_learner
+from sfbench.train.data_loader import DataLoader
 
 from reference_models.training_presets import TRAINING_PRESETS
 from sfbench.data.decode import Decoding
@@ -39,7 +40,6 @@ from sfbench.hardware import host
 from sfbench.hardware.devices import find_backend
 from sfbench.speed.intervals import median
 from sfbench.train.engine import Engine
-from sfbench.train.feed import Feed
 from sfbench.train.loop import Length, Listener, Trainer
 
 R1_EVERY = 16
@@ -84,24 +84,24 @@ def images(folder: Path, side: int) -> PreparedImages:
     return PreparedImages(folder)
 
 
-def feed_of(row: Row, folder: Path, batch: int) -> Feed:
+def feed_of(row: Row, folder: Path, batch: int) -> DataLoader:
     """Return the steps' images."""
     side = preset_of(row).resolution
-    return Feed(
+    return DataLoader(
         images=images(folder, side),
         batch=batch,
         seed=0,
-        mirror=False,
+        hflip=False,
         conditional=False,
         backend=find_backend("cpu"),
     )
 
 
-def ours(row: Row, feed: Feed, folder: Path) -> Step:
+def ours(row: Row, loader: DataLoader, folder: Path) -> Step:
     """Return a step of this project's loop."""
-    learner, _ = preset_learner(row.model, row.preset, feed.batch)
+    learner, _ = preset_learner(row.model, row.preset, loader.batch)
     length = Length(steps=1 << 30, tick=1 << 30, snapshot=1 << 30, save_seconds=float("inf"))
-    trainer = Trainer(learner, feed, Engine(0, 1, 1), length, folder, Listener())
+    trainer = Trainer(learner, loader, Engine(0, 1, 1), length, folder, Listener())
     trainer.save_seconds = float("inf")
 
     def step(number: int) -> None:
@@ -111,7 +111,7 @@ def ours(row: Row, feed: Feed, folder: Path) -> Step:
     return step
 
 
-def theirs(row: Row, feed: Feed, checkout: Path) -> Step:
+def theirs(row: Row, loader: DataLoader, checkout: Path) -> Step:
     """Return a step as the official loop does it: phases, Adam, the average of the weights."""
     preset = preset_of(row)
     sys.path.insert(0, str(checkout))
@@ -125,7 +125,7 @@ def theirs(row: Row, feed: Feed, checkout: Path) -> Step:
         channel_base=settings["d_channel_base"],
         channel_max=512,
         conv_clamp=256,
-        epilogue_kwargs={"mbstd_group_size": min(settings["deviation_group"], feed.batch)},
+        epilogue_kwargs={"mbstd_group_size": min(settings["deviation_group"], loader.batch)},
     )
     augment = importlib.import_module("training.augment").AugmentPipe(
         aug_linformer=False, **AUGMENTATIONS
@@ -152,7 +152,7 @@ def theirs(row: Row, feed: Feed, checkout: Path) -> Step:
         network, optimizer = networks[name[0]], optimizers[name[0]]
         optimizer.zero_grad(set_to_none=True)
         network.requires_grad_(requires_grad=True)
-        z, none = torch.randn(feed.batch, 512), torch.zeros(feed.batch, 0)
+        z, none = torch.randn(loader.batch, 512), torch.zeros(loader.batch, 0)
         loss.accumulate_gradients(
             phase=name, real_img=real, real_c=none, gen_z=z, gen_c=none, sync=True, gain=gain
         )
@@ -163,7 +163,7 @@ def theirs(row: Row, feed: Feed, checkout: Path) -> Step:
         optimizer.step()
 
     def step(number: int) -> None:
-        real = feed.shard(number, 0, 1).images
+        real = loader.shard(number, 0, 1).images
         phase("Gmain", real, 1)
         phase("Dmain", real, 1)
         if number % R1_EVERY == 0:
@@ -179,8 +179,8 @@ def theirs(row: Row, feed: Feed, checkout: Path) -> Step:
 
 def made(row: Row, which: str, batch: int, checkout: Path, folder: Path) -> Step:
     """Return one of the two, warm."""
-    feed = feed_of(row, folder / f"images-{which}", batch)
-    step = ours(row, feed, folder) if which == "ours" else theirs(row, feed, checkout)
+    loader = feed_of(row, folder / f"images-{which}", batch)
+    step = ours(row, loader, folder) if which == "ours" else theirs(row, loader, checkout)
     step(0)
     return step
 
@@ -195,8 +195,8 @@ def peak_above_loaded(name: str, which: str, batch: int, checkout: Path) -> int:
 
 def memory_child(row: Row, which: str, batch: int, checkout: Path, folder: Path) -> None:
     """Print the bytes of the peak of steps above what is resident before the first."""
-    feed = feed_of(row, folder / "images", batch)
-    step = ours(row, feed, folder) if which == "ours" else theirs(row, feed, checkout)
+    loader = feed_of(row, folder / "images", batch)
+    step = ours(row, loader, folder) if which == "ours" else theirs(row, loader, checkout)
     loaded = host.host_memory("VmRSS")
     if loaded is None or not host.reset_host_peak():
         sys.exit("this system cannot reset the peak of resident memory")

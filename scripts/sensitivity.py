@@ -25,7 +25,7 @@ from sfbench.api.protocols import Dataset
 from sfbench.data.shapes import ShapesDataset
 from sfbench.data.sources import locate, open_dataset
 from sfbench.quality.embedded.extractor import CifarExtractor
-from sfbench.quality.features import View
+from sfbench.quality.features import Preprocessing
 from sfbench.quality.frechet import frechet_distance
 from sfbench.quality.statistics import Rows, moments_of
 
@@ -96,7 +96,7 @@ def kept(labels: np.ndarray, classes: int, share: float) -> np.ndarray:
 
 def features(extractor: CifarExtractor, images: Sequence[np.ndarray]) -> Rows:
     """Return the features of uint8 images [height, width, 3]."""
-    view = View(extractor, "bytes", extractor.resize)
+    view = Preprocessing(extractor, "bytes", extractor.resize)
     parts = []
     for start in range(0, len(images), BATCH):
         pixels = torch.from_numpy(np.stack(images[start : start + BATCH])).permute(0, 3, 1, 2)

@@ -19,12 +19,12 @@ from typing import Any
 
 import torch
 from preset_learner import preset_learner
+from sfbench.train.data_loader import DataLoader
 
 from sfbench.data.ready import ready_images
 from sfbench.hardware import host
 from sfbench.hardware.devices import find_backend
 from sfbench.train.engine import Engine
-from sfbench.train.feed import Feed
 from sfbench.train.log import RunLog
 from sfbench.train.loop import Length, Listener, Tick, Trainer
 
@@ -80,13 +80,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
         images = ready_images("shapes", preset.resolution, folder, 2000, lambda *_: None)
-        feed = Feed(
-            images=images, batch=preset.batch, seed=0, mirror=False, conditional=False,
+        loader = DataLoader(
+            images=images, batch=preset.batch, seed=0, hflip=False, conditional=False,
             backend=find_backend("cpu"),
         )  # fmt: skip
         whole_run = round(preset.kimg * 1000 / preset.batch)
         length = Length(steps=whole_run, tick=max(whole_run // TICKS, 1), snapshot=1 << 30)
-        trainer = Trainer(learner, feed, Engine(0, 1, 1), length, folder / "run", Logged(folder))
+        trainer = Trainer(learner, loader, Engine(0, 1, 1), length, folder / "run", Logged(folder))
         for name in ("generator_losses", "path_losses", "discriminator_losses", "penalties"):
             inner = learner.inner
             setattr(inner, name, computing.timed(getattr(inner, name)))

@@ -29,9 +29,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        # Two processes with a thread for each core would wait for each other most of the time.
-        # Not by the environment, which the processes that tests start would inherit.
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker is not None and hasattr(os, "sched_setaffinity"):
+        # Processes with a thread for each core would wait for each other most of the time: each
+        # worker, and whatever it starts, has one core for itself.
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
         import torch
 
         torch.set_num_threads(1)
@@ -74,11 +77,12 @@ def command_line(
 ) -> Command:
     """Return the command line as a function of its arguments and environment variables."""
     from sfbench.cli.main import main
+    from sfbench.hardware.policy import kept_settings
 
     def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         out, err = io.StringIO(), io.StringIO()
         code: object = 0
-        with monkeypatch.context() as patch, warnings.catch_warnings():
+        with monkeypatch.context() as patch, warnings.catch_warnings(), kept_settings():
             # Warnings are errors in tests of the library; users see them as lines.
             warnings.simplefilter("default")
             patch.chdir(tmp_path)

@@ -122,7 +122,7 @@ class TrainingPreset:
     kimg: float
     options: Mapping[str, OptionValue] = dataclasses.field(default_factory=dict)
     settings: Mapping[str, OptionValue] = dataclasses.field(default_factory=dict)
-    mirror: bool = False
+    hflip: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

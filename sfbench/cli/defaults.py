@@ -11,7 +11,7 @@ from sfbench.hardware.devices import AUTO, backends
 
 if TYPE_CHECKING:
     from sfbench.catalogue.catalogue import Catalogue
-    from sfbench.train.engine import Meeting
+    from sfbench.train.engine import ProcessGroup
 
 STORE = Path("results")
 MEASURING = (
@@ -50,12 +50,12 @@ def ranks() -> tuple[int, int]:
     return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def meeting() -> Meeting:
+def process_group() -> ProcessGroup:
     """Return the rendezvous of the processes that torchrun started; trivial for one process."""
-    from sfbench.train.engine import Meeting  # torch comes with it
+    from sfbench.train.engine import ProcessGroup  # torch comes with it
 
     rank, world = ranks()
-    return Meeting(
+    return ProcessGroup(
         rank=rank,
         world=world,
         local_rank=local_rank(),

@@ -123,8 +123,8 @@ class Bench:
 
     def real(self, text: str, flag: str) -> Any:
         """Return the images of a file, folder or built-in name."""
-        from sfbench.quality.pictures import (
-            RealPictures,  # torch comes with it
+        from sfbench.quality.image_sets import (
+            RealImages,  # torch comes with it
             chosen,  # torch comes with it
         )
 
@@ -137,7 +137,7 @@ class Bench:
         announce(flag, dataset)
         what = "images" if flag == "--images" else "reference"
         indices = chosen(len(dataset), self.asked.samples, self.asked.seed)
-        return RealPictures(dataset=dataset, indices=indices, what=what)
+        return RealImages(dataset=dataset, indices=indices, what=what)
 
     def generated(self) -> Any:
         """Return the requested images: of a file or folder, or of a model from seeds."""
@@ -153,7 +153,7 @@ class Bench:
         """Return the images of a model; image i is that of seed i."""
         from sfbench.catalogue.registry import find_generator
         from sfbench.generators.building import build
-        from sfbench.quality.pictures import GeneratedPictures  # torch comes with it
+        from sfbench.quality.image_sets import GeneratedImages  # torch comes with it
         from sfbench.run.grid import make_plan
         from sfbench.values.case import Request
 
@@ -177,7 +177,7 @@ class Bench:
         _, spec = find_generator(loaded, case.model)
         samples = asked.samples or published.SAMPLES
         inputs: Mapping[str, Any] = case.inputs()
-        return GeneratedPictures(
+        return GeneratedImages(
             generator=build(spec, case, self.device),
             indices=range(asked.seed, asked.seed + samples),
             batch=asked.batch,
@@ -218,10 +218,10 @@ class Bench:
         )
 
 
-def labels_of(pictures: Any) -> Any:
+def labels_of(image_set: Any) -> Any:
     """Return the class numbers of images, or None if there are none."""
-    dataset = getattr(pictures, "dataset", None)
-    return None if dataset is None else dataset.labels(pictures.indices)
+    dataset = getattr(image_set, "dataset", None)
+    return None if dataset is None else dataset.labels(image_set.indices)
 
 
 def announce(flag: str, dataset: Any) -> None:

@@ -43,7 +43,7 @@ class Asked:
     seed: int = 0
     threads: int | None = None
     subset: int | None = None
-    mirror: bool | None = None
+    hflip: bool | None = None
     accumulate: int = 1
     samples: int = 1024
     snapshot_kimg: float | None = None
@@ -60,8 +60,8 @@ def train(asked: Asked, *, as_json: bool) -> Exit:
     sound.check_images(data=asked.data)
     from sfbench.train import training  # torch comes with it
 
-    meeting = defaults.meeting()
-    shown = Shown(asked, quiet=meeting.rank > 0, as_json=as_json)
+    group = defaults.process_group()
+    shown = Shown(asked, quiet=group.rank > 0, as_json=as_json)
     sources = plugin_sources(asked.plugins, asked.disabled)
     loaded = tuple(load_plugin(source) for source in sources)
     _, spec = find_generator(loaded, asked.model)
@@ -77,7 +77,7 @@ def train(asked: Asked, *, as_json: bool) -> Exit:
         mode=asked.mode,
         device=asked.device,
         seed=asked.seed,
-        threads=asked.threads or max(host.cpu_count() // meeting.world, 1),
+        threads=asked.threads or max(host.cpu_count() // group.world, 1),
         measure="quality",
         extractor=asked.extractor,
     )
@@ -112,16 +112,16 @@ def train(asked: Asked, *, as_json: bool) -> Exit:
         parts=asked.accumulate,
         kimg=kimg,
         snapshot_kimg=asked.snapshot_kimg or kimg / SNAPSHOTS,
-        mirror=(preset.mirror if preset else False) if asked.mirror is None else asked.mirror,
+        hflip=(preset.hflip if preset else False) if asked.hflip is None else asked.hflip,
         samples=asked.samples,
         features=defaults.user_cache() / "sfbench" / "features",
         out=asked.out,
         resume=asked.resume,
     )
-    if meeting.world == 1:  # torchrun ends its processes by itself
+    if group.world == 1:  # torchrun ends its processes by itself
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        training.train(wanted, meeting, shown)
+        training.train(wanted, group, shown)
     except KeyboardInterrupt:
         shown.clear()
         print(

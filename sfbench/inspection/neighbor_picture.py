@@ -13,8 +13,8 @@ from torch import Tensor
 from sfbench.api.errors import DataError, UsageError
 from sfbench.quality.comparison import Comparison, view_of
 from sfbench.quality.features import Share, alone
+from sfbench.quality.image_sets import ImageSet
 from sfbench.quality.neighbors import nearest_rows
-from sfbench.quality.pictures import Pictures
 from sfbench.quality.protocols import OWN, read_protocol
 from sfbench.quality.resizing import pil_bicubic
 from sfbench.values.pixels import to_bytes
@@ -50,9 +50,9 @@ def neighbors(comparison: Comparison) -> tuple[Image.Image, str]:
     forward = dataclasses.replace(comparison.forward, share=Share(), barrier=alone)
     sets = []
     pairs = (comparison.generated, comparison.reference)
-    for pictures, store in zip(pairs, comparison.stores, strict=True):
-        view = view_of(protocol, extractor, floating=pictures.floating)
-        sets.append(forward.see(pictures, view, store, logits=False).statistics)
+    for image_set, store in zip(pairs, comparison.stores, strict=True):
+        preprocessing = view_of(protocol, extractor, floating=image_set.floating)
+        sets.append(forward.extract(image_set, preprocessing, store, logits=False).statistics)
     generated, real = sets
     found = nearest_rows(generated.features, real.features, min(NEIGHBORS, len(real)))
     second = found.distance[:, min(1, found.distance.shape[1] - 1)]
@@ -71,11 +71,11 @@ def neighbors(comparison: Comparison) -> tuple[Image.Image, str]:
     )
 
 
-def pixels_of(pictures: Pictures, indices: list[int]) -> list[Tensor]:
+def pixels_of(image_set: ImageSet, indices: list[int]) -> list[Tensor]:
     """Return images as uint8 tiles of one size with a white edge."""
     tiles = []
     with torch.inference_mode():
-        for _, picture in pictures.read(indices):
+        for _, picture in image_set.read(indices):
             if isinstance(picture, DataError):
                 raise picture
             pixels = picture.pixels

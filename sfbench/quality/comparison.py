@@ -13,9 +13,9 @@ from sfbench.api.errors import DataError, UsageError, WeightsError
 from sfbench.api.protocols import FeatureExtractor
 from sfbench.quality.evaluate import Evaluation
 from sfbench.quality.feature_store import FeatureStore
-from sfbench.quality.features import FeaturePass, Seen, View, first_of
+from sfbench.quality.features import ExtractedFeatures, FeaturePass, Preprocessing, first_of
+from sfbench.quality.image_sets import ImageSet
 from sfbench.quality.names import MetricNames
-from sfbench.quality.pictures import Pictures
 from sfbench.quality.protocols import AUTO, Protocol
 from sfbench.quality.published import INCEPTION
 from sfbench.quality.reference import Reference
@@ -48,8 +48,8 @@ class Comparison:
     everything else the images. `stores`: stores for features of generated and real images.
     """
 
-    generated: Pictures
-    reference: Pictures | None
+    generated: ImageSet
+    reference: ImageSet | None
     statistics: ReferenceFile | None = None
     protocols: Sequence[Protocol]
     open_extractor: Opener
@@ -64,33 +64,37 @@ class Comparison:
     def readings(self) -> Iterator[Reading]:
         """Yield the readings of all protocols: images are read or generated only once."""
         opened, absent = self.opened()
-        mine = self.views(opened, floating=self.generated.floating)
+        mine = self.preprocessings(opened, floating=self.generated.floating)
         self.forward.ensure(self.generated, distinct(mine), self.stores[0])
-        theirs: dict[str, View] = {}
+        theirs: dict[str, Preprocessing] = {}
         if self.reference is not None:
-            theirs = self.views(opened, floating=self.reference.floating)
+            theirs = self.preprocessings(opened, floating=self.reference.floating)
             self.forward.ensure(self.reference, distinct(theirs), self.stores[1])
         yield from absent
-        # Protocols that share a view are adjacent, so that its features and the reference's
+        # Protocols that share a preprocessing are adjacent, so that its features and the reference's
         # moments are computed once; the readings come in the requested order.
-        seen = functools.lru_cache(maxsize=1)(self.generated_seen)
+        extracted = functools.lru_cache(maxsize=1)(self.generated_features)
         real = functools.lru_cache(maxsize=1)(self.reference_of)
-        views = distinct(mine)
+        preprocessings = distinct(mine)
         found: dict[str, list[Reading]] = {}
-        for protocol, _ in sorted(opened, key=lambda pair: views.index(mine[pair[0].name])):
-            view = mine[protocol.name]
-            refusal = None if self.statistics is None else misfit(self.statistics, view)
+        for protocol, _ in sorted(
+            opened, key=lambda pair: preprocessings.index(mine[pair[0].name])
+        ):
+            preprocessing = mine[protocol.name]
+            refusal = None if self.statistics is None else misfit(self.statistics, preprocessing)
             if refusal is not None and self.reference is None:
-                names = MetricNames(protocol.name, view.extractor)
+                names = MetricNames(protocol.name, preprocessing.extractor)
                 found[protocol.name] = [Reading(metric=names.frechet, reason=refusal)]
                 continue
-            generated = first_of(seen(view), protocol.samples.generated)
+            generated = first_of(extracted(preprocessing), protocol.samples.generated)
             reference = real(theirs.get(protocol.name), protocol.samples.real, refusal is not None)
-            how = self.how(protocol, view, generated, reference)
-            evaluation = Evaluation(protocol, view.extractor, generated, reference, how)
+            how = self.how(protocol, preprocessing, generated, reference)
+            evaluation = Evaluation(protocol, preprocessing.extractor, generated, reference, how)
             found[protocol.name] = list(evaluation.readings())
             if self.per_class is not None:
-                classes = self.of_classes(protocol, view.extractor, generated, reference, how)
+                classes = self.of_classes(
+                    protocol, preprocessing.extractor, generated, reference, how
+                )
                 found[protocol.name] += classes
         for protocol, _ in opened:
             yield from found[protocol.name]
@@ -116,54 +120,75 @@ class Comparison:
             opened.append((protocol, unique.setdefault(key, extractor)))
         return opened, absent
 
-    def generated_seen(self, view: View) -> Seen:
+    def generated_features(self, preprocessing: Preprocessing) -> ExtractedFeatures:
         """Return the features of the generated images, and note what could not be read."""
-        seen = self.forward.collected(self.generated, view, self.stores[0], logits=True)
-        self.note_unreadable(seen)
-        return seen
+        extracted = self.forward.collected(
+            self.generated, preprocessing, self.stores[0], logits=True
+        )
+        self.note_unreadable(extracted)
+        return extracted
 
-    def reference_of(self, view: View | None, count: int | None, refused: bool) -> Reference:  # noqa: FBT001  # a cache's key
-        """Return what a view is compared with: the real images, unless the file serves it."""
+    def reference_of(
+        self,
+        preprocessing: Preprocessing | None,
+        count: int | None,
+        refused: bool,  # noqa: FBT001  # a cache's key
+    ) -> Reference:
+        """Return what a preprocessing is compared with: the real images, unless the file serves it."""
         part = None
-        if view is not None and self.reference is not None:
-            whole = self.forward.collected(self.reference, view, self.stores[1], logits=False)
+        if preprocessing is not None and self.reference is not None:
+            whole = self.forward.collected(
+                self.reference, preprocessing, self.stores[1], logits=False
+            )
             self.note_unreadable(whole)
             part = first_of(whole, count)
         return self.against(part, None if refused else self.statistics)
 
-    def note_unreadable(self, seen: Seen) -> None:
+    def note_unreadable(self, extracted: ExtractedFeatures) -> None:
         """Remember what could not be read, once."""
         known = set(self.unreadable)
-        self.unreadable.extend(line for line in seen.bad.values() if line not in known)
+        self.unreadable.extend(line for line in extracted.bad.values() if line not in known)
 
-    def against(self, part: Seen | None, statistics: ReferenceFile | None) -> Reference:
+    def against(
+        self, part: ExtractedFeatures | None, statistics: ReferenceFile | None
+    ) -> Reference:
         """Return what the generated features are compared with."""
         if statistics is not None:
             return Reference(
-                seen=part, moments=statistics.moments, spatial=statistics.spatial, file=True
+                extracted=part, moments=statistics.moments, spatial=statistics.spatial, file=True
             )
         assert part is not None  # noqa: S101  # one of the two is there
         spatial = None if part.spatial is None else moments_of(part.spatial)
         moments = moments_of(part.statistics.features)
-        return Reference(seen=part, moments=moments, spatial=spatial, file=False)
+        return Reference(extracted=part, moments=moments, spatial=spatial, file=False)
 
-    def views(
+    def preprocessings(
         self, opened: Sequence[tuple[Protocol, FeatureExtractor]], *, floating: bool
-    ) -> dict[str, View]:
-        """Return each protocol's view; equal views are shared, to compute nothing twice."""
-        views = {one.name: view_of(one, extractor, floating=floating) for one, extractor in opened}
+    ) -> dict[str, Preprocessing]:
+        """Return each protocol's preprocessing; equal ones are shared, to compute nothing twice."""
+        preprocessings = {
+            one.name: view_of(one, extractor, floating=floating) for one, extractor in opened
+        }
         # Spatial features for one protocol come from the same forward pass for all.
-        spatial = {dataclasses.replace(v, spatial=False) for v in views.values() if v.spatial}
+        spatial = {
+            dataclasses.replace(v, spatial=False) for v in preprocessings.values() if v.spatial
+        }
         return {
-            name: dataclasses.replace(view, spatial=view.spatial or view in spatial)
-            for name, view in views.items()
+            name: dataclasses.replace(
+                preprocessing, spatial=preprocessing.spatial or preprocessing in spatial
+            )
+            for name, preprocessing in preprocessings.items()
         }
 
     def how(
-        self, protocol: Protocol, view: View, generated: Seen, reference: Reference
+        self,
+        protocol: Protocol,
+        preprocessing: Preprocessing,
+        generated: ExtractedFeatures,
+        reference: Reference,
     ) -> dict[str, Any]:
         """Return how the numbers of a protocol were made."""
-        seen = reference.seen
+        extracted = reference.extracted
         about: Mapping[str, Any]
         if self.reference is not None:
             identity = dict(self.reference.identity)
@@ -174,35 +199,39 @@ class Comparison:
                 "name": "a statistics file that does not say how it was made",
                 "sha256": None,
             }
-        count = reference.moments.count if seen is None else len(seen.statistics)
+        count = reference.moments.count if extracted is None else len(extracted.statistics)
         return {
             "protocol": protocol.name,
-            "extractor": dict(view.extractor.identity)
-            | {"resize": view.resize, "scale": view.scale},
-            "quantization": view.quantization,
+            "extractor": dict(preprocessing.extractor.identity)
+            | {"resize": preprocessing.resize, "scale": preprocessing.scale},
+            "quantization": preprocessing.quantization,
             "generated": len(generated.statistics),
             "images": dict(self.generated.identity),
             "real": None if count == MANY else count,
             "reference": about,
-            "unreadable": [len(generated.bad), 0 if seen is None else len(seen.bad)],
-            "left_out": [*generated.bad.values(), *({} if seen is None else seen.bad).values()][
-                :SHOWN
+            "unreadable": [len(generated.bad), 0 if extracted is None else len(extracted.bad)],
+            "left_out": [
+                *generated.bad.values(),
+                *({} if extracted is None else extracted.bad).values(),
+            ][:SHOWN],
+            "converted": [
+                dict(generated.notes),
+                {} if extracted is None else dict(extracted.notes),
             ],
-            "converted": [dict(generated.notes), {} if seen is None else dict(seen.notes)],
         }
 
     def of_classes(
         self,
         protocol: Protocol,
         extractor: FeatureExtractor,
-        generated: Seen,
+        generated: ExtractedFeatures,
         reference: Reference,
         how: Mapping[str, Any],
     ) -> Iterator[Reading]:
         """Yield one Frechet distance per class."""
         names = MetricNames(protocol.name, extractor)
         mine, theirs = self.per_class or (None, None)
-        if mine is None or theirs is None or reference.seen is None:
+        if mine is None or theirs is None or reference.extracted is None:
             where = "generated images" if mine is None else "reference"
             reason = f"the {where} have no class labels (dataset.json)"
             yield Reading(metric=names.per_class("?"), reason=reason)
@@ -210,9 +239,12 @@ class Comparison:
         if protocol.frechet is None:
             return
         own = np.asarray(mine)[position(self.generated, generated)]
-        real = np.asarray(theirs)[position(self.reference, reference.seen)]
+        real = np.asarray(theirs)[position(self.reference, reference.extracted)]
         for label in sorted(set(real.tolist()) | set(own.tolist())):
-            part, others = of_rows(generated, own == label), of_rows(reference.seen, real == label)
+            part, others = (
+                of_rows(generated, own == label),
+                of_rows(reference.extracted, real == label),
+            )
             counts = len(part.statistics), len(others.statistics)
             metric = names.per_class(str(label))
             if min(counts) < 2:  # noqa: PLR2004  # a covariance needs two
@@ -224,16 +256,16 @@ class Comparison:
             yield dataclasses.replace(evaluation.frechet(protocol.frechet), metric=metric)
 
 
-def distinct(views: Mapping[str, View]) -> list[View]:
-    """Return the different ones of the views."""
-    return list(dict.fromkeys(views.values()))
+def distinct(preprocessings: Mapping[str, Preprocessing]) -> list[Preprocessing]:
+    """Return the different ones of the preprocessings."""
+    return list(dict.fromkeys(preprocessings.values()))
 
 
-def of_rows(seen: Seen, marks: np.ndarray) -> Seen:
+def of_rows(extracted: ExtractedFeatures, marks: np.ndarray) -> ExtractedFeatures:
     """Return the features of the marked images."""
-    statistics = seen.statistics
+    statistics = extracted.statistics
     return dataclasses.replace(
-        seen,
+        extracted,
         statistics=FeatureStatistics(
             indices=statistics.indices[marks], features=statistics.features[marks]
         ),
@@ -241,10 +273,10 @@ def of_rows(seen: Seen, marks: np.ndarray) -> Seen:
     )
 
 
-def view_of(protocol: Protocol, extractor: FeatureExtractor, *, floating: bool) -> View:
+def view_of(protocol: Protocol, extractor: FeatureExtractor, *, floating: bool) -> Preprocessing:
     """Return a protocol's way from images to this extractor's features."""
     inception = extractor.name.startswith(INCEPTION)
-    return View(
+    return Preprocessing(
         extractor=extractor,
         quantization=protocol.quantization if floating else BYTES,
         resize=extractor.resize if protocol.resize == OWN_RESIZE else protocol.resize,
@@ -254,9 +286,9 @@ def view_of(protocol: Protocol, extractor: FeatureExtractor, *, floating: bool) 
     )
 
 
-def position(pictures: Any, seen: Seen) -> np.ndarray:
+def position(image_set: Any, extracted: ExtractedFeatures) -> np.ndarray:
     """Return the position of each processed image among those requested."""
-    return np.searchsorted(np.asarray(pictures.indices), seen.statistics.indices)
+    return np.searchsorted(np.asarray(image_set.indices), extracted.statistics.indices)
 
 
 def missing(protocol: Protocol, extractor: str, reason: str) -> Reading:
@@ -267,13 +299,13 @@ def missing(protocol: Protocol, extractor: str, reason: str) -> Reading:
     return Reading(metric=metric, reason=reason)
 
 
-def misfit(reference: ReferenceFile, view: View) -> str | None:
-    """Return why a statistics file does not belong to this view, or None.
+def misfit(reference: ReferenceFile, preprocessing: Preprocessing) -> str | None:
+    """Return why a statistics file does not belong to this preprocessing, or None.
 
     Raises UsageError for another number of features, DataError for another network's digest: that
     file belongs to no protocol with this extractor.
     """
-    extractor = view.extractor
+    extractor = preprocessing.extractor
     width, wanted = len(reference.moments.mean), extractor.identity["features"]
     if width != wanted:
         msg = f"expected {wanted} features by {extractor.name}, found {width} in the reference"
@@ -283,7 +315,7 @@ def misfit(reference: ReferenceFile, view: View) -> str | None:
     if digest not in {None, extractor.identity["weights_sha256"]}:
         msg = f"the reference was made with weights {digest[:12]}…, not with {extractor.name}'s"
         raise DataError(msg)
-    for name, here in (("resize", view.resize), ("scale", view.scale)):
+    for name, here in (("resize", preprocessing.resize), ("scale", preprocessing.scale)):
         there = told.get(name, here)
         if there != here:
             return f"the statistics file was made with {name} {there}, this protocol uses {here}"

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sfbench.api.protocols import FeatureExtractor
-from sfbench.quality.features import Seen
+from sfbench.quality.features import ExtractedFeatures
 from sfbench.quality.frechet import frechet_distance
 from sfbench.quality.inception_score import inception_score, looks_sorted
 from sfbench.quality.kernel import (
@@ -51,7 +51,7 @@ class Evaluation:
         self,
         protocol: Protocol,
         extractor: FeatureExtractor,
-        generated: Seen,
+        generated: ExtractedFeatures,
         reference: Reference,
         how: Mapping[str, Any],
     ) -> None:
@@ -200,8 +200,8 @@ class Evaluation:
         if min(len(mine), theirs.count) <= width:
             few = "fewer images than features: biased upward"
             return self.reading(metric, value, features=width, warning=few)
-        seen = self.reference.seen
-        behind = None if self.reference.file or seen is None else seen.spatial
+        extracted = self.reference.extracted
+        behind = None if self.reference.file or extracted is None else extracted.spatial
         error = frechet_error(mine, own, behind, theirs)
         return self.estimated(metric, Estimate(value, error), features=width)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from sfbench.api.errors import UsageError
 from sfbench.api.protocols import FeatureExtractor
 from sfbench.quality.comparison import Comparison, view_of
-from sfbench.quality.features import Seen, View, first_of
+from sfbench.quality.features import ExtractedFeatures, Preprocessing, first_of
 from sfbench.quality.inception_score import inception_score
 from sfbench.quality.kernel import kernel_distance
 from sfbench.quality.protocols import FrechetWay, Protocol
@@ -55,7 +55,7 @@ class Explanation:
         self.extractor: FeatureExtractor = comparison.open_extractor(
             comparison.extractor or first.extractor
         )
-        self.seen: dict[tuple[str, View], Seen] = {}
+        self.extracted: dict[tuple[str, Preprocessing], ExtractedFeatures] = {}
 
     def steps(self) -> Iterator[Step]:
         """Yield the steps for every metric that both protocols have."""
@@ -129,13 +129,19 @@ class Explanation:
 
     def image_factors(self) -> Iterator[tuple[str, str, str, Protocol]]:
         """Yield what happens to images before the extractor."""
-        views = [
-            self.view(protocol, floating=self.comparison.generated.floating)
+        preprocessings = [
+            self.preprocessing(protocol, floating=self.comparison.generated.floating)
             for protocol in (self.first, self.second)
         ]
-        yield "quantization", views[0].quantization, views[1].quantization, self.second
+        yield (
+            "quantization",
+            preprocessings[0].quantization,
+            preprocessings[1].quantization,
+            self.second,
+        )
         ways = [
-            f"{view.resize}{'' if view.scale == 'own' else ', ' + view.scale}" for view in views
+            one.resize if one.scale == "own" else f"{one.resize}, {one.scale}"
+            for one in preprocessings
         ]
         yield "resize", ways[0], ways[1], self.second
         counts = [
@@ -169,25 +175,25 @@ class Explanation:
         ]
         yield "order and splits", told[0], told[1], self.second
 
-    def view(self, protocol: Protocol, *, floating: bool) -> View:
-        """Return a protocol's view with this extractor."""
+    def preprocessing(self, protocol: Protocol, *, floating: bool) -> Preprocessing:
+        """Return a protocol's preprocessing with this extractor."""
         return dataclasses.replace(
             view_of(protocol, self.extractor, floating=floating), spatial=False
         )
 
-    def of(self, which: str, protocol: Protocol) -> Seen:
-        """Return the features of one set in a protocol's view, computed once."""
-        pictures = self.comparison.generated if which == "gen" else self.comparison.reference
-        assert pictures is not None  # noqa: S101  # refused above
-        view = self.view(protocol, floating=pictures.floating)
-        if (which, view) not in self.seen:
+    def of(self, which: str, protocol: Protocol) -> ExtractedFeatures:
+        """Return the features of one set in a protocol's preprocessing, computed once."""
+        image_set = self.comparison.generated if which == "gen" else self.comparison.reference
+        assert image_set is not None  # noqa: S101  # refused above
+        preprocessing = self.preprocessing(protocol, floating=image_set.floating)
+        if (which, preprocessing) not in self.extracted:
             store = self.comparison.stores[0 if which == "gen" else 1]
-            self.seen[which, view] = self.comparison.forward.see(
-                pictures, view, store, logits=which == "gen"
+            self.extracted[which, preprocessing] = self.comparison.forward.extract(
+                image_set, preprocessing, store, logits=which == "gen"
             )
-            self.comparison.note_unreadable(self.seen[which, view])
+            self.comparison.note_unreadable(self.extracted[which, preprocessing])
         samples = protocol.samples.generated if which == "gen" else protocol.samples.real
-        return first_of(self.seen[which, view], samples)
+        return first_of(self.extracted[which, preprocessing], samples)
 
     def frechet(self, protocol: Protocol) -> float:
         """Return the Frechet distance by a protocol, its own linear algebra included."""
@@ -195,7 +201,7 @@ class Explanation:
         assert way is not None  # noqa: S101  # asked by steps
         mine, real = self.of("gen", protocol), self.of("real", protocol)
         reference = Reference(
-            seen=real, moments=moments_of(real.statistics.features), spatial=None, file=False
+            extracted=real, moments=moments_of(real.statistics.features), spatial=None, file=False
         )
         features = mine.statistics.features
         return protocol_frechet(way, features, moments_of(features), reference, way.algebra)

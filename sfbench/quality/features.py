@@ -1,6 +1,6 @@
-"""The feature pass: images read or generated once, resized once per view, one forward per input.
+"""The feature pass: images read or generated once, resized once per method, one forward per input.
 
-Every protocol is a view of this pass's output. Images are processed in batches of a fixed size
+Every protocol is a preprocessing of this pass's output. Images are processed in batches of a fixed size
 at fixed positions, so that features are bit-identical whatever the caller's batch size, the
 number of processes, or interruptions.
 """
@@ -24,7 +24,7 @@ from sfbench.catalogue.registry import source_file
 from sfbench.hardware.devices import find_backend
 from sfbench.hardware.policy import strict_precision
 from sfbench.quality.feature_store import FeatureStore, Shard, shard_numbers, shard_range
-from sfbench.quality.pictures import Pictures
+from sfbench.quality.image_sets import ImageSet
 from sfbench.quality.resizing import resized
 from sfbench.quality.statistics import FeatureStatistics, Rows
 from sfbench.values.pixels import QUANTIZERS
@@ -42,7 +42,7 @@ def feature_code(*modules: str) -> Reach:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class View:
+class Preprocessing:
     """One way from images to an extractor's features.
 
     `quantization` applies only to floating-point images and is "bytes" for files. `scale`: "own"
@@ -58,7 +58,7 @@ class View:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Everything about the view that affects a feature."""
+        """Everything about the preprocessing that affects a feature."""
         return {
             "extractor": dict(self.extractor.identity),
             "quantization": self.quantization,
@@ -75,8 +75,8 @@ class View:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """All features of one view, with unreadable images and conversions."""
+class ExtractedFeatures:
+    """All features of one preprocessing, with unreadable images and conversions."""
 
     statistics: FeatureStatistics
     spatial: Rows | None
@@ -84,19 +84,19 @@ class Seen:
     notes: Mapping[str, int]
 
 
-def first_of(seen: Seen, count: int | None) -> Seen:
+def first_of(extracted: ExtractedFeatures, count: int | None) -> ExtractedFeatures:
     """Return the features of the first images, or of all."""
-    if count is None or count >= len(seen.statistics):
-        return seen
-    statistics = seen.statistics
+    if count is None or count >= len(extracted.statistics):
+        return extracted
+    statistics = extracted.statistics
     return dataclasses.replace(
-        seen,
+        extracted,
         statistics=FeatureStatistics(
             indices=statistics.indices[:count],
             features=statistics.features[:count],
             logits=None if statistics.logits is None else statistics.logits[:count],
         ),
-        spatial=None if seen.spatial is None else seen.spatial[:count],
+        spatial=None if extracted.spatial is None else extracted.spatial[:count],
     )
 
 
@@ -140,10 +140,10 @@ class Gathered:
             self.arrays[name][self.count : self.count + len(part)] = part
         self.count += len(statistics)
 
-    def seen(self) -> Seen:
+    def extracted(self) -> ExtractedFeatures:
         """Return everything collected."""
         found = {name: array[: self.count] for name, array in self.arrays.items()}
-        return Seen(
+        return ExtractedFeatures(
             statistics=FeatureStatistics(
                 indices=found["indices"], features=found["features"], logits=found.get("logits")
             ),
@@ -159,23 +159,23 @@ def alone() -> None:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class FeaturePass:
-    """Extracts features of images in several views into a store."""
+    """Extracts features of images in several preprocessings into a store."""
 
     progress: Progress
     device: str
     share: Share = Share()  # frozen
     barrier: Callable[[], None] = alone
 
-    def key(self, pictures: Pictures, view: View) -> dict[str, Any]:
+    def key(self, image_set: ImageSet, preprocessing: Preprocessing) -> dict[str, Any]:
         """Return everything that the features depend on.
 
         File names are not part of it: equal images are equal wherever they are.
         """
-        images = dict(pictures.identity)
+        images = dict(image_set.identity)
         if "dataset" in images:
             images["dataset"] = {k: v for k, v in images["dataset"].items() if k != "name"}
-        code = feature_code(type(view.extractor).__module__, *pictures.code)
-        return view.identity | {
+        code = feature_code(type(preprocessing.extractor).__module__, *image_set.code)
+        return preprocessing.identity | {
             "code": code.digest,
             "images": images,
             "device": self.device,
@@ -184,38 +184,58 @@ class FeaturePass:
             "batch": BATCH,
         }
 
-    def ensure(self, pictures: Pictures, views: Sequence[View], store: FeatureStore) -> None:
-        """Compute and store every view's features, except those already stored."""
-        keys = {view: self.key(pictures, view) for view in views}
-        total = len(pictures.indices)
+    def ensure(
+        self, image_set: ImageSet, preprocessings: Sequence[Preprocessing], store: FeatureStore
+    ) -> None:
+        """Compute and store every preprocessing's features, except those already stored."""
+        keys = {
+            preprocessing: self.key(image_set, preprocessing) for preprocessing in preprocessings
+        }
+        total = len(image_set.indices)
         done = 0
         for number in shard_numbers(total):
-            part = shard_range(number, pictures.indices)
+            part = shard_range(number, image_set.indices)
             if number % self.share.world == self.share.rank:
-                absent = [view for view in views if not store.has(keys[view], number)]
+                absent = [
+                    preprocessing
+                    for preprocessing in preprocessings
+                    if not store.has(keys[preprocessing], number)
+                ]
                 if absent:
-                    wanted = {view: keys[view] for view in absent}
-                    self.make(pictures, part, wanted, number, store, (done, total))
+                    wanted = {preprocessing: keys[preprocessing] for preprocessing in absent}
+                    self.make(image_set, part, wanted, number, store, (done, total))
             done += len(part)
-            self.progress(pictures.what, done, total)
+            self.progress(image_set.what, done, total)
         self.barrier()
 
-    def see(self, pictures: Pictures, view: View, store: FeatureStore, *, logits: bool) -> Seen:
-        """Return the features of one view."""
-        self.ensure(pictures, [view], store)
-        return self.collected(pictures, view, store, logits=logits)
+    def extract(
+        self,
+        image_set: ImageSet,
+        preprocessing: Preprocessing,
+        store: FeatureStore,
+        *,
+        logits: bool,
+    ) -> ExtractedFeatures:
+        """Return the features of one preprocessing."""
+        self.ensure(image_set, [preprocessing], store)
+        return self.collected(image_set, preprocessing, store, logits=logits)
 
     def collected(
-        self, pictures: Pictures, view: View, store: FeatureStore, *, logits: bool
-    ) -> Seen:
-        """Return the stored shards of one view as one."""
-        key = self.key(pictures, view)
-        gathered = Gathered(len(pictures.indices))
-        for number in shard_numbers(len(pictures.indices)):
+        self,
+        image_set: ImageSet,
+        preprocessing: Preprocessing,
+        store: FeatureStore,
+        *,
+        logits: bool,
+    ) -> ExtractedFeatures:
+        """Return the stored shards of one preprocessing as one."""
+        key = self.key(image_set, preprocessing)
+        gathered = Gathered(len(image_set.indices))
+        for number in shard_numbers(len(image_set.indices)):
             shard = store.load(key, number, logits=logits)
             if shard is None:
-                part = shard_range(number, pictures.indices)
-                self.make(pictures, part, {view: key}, number, store, (0, len(part)))
+                part = shard_range(number, image_set.indices)
+                self.make(image_set, part, {preprocessing: key}, number, store, (0, len(part)))
                 shard = store.load(key, number, logits=logits)
             if shard is None:
                 msg = f"{store.shard_file(key, number)}: cannot be read back after writing"
@@ -223,28 +243,30 @@ class FeaturePass:
             gathered.add(shard)
         if not gathered.count:
             first = next(iter(gathered.bad.values()))
-            msg = f"{pictures.what}: none of the {len(pictures.indices)} can be read: {first}"
+            msg = f"{image_set.what}: none of the {len(image_set.indices)} can be read: {first}"
             raise DataError(msg)
-        return gathered.seen()
+        return gathered.extracted()
 
     def make(
         self,
-        pictures: Pictures,
+        image_set: ImageSet,
         indices: Sequence[int],
-        keys: Mapping[View, Mapping[str, Any]],
+        keys: Mapping[Preprocessing, Mapping[str, Any]],
         number: int,
         store: FeatureStore,
         so_far: tuple[int, int],
     ) -> None:
-        """Extract and store one shard's features in these views."""
-        rows: dict[View, list[tuple[list[int], Features]]] = {view: [] for view in keys}
+        """Extract and store one shard's features in these preprocessings."""
+        rows: dict[Preprocessing, list[tuple[list[int], Features]]] = {
+            preprocessing: [] for preprocessing in keys
+        }
         bad: dict[int, str] = {}
         notes: dict[str, int] = {}
         done, total = so_far
         starts = range(0, len(indices), BATCH)
         chunks = (list(indices[start : start + BATCH]) for start in starts)
         with torch.inference_mode():
-            for batch in self.ahead(pictures, chunks):
+            for batch in self.ahead(image_set, chunks):
                 good: list[tuple[int, Tensor]] = []
                 for index, found in batch:
                     if isinstance(found, DataError):
@@ -255,52 +277,60 @@ class FeaturePass:
                     good.append((index, found.pixels))
                 if good:
                     numbers = [index for index, _ in good]
-                    for view, features in self.seen([p for _, p in good], list(keys)).items():
-                        rows[view].append((numbers, features))
+                    for preprocessing, features in self.extracted(
+                        [p for _, p in good], list(keys)
+                    ).items():
+                        rows[preprocessing].append((numbers, features))
                 done += len(batch)
-                self.progress(pictures.what, done, total)
-        for view, key in keys.items():
-            store.save(key, number, shard_of(rows[view], bad, notes), name=name_of(pictures))
+                self.progress(image_set.what, done, total)
+        for preprocessing, key in keys.items():
+            store.save(
+                key, number, shard_of(rows[preprocessing], bad, notes), name=name_of(image_set)
+            )
 
     def ahead(
-        self, pictures: Pictures, chunks: Iterator[list[int]]
+        self, image_set: ImageSet, chunks: Iterator[list[int]]
     ) -> Iterator[list[tuple[int, Picture | DataError]]]:
         """Yield batches of images; files are read one batch ahead."""
-        if pictures.floating:
+        if image_set.floating:
             # A generator shares the device with the extractor: nothing can overlap.
             for chunk in chunks:
-                yield list(pictures.read(chunk))
+                yield list(image_set.read(chunk))
             return
         with ThreadPoolExecutor(1) as reader:
             waiting = None
             for chunk in chunks:
-                following = reader.submit(list, pictures.read(chunk))
+                following = reader.submit(list, image_set.read(chunk))
                 if waiting is not None:
                     yield waiting.result()
                 waiting = following
             if waiting is not None:
                 yield waiting.result()
 
-    def seen(self, pixels: Sequence[Tensor], views: Sequence[View]) -> dict[View, Features]:
+    def extracted(
+        self, pixels: Sequence[Tensor], preprocessings: Sequence[Preprocessing]
+    ) -> dict[Preprocessing, Features]:
         """Return the features of up to a batch of images, of one size or of several."""
-        seen: dict[View, Features] = {}
-        for view in views:
+        extracted: dict[Preprocessing, Features] = {}
+        for preprocessing in preprocessings:
             with strict_precision():
-                found = [view.extractor(group) for group in self.prepared(pixels, view)]
-            seen[view] = joined(found, spatial=view.spatial)
-        return seen
+                found = [
+                    preprocessing.extractor(group) for group in self.prepared(pixels, preprocessing)
+                ]
+            extracted[preprocessing] = joined(found, spatial=preprocessing.spatial)
+        return extracted
 
-    def prepared(self, pixels: Sequence[Tensor], view: View) -> list[Tensor]:
+    def prepared(self, pixels: Sequence[Tensor], preprocessing: Preprocessing) -> list[Tensor]:
         """Return images as the extractor takes them: one batch, or one per size if it takes any."""
-        quantized = [self.quantized(image, view).to(self.device)[None] for image in pixels]
+        quantized = [self.quantized(image, preprocessing).to(self.device)[None] for image in pixels]
         if len({image.shape for image in quantized}) == 1:
-            return [view.prepared(torch.cat(quantized))]
-        single = [view.prepared(image) for image in quantized]
-        return single if view.extractor.side is None else [torch.cat(single)]
+            return [preprocessing.prepared(torch.cat(quantized))]
+        single = [preprocessing.prepared(image) for image in quantized]
+        return single if preprocessing.extractor.side is None else [torch.cat(single)]
 
-    def quantized(self, image: Tensor, view: View) -> Tensor:
-        """Return a generated image quantized as the view requires; bytes stay bytes."""
-        return QUANTIZERS[view.quantization](image) if image.is_floating_point() else image
+    def quantized(self, image: Tensor, preprocessing: Preprocessing) -> Tensor:
+        """Return a generated image quantized as the preprocessing requires; bytes stay bytes."""
+        return QUANTIZERS[preprocessing.quantization](image) if image.is_floating_point() else image
 
 
 def joined(found: Sequence[Features], *, spatial: bool) -> Features:
@@ -317,14 +347,14 @@ def joined(found: Sequence[Features], *, spatial: bool) -> Features:
     )
 
 
-def name_of(pictures: Pictures) -> str:
+def name_of(image_set: ImageSet) -> str:
     """Return the name of the images: a file, a built-in name, a model."""
-    identity = pictures.identity
+    identity = image_set.identity
     for part in ("dataset", "model"):
         found = identity.get(part, {})
         if found:
             return str(found.get("name") or found.get("model"))
-    return pictures.what
+    return image_set.what
 
 
 def shard_of(

@@ -15,8 +15,8 @@ from sfbench.api.protocols import Dataset, FeatureExtractor, ImageGenerator
 from sfbench.quality.comparison import Comparison
 from sfbench.quality.feature_store import FeatureStore
 from sfbench.quality.features import FeaturePass, Progress
+from sfbench.quality.image_sets import GeneratedImages, RealImages, chosen
 from sfbench.quality.names import MetricNames
-from sfbench.quality.pictures import GeneratedPictures, RealPictures, chosen
 from sfbench.quality.protocols import OWN, read_protocol
 from sfbench.values.records import Reading
 
@@ -53,13 +53,13 @@ class QualityProbe:
     def comparison(self, generator: ImageGenerator, folder: Path) -> Comparison:
         """Return the comparison; features of generated images are kept in `folder`."""
         return Comparison(
-            generated=GeneratedPictures(
+            generated=GeneratedImages(
                 generator=generator,
                 indices=range(self.seed, self.seed + self.samples),
                 batch=self.batch,
                 identity={"first_seed": self.seed, "images": self.samples},
             ),
-            reference=RealPictures(dataset=self.dataset, indices=self.real_indices()),
+            reference=RealImages(dataset=self.dataset, indices=self.real_indices()),
             protocols=[read_protocol(OWN)],
             open_extractor=lambda _: self.extractor,
             forward=FeaturePass(progress=self.progress, device=self.device),

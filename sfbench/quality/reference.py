@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from sfbench.quality.features import Seen
+from sfbench.quality.features import ExtractedFeatures
 from sfbench.quality.frechet import Algebra, frechet_distance
 from sfbench.quality.protocols import FrechetWay
 from sfbench.quality.statistics import Moments, Rows
@@ -19,7 +19,7 @@ class Reference:
     `file`: the moments come from a file and count as exact; features, if any, serve the rest.
     """
 
-    seen: Seen | None
+    extracted: ExtractedFeatures | None
     moments: Moments
     spatial: Moments | None
     file: bool
@@ -27,7 +27,7 @@ class Reference:
     @property
     def features(self) -> Rows | None:
         """The features, if there are any."""
-        return None if self.seen is None else self.seen.statistics.features
+        return None if self.extracted is None else self.extracted.statistics.features
 
     @property
     def behind(self) -> Rows | None:

@@ -11,7 +11,7 @@ from sfbench.api.protocols import FeatureExtractor
 from sfbench.quality.comparison import view_of
 from sfbench.quality.feature_store import FeatureStore
 from sfbench.quality.features import FeaturePass
-from sfbench.quality.pictures import Pictures
+from sfbench.quality.image_sets import ImageSet
 from sfbench.quality.protocols import Protocol
 from sfbench.quality.reference_file import write_reference
 from sfbench.quality.statistics import Moments, moments_of
@@ -41,29 +41,30 @@ class ImageStatistics:
 
 
 def image_statistics(
-    pictures: Pictures,
+    image_set: ImageSet,
     protocol: Protocol,
     extractor: FeatureExtractor,
     forward: FeaturePass,
     store: FeatureStore,
 ) -> ImageStatistics:
     """Return the statistics of the images by a protocol."""
-    view = view_of(protocol, extractor, floating=pictures.floating)
-    seen = forward.see(pictures, view, store, logits=False)
-    dataset = pictures.identity["dataset"]
+    preprocessing = view_of(protocol, extractor, floating=image_set.floating)
+    extracted = forward.extract(image_set, preprocessing, store, logits=False)
+    dataset = image_set.identity["dataset"]
     return ImageStatistics(
-        unreadable=tuple(seen.bad.values()),
+        unreadable=tuple(extracted.bad.values()),
         # Divided by N - 1, as every package that reads such files divides.
-        moments=moments_of(seen.statistics.features),
-        spatial=None if seen.spatial is None else moments_of(seen.spatial),
+        moments=moments_of(extracted.statistics.features),
+        spatial=None if extracted.spatial is None else moments_of(extracted.spatial),
         about={
             "name": dataset["name"],
             "sha256": dataset["sha256"],
-            "images": pictures.identity["images"],
-            "count": len(seen.statistics),
-            "unreadable": len(seen.bad),
+            "images": image_set.identity["images"],
+            "count": len(extracted.statistics),
+            "unreadable": len(extracted.bad),
             "protocol": protocol.name,
             "ddof": 1,
-            "extractor": dict(extractor.identity) | {"resize": view.resize, "scale": view.scale},
+            "extractor": dict(extractor.identity)
+            | {"resize": preprocessing.resize, "scale": preprocessing.scale},
         },
     )

@@ -50,7 +50,7 @@ class Engine:
         if self.world > 1 and os.getppid() != self.parent:
             sys.exit(ORPHANED)
 
-    def summed(self, parameters: Sequence[nn.Parameter]) -> None:
+    def all_reduce(self, parameters: Sequence[nn.Parameter]) -> None:
         """Sum every gradient over processes (all-reduce).
 
         A parameter without a gradient in this phase must have none in every process.
@@ -106,7 +106,7 @@ def by_type(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Meeting:
+class ProcessGroup:
     """The rendezvous of a run's processes, as torchrun passes it to each of them.
 
     `local_rank`: number of the process on its machine. `attempt` counts restarts. `hosted`: torchrun
@@ -123,28 +123,28 @@ class Meeting:
 
 
 @contextlib.contextmanager
-def joined(meeting: Meeting, parts: int, backend: str) -> Iterator[Engine]:
+def joined(group: ProcessGroup, parts: int, backend: str) -> Iterator[Engine]:
     """Join the other processes by torch.distributed's `backend`; one process joins nothing.
 
     Each attempt after a restart has its own keys in the store: otherwise processes find the
     addresses of dead ones and wait for them until the timeout.
     """
-    engine = Engine(meeting.rank, meeting.world, parts)
-    if meeting.world == 1:
+    engine = Engine(group.rank, group.world, parts)
+    if group.world == 1:
         yield engine
         return
     store = TCPStore(
-        meeting.address,
-        meeting.port,
-        world_size=meeting.world,
-        is_master=meeting.rank == 0 and not meeting.hosted,
+        group.address,
+        group.port,
+        world_size=group.world,
+        is_master=group.rank == 0 and not group.hosted,
         timeout=TIMEOUT,
     )
     dist.init_process_group(
         backend,
-        store=PrefixStore(f"sfbench/{meeting.attempt}", store),
-        rank=meeting.rank,
-        world_size=meeting.world,
+        store=PrefixStore(f"sfbench/{group.attempt}", store),
+        rank=group.rank,
+        world_size=group.world,
         timeout=TIMEOUT,
     )
     try:

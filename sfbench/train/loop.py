@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from sfbench.api.learning import Learner, Phase, Shard
+from sfbench.train.data_loader import DataLoader
 from sfbench.train.engine import Engine
-from sfbench.train.feed import Feed
 from sfbench.train.guard import Guard
 from sfbench.train.operations import Operations
 from sfbench.train.state import Saver, finite, load_state
@@ -73,14 +73,14 @@ class Trainer:
     def __init__(
         self,
         learner: Learner,
-        feed: Feed,
+        loader: DataLoader,
         engine: Engine,
         length: Length,
         folder: Path,
         listener: Listener,
     ) -> None:
         self.learner = learner
-        self.feed = feed
+        self.loader = loader
         self.engine = engine
         self.length = length
         self.folder = folder
@@ -99,7 +99,7 @@ class Trainer:
     @property
     def images(self) -> int:
         """Real images seen."""
-        return self.step * self.feed.batch
+        return self.step * self.loader.batch
 
     @property
     def last(self) -> bool:
@@ -158,7 +158,7 @@ class Trainer:
 
     def updates(self) -> dict[str, Tensor]:
         """Do the phases of this step; return their means."""
-        shards = [self.feed.shard(self.step, *place) for place in self.engine.shards]
+        shards = [self.loader.shard(self.step, *place) for place in self.engine.shards]
         found: dict[str, Tensor] = {}
         for phase in self.learner.phases(self.step):
             found |= self.update(phase, shards)
@@ -187,7 +187,7 @@ class Trainer:
                 (losses.minimized / shard.count).backward()
                 self.guard.watch(phase.name, losses.minimized)
                 found.append(losses.means)
-        self.engine.summed(phase.parameters)
+        self.engine.all_reduce(phase.parameters)
         overall = self.engine.mean(found)
         phase.optimizer.step()
         if phase.after is not None:
@@ -215,7 +215,7 @@ class Trainer:
     def went_back(self) -> bool:
         """Roll back to the last good state, at a lower rate, if any process saw a bad loss."""
         phases = self.guard.sick()
-        flag = torch.tensor(float(bool(phases)), device=self.feed.backend.name)
+        flag = torch.tensor(float(bool(phases)), device=self.loader.backend.name)
         if float(self.engine.mean([{"sick": flag}])["sick"]) == 0:
             return False
         self.saver.finish()

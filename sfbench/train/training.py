@@ -26,8 +26,8 @@ from sfbench.quality.extractors import open_extractor
 from sfbench.quality.probe import QualityProbe
 from sfbench.store.whole_file import write_whole
 from sfbench.train import run_folder
-from sfbench.train.engine import Engine, Meeting, joined
-from sfbench.train.feed import Feed
+from sfbench.train.data_loader import DataLoader
+from sfbench.train.engine import Engine, ProcessGroup, joined
 from sfbench.train.log import RunLog
 from sfbench.train.loop import Length, Listener, Tick, Trainer
 from sfbench.values.case import Case
@@ -64,7 +64,7 @@ class Wanted:
     parts: int
     kimg: float
     snapshot_kimg: float
-    mirror: bool
+    hflip: bool
     samples: int
     features: Path
     out: Path
@@ -84,7 +84,7 @@ class Wanted:
             "weights": inputs["weights"],
             "data": {"name": data.meta["source"]["name"], "sha256": data.sha256},
             "images": len(data),
-            "mirror": self.mirror,
+            "mirror": self.hflip,
             "batch": self.batch,
             "seed": case.seed,
             "dtype": case.dtype,
@@ -125,31 +125,31 @@ class Watcher(Protocol):
         """Handle the progress of a pass over images."""
 
 
-def train(wanted: Wanted, meeting: Meeting, watcher: Watcher) -> Path:
+def train(wanted: Wanted, group: ProcessGroup, watcher: Watcher) -> Path:
     """Train to the end, from the newest state if there is one; return the folder.
 
     Raises UsageError, DataError or UnsupportedError before any work; DivergedError if it diverges.
     """
     case = wanted.case
     backend = find_backend(case.device)
-    if meeting.world > 1:
-        backend = backend.of_process(meeting.local_rank)
+    if group.world > 1:
+        backend = backend.of_process(group.local_rank)
     set_policy(backend, case.dtype if case.dtype == "tf32" else "fp32", case.threads)
-    with joined(meeting, wanted.parts, backend.process_group) as engine:
+    with joined(group, wanted.parts, backend.process_group) as engine:
         if engine.rank == 0:
-            run_folder.begin(wanted.out, wanted.document(meeting.world), resume=wanted.resume)
+            run_folder.begin(wanted.out, wanted.document(group.world), resume=wanted.resume)
         engine.wait()
         learner = build_learner(wanted, engine)
         listener = Recorder(wanted, learner, engine, watcher)
-        feed = Feed(
+        loader = DataLoader(
             images=wanted.images,
             batch=wanted.batch,
             seed=case.seed,
-            mirror=wanted.mirror,
+            hflip=wanted.hflip,
             conditional=bool(case.options.get("c_dim")),
             backend=backend,
         )
-        trainer = Trainer(learner, feed, engine, wanted.length, wanted.out, listener)
+        trainer = Trainer(learner, loader, engine, wanted.length, wanted.out, listener)
         complaint = trainer.resume()
         listener.begin(trainer)
         watcher.began(trainer.step, wanted.length, complaint)

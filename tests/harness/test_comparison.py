@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sfbench.quality.image_sets import RealImages, chosen
 
 from sfbench.api.errors import DataError, UsageError
 from sfbench.api.protocols import Features, Picture
@@ -21,10 +22,9 @@ from sfbench.quality import feature_store
 from sfbench.quality.comparison import Comparison
 from sfbench.quality.explain import Explanation
 from sfbench.quality.feature_store import FeatureStore
-from sfbench.quality.features import FeaturePass, Share, View
+from sfbench.quality.features import FeaturePass, Preprocessing, Share
 from sfbench.quality.inception_score import inception_score, looks_sorted
 from sfbench.quality.neighbors import manifolds, nearest_real, share
-from sfbench.quality.pictures import RealPictures, chosen
 from sfbench.quality.protocols import protocol_names, read_protocol, read_protocols
 from sfbench.quality.reference_file import MANY, is_reference_file, read_reference, write_reference
 from sfbench.quality.resizing import RESIZERS, pil_bicubic, resized, tf1_bilinear
@@ -61,12 +61,12 @@ def forward(**arguments: Any) -> FeaturePass:
     return FeaturePass(progress=lambda *_: None, device="cpu", **arguments)
 
 
-def scenes(first: int, count: int, side: int = 16) -> RealPictures:
-    return RealPictures(dataset=ShapesDataset(side), indices=range(first, first + count))
+def scenes(first: int, count: int, side: int = 16) -> RealImages:
+    return RealImages(dataset=ShapesDataset(side), indices=range(first, first + count))
 
 
-def view(extractor: Means, resize: str = "pil-bicubic") -> View:
-    return View(extractor, "bytes", resize)
+def preprocessing(extractor: Means, resize: str = "pil-bicubic") -> Preprocessing:
+    return Preprocessing(extractor, "bytes", resize)
 
 
 @pytest.fixture
@@ -77,8 +77,8 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("small_shards")
 @pytest.mark.parametrize("world", [1, 2, 4])
 def test_any_number_of_processes_gives_the_same_bits(world: int, tmp_path: Path) -> None:
-    seeing = view(Means())
-    first = forward().see(scenes(0, 150), seeing, FeatureStore(tmp_path / "a"), logits=True)
+    seeing = preprocessing(Means())
+    first = forward().extract(scenes(0, 150), seeing, FeatureStore(tmp_path / "a"), logits=True)
     store = FeatureStore(tmp_path / "b")
     for rank in reversed(range(1, world)):
         part = forward(share=Share(rank=rank, world=world))
@@ -88,7 +88,7 @@ def test_any_number_of_processes_gives_the_same_bits(world: int, tmp_path: Path)
             key = part.key(scenes(0, 150), seeing)
             part.make(scenes(0, 150), indices, {seeing: key}, number, store, (0, 150))
     last = forward(share=Share(rank=0, world=world))
-    second = last.see(scenes(0, 150), seeing, store, logits=True)
+    second = last.extract(scenes(0, 150), seeing, store, logits=True)
     alone, together = first.statistics, second.statistics
     assert np.array_equal(alone.features, together.features)
     assert np.array_equal(alone.moments().covariance, together.moments().covariance)
@@ -104,23 +104,23 @@ def test_an_interrupted_pass_goes_on_after_its_last_shard(tmp_path: Path) -> Non
 
     interrupted = dataclasses.replace(forward(), progress=stop)
     with pytest.raises(KeyboardInterrupt):
-        interrupted.see(scenes(0, 150), view(extractor), store, logits=True)
+        interrupted.extract(scenes(0, 150), preprocessing(extractor), store, logits=True)
     assert extractor.images > 80
     extractor.images = 0
-    seen = forward().see(scenes(0, 150), view(extractor), store, logits=True)
+    extracted = forward().extract(scenes(0, 150), preprocessing(extractor), store, logits=True)
     assert extractor.images == 150 - 80
-    assert len(seen.statistics) == 150
-    forward().see(scenes(0, 150), view(extractor), store, logits=True)
+    assert len(extracted.statistics) == 150
+    forward().extract(scenes(0, 150), preprocessing(extractor), store, logits=True)
     assert extractor.images == 150 - 80, "everything is kept: nothing is seen again"
 
 
 @pytest.mark.usefixtures("small_shards")
 def test_a_damaged_shard_is_made_again(tmp_path: Path) -> None:
     store = FeatureStore(tmp_path)
-    first = forward().see(scenes(0, 90), view(Means()), store, logits=True)
-    key = forward().key(scenes(0, 90), view(Means()))
+    first = forward().extract(scenes(0, 90), preprocessing(Means()), store, logits=True)
+    key = forward().key(scenes(0, 90), preprocessing(Means()))
     store.shard_file(key, 1).write_bytes(b"PK\x03\x04 cut off")
-    again = forward().see(scenes(0, 90), view(Means()), store, logits=True)
+    again = forward().extract(scenes(0, 90), preprocessing(Means()), store, logits=True)
     assert np.array_equal(first.statistics.features, again.statistics.features)
 
 
@@ -129,18 +129,18 @@ def test_what_moves_a_feature_has_a_place_of_its_own_and_a_name_has_not(
     change: str, tmp_path: Path
 ) -> None:
     store, extractor = FeatureStore(tmp_path), Means()
-    place = store.place(forward().key(scenes(0, 9), view(extractor)))
-    other, pictures, resize = Means(), scenes(0, 9), "pil-bicubic"
+    place = store.place(forward().key(scenes(0, 9), preprocessing(extractor)))
+    other, image_set, resize = Means(), scenes(0, 9), "pil-bicubic"
     if change == "weights":
         other.identity |= {"weights_sha256": "1" * 64}
     if change == "images":
-        pictures = scenes(1, 9)
+        image_set = scenes(1, 9)
     if change == "resize":
         resize = "torch-bilinear"
     if change == "name":
-        identity = dict(pictures.dataset.identity) | {"name": "renamed"}
-        pictures.dataset.identity = identity
-    found = store.place(forward().key(pictures, view(other, resize)))
+        identity = dict(image_set.dataset.identity) | {"name": "renamed"}
+        image_set.dataset.identity = identity
+    found = store.place(forward().key(image_set, preprocessing(other, resize)))
     assert (found == place) == (change == "name")
 
 
@@ -255,23 +255,25 @@ def odd_folder(tmp_path: Path) -> Path:
 
 def test_bad_images_are_left_out_by_name_and_counted(odd_folder: Path, tmp_path: Path) -> None:
     dataset = ContainerDataset(ImageFiles(odd_folder), None, "0" * 64)
-    pictures = RealPictures(dataset=dataset, indices=range(len(dataset)))
+    image_set = RealImages(dataset=dataset, indices=range(len(dataset)))
     store = FeatureStore(tmp_path / "store")
-    seen = forward().see(pictures, view(Means()), store, logits=False)
-    assert len(seen.statistics) == 13
-    assert sorted(seen.bad) == [13, 14]
-    assert "21.png cannot be read" in seen.bad[13]
-    assert seen.notes == {"transparency dropped": 1}
+    extracted = forward().extract(image_set, preprocessing(Means()), store, logits=False)
+    assert len(extracted.statistics) == 13
+    assert sorted(extracted.bad) == [13, 14]
+    assert "21.png cannot be read" in extracted.bad[13]
+    assert extracted.notes == {"transparency dropped": 1}
     alone = Means()(resized(dataset.read(3).pixels[None], "pil-bicubic", 8)).pooled
-    np.testing.assert_allclose(seen.statistics.features[3], alone[0].numpy(), rtol=1e-6)
+    np.testing.assert_allclose(extracted.statistics.features[3], alone[0].numpy(), rtol=1e-6)
 
 
 def test_nothing_but_bad_images_is_an_error_that_names_one(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("no image")
     dataset = ContainerDataset(ImageFiles(tmp_path), None, "0" * 64)
-    pictures = RealPictures(dataset=dataset, indices=range(1))
+    image_set = RealImages(dataset=dataset, indices=range(1))
     with pytest.raises(DataError, match=r"none of 1 can be read: .*a\.png"):
-        forward().see(pictures, view(Means()), FeatureStore(tmp_path / "s"), logits=False)
+        forward().extract(
+            image_set, preprocessing(Means()), FeatureStore(tmp_path / "s"), logits=False
+        )
 
 
 def test_a_class_without_images_is_null_with_the_reason(tmp_path: Path) -> None:
@@ -286,9 +288,11 @@ def test_a_class_without_images_is_null_with_the_reason(tmp_path: Path) -> None:
 
 def test_a_statistics_file_gives_the_same_distance_as_its_images(tmp_path: Path) -> None:
     store = FeatureStore(tmp_path / "store")
-    seen = forward().see(scenes(500, 70), view(Means()), store, logits=False)
+    extracted = forward().extract(scenes(500, 70), preprocessing(Means()), store, logits=False)
     path = tmp_path / "real.npz"
-    write_reference(path, moments_of(seen.statistics.features), {"name": "scenes", "sha256": None})
+    write_reference(
+        path, moments_of(extracted.statistics.features), {"name": "scenes", "sha256": None}
+    )
     assert is_reference_file(path)
     by_images = compared(Means(), tmp_path, ["sfbench"])[0]
     by_file = compared(
@@ -458,7 +462,7 @@ class Broken:
 
 
 def test_the_count_of_a_reading_is_that_of_readable_images(tmp_path: Path) -> None:
-    broken = RealPictures(dataset=Broken(), indices=range(5))
+    broken = RealImages(dataset=Broken(), indices=range(5))
     readings = compared(Means(), tmp_path, ["sfbench"], generated=broken)
     assert readings[0].how["generated"] == 4
     assert readings[0].how["unreadable"] == [1, 0]

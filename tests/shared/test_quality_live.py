@@ -13,6 +13,7 @@ import pytest
 import torch
 from cleanfid import fid as clean_fid
 from PIL import Image
+from sfbench.quality.image_sets import RealImages
 from torch_fidelity import calculate_metrics
 
 from sfbench.api.spec import ExtractorRequest
@@ -22,7 +23,6 @@ from sfbench.quality.explain import Explanation
 from sfbench.quality.feature_store import FeatureStore
 from sfbench.quality.features import FeaturePass
 from sfbench.quality.inception import InceptionExtractor
-from sfbench.quality.pictures import RealPictures
 from sfbench.quality.protocols import read_protocol
 from sfbench.quality.weights import file_sha256
 from sfbench.values.records import Reading
@@ -76,7 +76,7 @@ def comparison(
 ) -> Comparison:
     store = FeatureStore(tmp_path_factory.mktemp("store"))
     sets = [
-        RealPictures(dataset=open_dataset(locate(str(place)), None), indices=range(COUNT))
+        RealImages(dataset=open_dataset(locate(str(place)), None), indices=range(COUNT))
         for place in (folders["test"], folders["train"])
     ]
     return Comparison(

@@ -32,8 +32,8 @@ def test_maps_of_places_do_what_they_say() -> None:
     x = smooth()
     one = torch.ones(COUNT)
     inside = (..., slice(6, -6), slice(6, -6))
-    mirrored = augmentation.warped(x, augmentation.scaling(-one, one))
-    assert (mirrored - x.flip(3))[inside].abs().max() < 0.02
+    flipped = augmentation.warped(x, augmentation.scaling(-one, one))
+    assert (flipped - x.flip(3))[inside].abs().max() < 0.02
     turned = augmentation.warped(x, augmentation.rotation(one * math.pi / 2))
     assert (turned - torch.rot90(x, 1, (2, 3)))[inside].abs().max() < 0.02
     shifted = augmentation.warped(x, augmentation.translation(-3 * one, -5 * one))

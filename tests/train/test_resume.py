@@ -120,17 +120,17 @@ def test_the_rate_returns_when_a_careful_time_is_over() -> None:
 def test_the_order_of_an_epoch_holds_every_image_once_and_once_mirrored(tmp_path: Path) -> None:
     data = worlds.images(tmp_path / "data")
     run = worlds.trainer(worlds.learner("stylegan2"), data, tmp_path / "run", 1)
-    rows = [run.feed.rows(step) for step in range(2 * len(data) // worlds.BATCH)]
+    rows = [run.loader.rows(step) for step in range(2 * len(data) // worlds.BATCH)]
     seen = sorted(
-        (int(i), bool(m)) for order, mirrored in rows for i, m in zip(order, mirrored, strict=True)
+        (int(i), bool(m)) for order, flipped in rows for i, m in zip(order, flipped, strict=True)
     )
     assert seen == sorted((i, m) for i in range(len(data)) for m in (False, True))
-    shard = run.feed.shard(0, 0, 1)
-    pair = [run.feed.shard(0, index, 2) for index in (0, 1)]
+    shard = run.loader.shard(0, 0, 1)
+    pair = [run.loader.shard(0, index, 2) for index in (0, 1)]
     assert torch.equal(shard.images[1::2], pair[1].images)
     assert torch.equal(shard.normal("z", 5)[0::2], pair[0].normal("z", 5))
     assert shard.number("cut") == pair[1].number("cut")
-    assert not torch.equal(shard.normal("z", 5), run.feed.shard(1, 0, 1).normal("z", 5))
+    assert not torch.equal(shard.normal("z", 5), run.loader.shard(1, 0, 1).normal("z", 5))
 
 
 def test_a_log_is_cut_back_to_its_state(tmp_path: Path) -> None:

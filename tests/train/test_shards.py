@@ -27,7 +27,7 @@ def gradients(
     run = worlds.trainer(learner, data, folder, 1, engine=Engine(0, 1, parts))
     found = {}
     for phase in list(learner.phases(0)):
-        shards = [run.feed.shard(0, *place) for place in run.engine.shards]
+        shards = [run.loader.shard(0, *place) for place in run.engine.shards]
         wide = [InPrecision(shard, dtype) for shard in shards]
         before = copy.deepcopy(phase.optimizer.state_dict())
         saved = [p.detach().clone() for p in phase.parameters]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from sfbench.train.data_loader import DataLoader
 
 from sfbench.api import BuildRequest, LearnRequest
 from sfbench.api.learning import Learner
@@ -16,7 +17,6 @@ from sfbench.data.prepared import PreparedImages
 from sfbench.data.ready import drawn
 from sfbench.hardware.devices import find_backend
 from sfbench.train.engine import Engine
-from sfbench.train.feed import Feed
 from sfbench.train.loop import Length, Listener, Trainer
 
 torch.set_num_threads(1)
@@ -85,12 +85,14 @@ def trainer(
     listener: Listener | None = None,
     conditional: bool = False,
 ) -> Trainer:
-    feed = Feed(
-        images=data, batch=BATCH, seed=3, mirror=True, conditional=conditional,
+    loader = DataLoader(
+        images=data, batch=BATCH, seed=3, hflip=True, conditional=conditional,
         backend=find_backend("cpu"),
     )  # fmt: skip
     length = Length(steps=steps, tick=3, snapshot=100, save_seconds=0.0)
-    return Trainer(learner, feed, engine or Engine(0, 1, 1), length, folder, listener or Listener())
+    return Trainer(
+        learner, loader, engine or Engine(0, 1, 1), length, folder, listener or Listener()
+    )
 
 
 def same(a: Any, b: Any) -> bool:

@@ -67,8 +67,8 @@ def train_command(
     plugin: Plugins = None,
     no_plugin: NoPlugins = None,
     *,
-    mirror: Annotated[
-        bool | None, typer.Option("--mirror/--no-mirror", help="Random horizontal flips.")
+    hflip: Annotated[
+        bool | None, typer.Option("--hflip/--no-hflip", help="Random horizontal flips.")
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume the run in --out, if there is one.")
@@ -97,7 +97,7 @@ def train_command(
         seed=seed,
         threads=threads,
         subset=subset,
-        mirror=mirror,
+        hflip=hflip,
         accumulate=accumulate,
         samples=metrics,
         snapshot_kimg=snapshot_kimg,

@@ -21,23 +21,23 @@ ORDERS_KEPT = 2
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Feed:
+class DataLoader:
     """Yields batches from an endless sequence of epochs.
 
-    `mirror`: an epoch holds every image twice, as it is and mirrored. `conditional`: shards carry
+    `hflip`: an epoch holds every image twice, as it is and mirrored. `conditional`: shards carry
     labels. `backend`: the device that shards are put on.
     """
 
     images: PreparedImages
     batch: int
     seed: int
-    mirror: bool
+    hflip: bool
     conditional: bool
     backend: Backend
 
     def rows(self, step: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Return which images a step uses, and which of them are flipped."""
-        length = len(self.images) * (2 if self.mirror else 1)
+        length = len(self.images) * (2 if self.hflip else 1)
         places = np.arange(step * self.batch, (step + 1) * self.batch)
         epochs, places = np.divmod(places, length)
         found = np.concatenate(
@@ -47,10 +47,10 @@ class Feed:
 
     def shard(self, step: int, index: int, count: int) -> BatchShard:
         """Return a shard of a step's batch."""
-        rows, mirrored = (part[index::count] for part in self.rows(step))
+        rows, flipped = (part[index::count] for part in self.rows(step))
         pixels = self.images.pixels[rows]
-        if mirrored.any():
-            pixels = np.where(mirrored[:, None, None, None], pixels[..., ::-1], pixels)
+        if flipped.any():
+            pixels = np.where(flipped[:, None, None, None], pixels[..., ::-1], pixels)
         images = torch.from_numpy(np.ascontiguousarray(pixels))
         images = self.backend.upload(images)
         return BatchShard(

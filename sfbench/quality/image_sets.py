@@ -16,7 +16,7 @@ from sfbench.values.pixels import to_rgb
 
 
 @runtime_checkable
-class Pictures(Protocol):
+class ImageSet(Protocol):
     """Images to evaluate: real ones, or generated from seeds."""
 
     @property
@@ -50,7 +50,7 @@ class Pictures(Protocol):
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class RealPictures:
+class RealImages:
     """Images of a dataset by number."""
 
     dataset: Dataset
@@ -78,7 +78,7 @@ class RealPictures:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class GeneratedPictures:
+class GeneratedImages:
     """Images of a generator by seed; `identity` says what generator."""
 
     generator: ImageGenerator
