@@ -82,7 +82,7 @@ def content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
 
 
 def members_named(archive: tarfile.TarFile, names: Sequence[str]) -> dict[str, tarfile.TarInfo]:
-    """Return the files of these names, in whatever folder; only `MOST_MEMBERS` are looked at."""
+    """Return the files with these names, in any folder; only `MOST_MEMBERS` are examined."""
     files = (member for member in itertools.islice(archive, MOST_MEMBERS) if member.isreg())
     named = ((PurePosixPath(member.name).name, member) for member in files)
     return {name: member for name, member in named if name in names}

@@ -43,9 +43,9 @@ BATCH_RULES: tuple[BatchRule, ...] = ("max-fit", "best-throughput")
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Something a case depends on: a name or kind, where it lies, and the digest of its content.
+    """Something a case depends on: a name or kind, its path, and the digest of its content.
 
-    The path is where it was found, not what it is: it takes no part in the case's key.
+    The path is not part of the case's key.
     """
 
     kind: str
@@ -53,7 +53,7 @@ class Source:
     sha256: str | None = None
 
     def identity(self) -> dict[str, Any]:
-        """Return what the source is, without where it lies."""
+        """Return what the source is, without its path."""
         return {"kind": self.kind, "sha256": self.sha256}
 
     @classmethod
@@ -109,11 +109,11 @@ class Request:
     )
 
     def timing(self) -> Timing:
-        """Return how long speed is measured; raises UsageError for what is no length or count."""
+        """Return the timing settings; raises UsageError for an invalid duration or count."""
         return timing_of(**{name: getattr(self, name) for name in NAMES})
 
     def words(self) -> Iterator[str]:
-        """Yield the flags that are not the default, each with its value."""
+        """Yield the non-default flags, each with its value."""
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if value == field.default:
@@ -123,7 +123,7 @@ class Request:
                 yield flag_text(one)
 
     def command(self) -> str:
-        """Return the command line that asks for this."""
+        """Return the command line of this request."""
         return shlex.join(["sfbench", "run", *self.words()])
 
 
@@ -131,7 +131,7 @@ class Request:
 class Case:
     """One cell of the grid: everything that decides what is measured.
 
-    Where `batch_rule` is not "fixed", `batch` is found by measuring, and takes no part in the key.
+    If `batch_rule` is not "fixed", `batch` is found by measuring and is not part of the key.
     `option_sources`: digests of the content of options that are files. `train_kimg`: what to train
     before, where there are no weights; no trial sees such a case.
     """
@@ -207,10 +207,10 @@ def case_from(document: Mapping[str, Any]) -> Case:
 
 
 def request_of(case: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> Request:
-    """Return the request that asks for a stored case.
+    """Return the request that reproduces a stored case.
 
-    `defaults`: the model's own values of its options, which need not be asked for. A file is named
-    as it was called: where it lay is not stored, and older records do not name options' files.
+    `defaults`: the model's default option values, which are left out. Files are given by name:
+    their folder is not stored, and older records lack the names of options' files.
     """
     files = case.get("files", {})
     ordinary = {"preset": None} if defaults is None else defaults
@@ -240,7 +240,7 @@ def request_of(case: Mapping[str, Any], defaults: Mapping[str, Any] | None = Non
 
 
 def source_text(source: Mapping[str, Any] | None, file: str | None, built_in: str) -> str:
-    """Return the flag that names a source: its file, or what is built in."""
+    """Return the flag value that names a source: its file, or a built-in name."""
     return built_in if source is None or source.get("sha256") is None else file or built_in
 
 

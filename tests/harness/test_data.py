@@ -158,7 +158,7 @@ def test_what_holds_no_images_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "x.txt").write_text("x")
     with pytest.raises(DataError, match="1 files, none of them an image"):
         locate(str(tmp_path))
-    with pytest.raises(DataError, match="not understood; expected a folder or zip of images"):
+    with pytest.raises(DataError, match="unknown format; expected a folder or zip of images"):
         locate(str(tmp_path / "x.txt"))
 
 

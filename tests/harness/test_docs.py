@@ -15,6 +15,7 @@ from sfbench.cli.commands import app
 from sfbench.report.frame import ABOUT
 from sfbench.report.measurements import CASE
 from sfbench.run.suites import read_suite
+from sfbench.trial import steps_page
 from sfbench.values import metrics
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -67,9 +68,11 @@ def test_the_columns_of_a_report_are_documented_in_their_order() -> None:
 
 
 @pytest.mark.fast
-def test_the_page_of_metrics_is_what_is_declared() -> None:
-    page = (ROOT / "docs" / "metrics.md").read_text()
-    assert page.endswith(metrics.markdown()), "python scripts/write_metrics_page.py"
+@pytest.mark.parametrize(
+    ("name", "table"), [("metrics.md", metrics.markdown()), ("steps.md", steps_page.markdown())]
+)
+def test_the_tables_of_the_docs_are_those_of_the_code(name: str, table: str) -> None:
+    assert (ROOT / "docs" / name).read_text().endswith(table), "python scripts/write_pages.py"
 
 
 def test_the_plugin_of_the_docs_has_under_30_lines_and_holds_to_the_contract(

@@ -40,7 +40,7 @@ def test_quality_prints_every_metric_with_intervals_in_80_columns(
     assert max(map(len, done.stdout.splitlines())) <= 80
     for name in ("fd", "kd", "kd_whole", "class_score", "precision", "recall", "vendi", "copies"):
         assert f"{name}[cifar-cnn7]" in done.stdout
-    assert "59 images against 80 real of real" in done.stdout
+    assert "59 generated images against 80 real images of real" in done.stdout
     assert "! images: 1 could not be read and were skipped" in done.stdout
     assert "made: 010.png cannot be read as an image (not an image in a known format" in done.stderr
     assert "note: --reference: 1 files are not images: readme.txt" in done.stderr
@@ -114,7 +114,7 @@ def test_statistics_are_written_listed_and_used(sfbench: Command, tmp_path: Path
             "its images can have any size; choose one with --res",
         ),
         ((*SHAPES, "--protocol", "clean"), "--protocol clean: expected all, or any of sfbench"),
-        ((*SHAPES, "--extractor", "vgg"), "--extractor vgg: offered by nobody"),
+        ((*SHAPES, "--extractor", "vgg"), "--extractor vgg: offered by no plugin"),
         ((*SHAPES, "--neighbors", "x.jpg"), "file name that ends in .png"),
         ((*SHAPES, "--extractor", "inception-v3"), "extractor inception-v3: no weights at"),
     ],

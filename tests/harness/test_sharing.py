@@ -94,7 +94,10 @@ def test_pictures_come_along_and_go_nowhere_else(
     ("members", "words"),
     [
         ({"readme.txt": "x"}, "contains no records"),
-        ({"records/a.json": "{}"}, "records/a.json: not a record (record schema None"),
+        (
+            {"records/a.json": "{}"},
+            "records/a.json: not a record (expected record schema 1, found None",
+        ),
         ({"records/a.json": changed(identity="../../evil")}, "invalid identity, trial or attempt"),
         ({"records/a.json": changed(trial="../0")}, "invalid identity, trial or attempt"),
         ({"records/a.json": changed(attempt=-1)}, "invalid identity, trial or attempt"),

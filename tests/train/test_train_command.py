@@ -42,7 +42,7 @@ def test_a_run_is_trained_measured_and_told_from_another(sfbench: Command, tmp_p
     assert "--resume" in again.stderr
     other = sfbench(*ASKED, "--out", "run", "--kimg", "0.048", "--resume", "--gamma", "3")
     assert other.returncode == 2
-    assert "settings gamma is None there, 3.0 asked" in other.stderr
+    assert "settings gamma is None there, 3.0 requested" in other.stderr
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ HEAD_BYTES, NAMES_READ = 8, 64
 
 @functools.cache
 def kinds() -> Mapping[str, type[Container]]:
-    """Return every kind of container by name, in the order in which they are asked."""
+    """Return every kind of container by name, in the order in which they are tried."""
     found: list[tuple[str, type[Container]]] = [
         (module.name, importlib.import_module(f"{__name__}.{module.name}").CONTAINER)
         for module in pkgutil.iter_modules(__path__)
@@ -35,21 +35,21 @@ def kinds() -> Mapping[str, type[Container]]:
 def open_container(path: Path) -> tuple[str, Container]:
     """Return the kind of a file or folder of images, and its container; torch is not needed.
 
-    Raises DataError for a path without images, naming what is understood.
+    Raises DataError for a path without images, listing the supported formats.
     """
     look = looked_at(path)
     for name, kind in kinds().items():
         if kind.takes(look):
             return name, kind(path)
     msg = (
-        f"{path}: not understood; expected a folder or zip of images, or one of "
+        f"{path}: unknown format; expected a folder or zip of images, or one of "
         f"{', '.join(kinds())}"
     )
     raise DataError(msg)
 
 
 def looked_at(path: Path) -> Look:
-    """Return what a container is recognized by; raises DataError where there is no such path."""
+    """Return what a container is recognized by; raises DataError for a missing or damaged path."""
     try:
         if path.is_dir():
             inside = sorted(p.name for p in path.iterdir() if not p.name.startswith("."))

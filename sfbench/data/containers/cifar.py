@@ -25,7 +25,7 @@ MOST = 1000
 """More classes than any CIFAR has."""
 TRAINING = ("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "train")
 LABELS = ("labels", "fine_labels")
-PURPOSE = "part of CIFAR"
+PURPOSE = "CIFAR batch"
 
 
 class Cifar(Container):
@@ -102,7 +102,7 @@ def arrays_of(name: str, pickled: bytes, path: Path) -> tuple[np.ndarray, Sequen
         labels = labels_of(table, len(pixels))
     except (PickleError, KeyError) as error:
         found = f"it has no {error}" if isinstance(error, KeyError) else error
-        msg = f"{path}: {name} is no part of CIFAR ({found})"
+        msg = f"{path}: {name} is not a CIFAR batch ({found})"
         raise DataError(msg) from None
     return pixels.reshape(-1, CHANNELS, SIDE, SIDE).transpose(0, 2, 3, 1), labels
 
@@ -121,7 +121,7 @@ def labels_of(table: Mapping[str, Any], count: int) -> Sequence[int | None]:
         found = pickled_numbers.array_of(found).tolist()
     numbers = isinstance(found, list) and all(type(n) is int and 0 <= n < MOST for n in found)
     if not numbers or len(found) != count:
-        msg = f"its labels are not {count} class numbers"
+        msg = f"expected {count} class numbers as labels"
         raise PickleError(msg)
     return list(found)
 

@@ -51,7 +51,7 @@ class ImageFiles(Container):
 
     def beside(self) -> dict[str, list[str]]:
         """Return files that are no images, and empty folders."""
-        return {"files are no images": self.images.others, "folders are empty": self.images.empty}
+        return {"files are not images": self.images.others, "folders are empty": self.images.empty}
 
     def sha256(self) -> str:
         """Return the digest of names and contents, or of the zip file."""

@@ -120,7 +120,7 @@ def whole_images(path: Path, part: str, size: int) -> int:
     """Return how many images a file of that many bytes holds; raises DataError for a cut one."""
     count, rest = divmod(size, BYTES)
     if rest or not count:
-        msg = f"{path}: {part} ends within image {count}: {rest} of {BYTES} bytes"
+        msg = f"{path}: {part} is truncated in image {count}: {rest} of {BYTES} bytes"
         raise DataError(msg)
     return count
 
