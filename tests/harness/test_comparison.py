@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from sfbench.quality.image_sets import RealImages, chosen
 
 from sfbench.api.errors import DataError, UsageError
 from sfbench.api.protocols import Features, Picture
@@ -23,6 +22,7 @@ from sfbench.quality.comparison import Comparison
 from sfbench.quality.explain import Explanation
 from sfbench.quality.feature_store import FeatureStore
 from sfbench.quality.features import FeaturePass, Preprocessing, Share
+from sfbench.quality.image_sets import RealImages, chosen
 from sfbench.quality.inception_score import inception_score, looks_sorted
 from sfbench.quality.neighbors import manifolds, nearest_real, share
 from sfbench.quality.protocols import protocol_names, read_protocol, read_protocols
