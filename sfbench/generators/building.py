@@ -28,8 +28,4 @@ def build(spec: GeneratorSpec, case: Case, where: str) -> ImageGenerator:
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(case.seed)
-        generator = spec.build(request)
-    module = getattr(generator, "module", None)
-    if case.memory_format != "contiguous" and module is not None:
-        module.to(memory_format=getattr(torch, case.memory_format))
-    return generator
+        return spec.build(request)

@@ -115,8 +115,6 @@ class Evaluation:
                 yield self.whole_kernel()
         if protocol.more.cmmd:
             yield self.cmmd()
-        gap = self.moments.mean - self.reference.moments.mean
-        yield self.reading(self.names.plain("mean_gap"), float((gap**2).sum() ** 0.5))
 
     def null(self, metric: str, reason: str) -> Reading:
         """Return a reading without a value."""

@@ -108,8 +108,6 @@ class Request:
         None, help=f"Calls in the latency pass [default: {LATENCY_CALLS}]."
     )
 
-    memory_format: str = flag("contiguous", help="Layout of weights: contiguous, channels_last.")
-
     def timing(self) -> Timing:
         """Return the timing settings; raises UsageError for an invalid duration or count."""
         return timing_of(**{name: getattr(self, name) for name in NAMES})
@@ -163,7 +161,6 @@ class Case:
     seed: int = part("column", "images", "training")
     threads: int = part("column", "local")
     train_kimg: float | None = part(default=None, role="hidden")
-    memory_format: str = part("column", default="contiguous")
     timing: Timing = part(
         default=STANDARD_TIMING,
         role="speed",

@@ -131,7 +131,6 @@ METRICS: tuple[Metric, ...] = (
         column=Column("FD"),
         judged=True,
     ),
-    quality("mean_gap", "distance between the means of the features", "lower"),
     quality(
         IS,
         "Inception Score: exp of the mean KL divergence (arXiv 1606.03498)",
