@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from making import a_record
 from PIL import Image
 
 from sfbench.report.page import MOST_RECORDS, Beside, page
@@ -27,11 +28,6 @@ SWITCHES = (
     "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update", "--disable-quic",
 )  # fmt: skip
-CASE = {
-    "model": "a", "resolution": 32, "batch": 8, "dtype": "fp32", "mode": "eager", "device": "cpu",
-    "seed": 0, "threads": 2, "weights": {"kind": "random", "sha256": None}, "options": {},
-    "samples": None, "data": None, "files": {}, "measure": ["speed", "memory"],
-}  # fmt: skip
 
 
 def record(model: str, side: int, dtype: str, speed: float) -> Record:
@@ -43,15 +39,11 @@ def record(model: str, side: int, dtype: str, speed: float) -> Record:
         Reading(metric="memory.host_above_loaded", unit="bytes", value=1 << 25),
     ]  # fmt: skip
     name = f"{model}-{side}-{dtype}"
-    return Record(
+    return a_record(
+        readings,
         identity=name,
         case_key=name,
-        case={**CASE, "model": model, "resolution": side, "dtype": dtype},
-        trial=0,
-        attempt=0,
-        status="ok",
-        readings=tuple(readings),
-        started="2026-01-01T00:00:00",
+        case={"model": model, "resolution": side, "dtype": dtype, "measure": ["speed", "memory"]},
         machine="m",
         provenance={"machine": {"cpu": "x", "versions": {"torch": "2"}}},
     )

@@ -8,16 +8,15 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from making import a_case, a_model
 
 import sfbench
-from sfbench.catalogue.catalogue import Model
 from sfbench.catalogue.reach import SourceTree, UnknownModuleError, tree_around, versions_of
 from sfbench.run.identity import Identities, measuring_code
 from sfbench.trial.steps import STEPS
-from sfbench.values.case import Case, Source
+from sfbench.values.case import Source
 
 PACKAGE = Path(sfbench.__file__).parent
 NOTHING: frozenset[str] = frozenset()
@@ -255,46 +254,32 @@ def test_what_lies_beside_a_plugin_file_counts_once_it_is_imported(tmp_path: Pat
     assert digest() != before
 
 
-CASE = Case(
-    model="m",
-    resolution=32,
-    options={},
-    weights=Source(kind="random"),
-    batch=8,
-    dtype="fp32",
-    mode="eager",
-    device="cpu",
+CASE = a_case(
     data=Source(kind="shapes"),
     extractor=Source(kind="cifar-cnn7", sha256="0" * 64),
     measure=("quality",),
     samples=16,
-    seed=0,
     threads=1,
 )
 MACHINE = {"cpu": "x", "versions": {"python": "3.11.7", "torch": "2", "timm": "1"}}
 
 
-def model(**fields: Any) -> Model:
-    base = {field.name: "" for field in dataclasses.fields(Model)}
-    base |= {"name": "m", "code_sha256": "1", "packages": ()}
-    return Model(**{**base, **fields})
-
-
 @pytest.mark.fast
 def test_an_identity_moves_with_case_code_machine_and_python(copy: Path) -> None:
     tree = SourceTree({"sfbench": copy})
-    before = Identities(MACHINE, tree).of(CASE, model())
-    assert Identities(MACHINE, tree).of(CASE, model()) == before
+    before = Identities(MACHINE, tree).of(CASE, a_model())
+    assert Identities(MACHINE, tree).of(CASE, a_model()) == before
     others = [
-        Identities(MACHINE, tree).of(dataclasses.replace(CASE, samples=17), model()),
-        Identities(MACHINE, tree).of(CASE, model(code_sha256="2")),
-        Identities(MACHINE, tree).of(CASE, model(packages=("timm",))),
-        Identities(MACHINE | {"cpu": "y"}, tree).of(CASE, model()),
-        Identities({"cpu": "x", "versions": {"python": "3.12.0"}}, tree).of(CASE, model()),
-        Identities(MACHINE, tree).of(CASE, model(), {"code_sha256": "3", "packages": []}),
+        Identities(MACHINE, tree).of(dataclasses.replace(CASE, samples=17), a_model()),
+        Identities(MACHINE, tree).of(CASE, a_model(code_sha256="2")),
+        Identities(MACHINE, tree).of(CASE, a_model(packages=("timm",))),
+        Identities(MACHINE | {"cpu": "y"}, tree).of(CASE, a_model()),
+        Identities({"cpu": "x", "versions": {"python": "3.12.0"}}, tree).of(CASE, a_model()),
+        Identities(MACHINE, tree).of(CASE, a_model(), {"code_sha256": "3", "packages": []}),
     ]
     assert len({before, *others}) == 7
     # A package that neither the harness nor the model imports moves nothing.
     assert (
-        Identities({"cpu": "x", "versions": {"python": "3.11.7"}}, tree).of(CASE, model()) == before
+        Identities({"cpu": "x", "versions": {"python": "3.11.7"}}, tree).of(CASE, a_model())
+        == before
     )

@@ -5,6 +5,7 @@ import io
 
 import pandas as pd
 import pytest
+from making import a_record
 from rich.console import Console
 
 from sfbench.cli.reporting import chosen
@@ -22,27 +23,10 @@ HOW = {
 
 
 def made(model: str = "styleformer-linformer", rate: float = 10.0, **changes: object) -> Record:
-    case = {
-        "model": model,
-        "resolution": 256,
-        "batch": 8,
-        "dtype": "fp32",
-        "mode": "eager",
-        "device": "cpu",
-        "seed": 0,
-        "threads": 2,
-        "weights": {"kind": "random", "sha256": None},
-        "options": {},
-    }
     fields = {
         "identity": model,
         "case_key": model,
-        "case": case,
-        "trial": 0,
-        "attempt": 0,
-        "status": "ok",
-        "machine": "here",
-        "started": "2026-01-01T00:00:00+00:00",
+        "case": {"model": model, "resolution": 256},
         "readings": (
             Reading(
                 metric="throughput.core", unit="images/s", value=rate, low=rate - 1, high=rate + 1
@@ -54,7 +38,7 @@ def made(model: str = "styleformer-linformer", rate: float = 10.0, **changes: ob
             Reading(metric="fid", unit="", reason="no weights"),
         ),
     }
-    return Record(**(fields | changes))
+    return a_record(**fields | changes)
 
 
 def drawn(records: list[Record]) -> str:

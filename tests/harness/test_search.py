@@ -4,27 +4,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
+from making import a_case, a_job
 
 from sfbench.run.search import searched
-from sfbench.values.case import Case, Source
 from sfbench.values.job import Job, case_document
 from sfbench.values.records import Reading, Record, Status
 
 pytestmark = pytest.mark.fast
-NONE = Source(kind="none")
 MEBI = 1 << 20
 
 
 def job(rule: str, *measure: str) -> Job:
-    case = Case(
-        model="m", resolution=32, options={}, weights=NONE, batch=8 if rule == "fixed" else 0,
-        batch_rule=rule, dtype="fp32", mode="eager", device="cpu", data=NONE, extractor=NONE,
-        measure=measure, samples=0, seed=0, threads=1,
-    )  # fmt: skip
-    return Job(
-        case=case, identity="", trial=0, attempt=0, machine="", plugin="", plugins=(), disabled=(),
-        environment={}, features="",
-    )  # fmt: skip
+    batch = 8 if rule == "fixed" else 0
+    return a_job(a_case(batch=batch, batch_rule=rule, measure=measure, threads=1))
 
 
 class Machine:

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import pytest
+from making import a_record
 
 from sfbench.report import frame
 from sfbench.report.best import best
@@ -16,24 +17,11 @@ from sfbench.report.measurements import measurements
 from sfbench.report.table import markdown
 from sfbench.values.records import Reading, Record
 
-CASE = {
-    "model": "a", "resolution": 32, "batch": 8, "dtype": "fp32", "mode": "eager", "device": "cpu",
-    "seed": 0, "threads": 2, "weights": {"kind": "random", "sha256": None}, "options": {},
-    "samples": None,
-}  # fmt: skip
-PLAIN = Record(identity="a", case_key="a", case=CASE, trial=0, attempt=0, status="ok")
-
 
 def made(model: str, low: float | None, value: float, high: float | None, **case: Any) -> Record:
     reading = Reading(metric="throughput.core", unit="images/s", value=value, low=low, high=high)
     name = f"{model}{case}"
-    return dataclasses.replace(
-        PLAIN,
-        identity=name,
-        case_key=name,
-        case={**CASE, "model": model, **case},
-        readings=(reading,),
-    )
+    return a_record([reading], identity=name, case_key=name, case={"model": model, **case})
 
 
 def marked(*records: Record) -> list[str]:

@@ -7,46 +7,31 @@ import sys
 from pathlib import Path
 
 import pytest
+from making import a_case, a_record
 
 from sfbench.api.errors import UsageError
 from sfbench.api.spec import Option
 from sfbench.store.runs import Store
-from sfbench.values.case import Case, Source
+from sfbench.values.case import Source
 from sfbench.values.plan import parse_resolutions
 from sfbench.values.records import Reading, Record, record_from_json, record_to_json
 
 pytestmark = pytest.mark.fast
 
-CASE = Case(
-    model="m",
-    resolution=32,
+CASE = a_case(
     options={"a": 1, "b": (1, 2)},
     weights=Source(kind="file", path="/here/w.pt", sha256="ab"),
-    batch=8,
-    dtype="fp32",
-    mode="eager",
-    device="cpu",
     data=Source(kind="shapes"),
     extractor=Source(kind="cifar-cnn7"),
     measure=("speed", "quality"),
     samples=128,
-    seed=0,
-    threads=2,
 )
 
 
 def record(**changes: object) -> Record:
-    fields = {
-        "identity": "0" * 64,
-        "case_key": CASE.key(),
-        "case": CASE.inputs(),
-        "trial": 0,
-        "attempt": 0,
-        "status": "ok",
-        "readings": (Reading(metric="x", unit="s", value=1.5, samples=(1.0, 2.0)),),
-        "started": "2026-01-01T00:00:00+00:00",
-    }
-    return Record(**(fields | changes))
+    reading = Reading(metric="x", unit="s", value=1.5, samples=(1.0, 2.0))
+    plain = {"identity": "0" * 64, "case_key": CASE.key(), "case": CASE.inputs()}
+    return a_record([reading], **plain | changes)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from making import a_record
 
 from sfbench.report import comparison, verdicts
 from sfbench.report.comparison import Comparison, Quad
@@ -112,19 +113,11 @@ def test_stored_trials_are_compared_between_processes() -> None:
 def trials(rate: float, peak: float, **changes: Any) -> list[Record]:
     found = []
     for trial in range(3):
-        case = {
-            "model": "m", "resolution": 32, "batch": 8, "dtype": "fp32", "mode": "eager",
-            "device": "cpu", "seed": 0, "threads": 2, "weights": {"kind": "random", "sha256": None},
-            "options": {},
-        }  # fmt: skip
         readings = (
             Reading(metric="throughput.core", unit="images/s", value=rate + trial),
             Reading(metric="memory.host_above_loaded", unit="bytes", value=peak + trial),
         )
-        record = Record(
-            identity="i", case_key="k", case=case, trial=trial, attempt=0, status="ok",
-            readings=readings, machine="here", started=str(trial),
-        )  # fmt: skip
+        record = a_record(readings, identity="i", case_key="k", trial=trial, started=str(trial))
         found.append(dataclasses.replace(record, **changes))
     return found
 

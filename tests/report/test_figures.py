@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from making import a_record
 
 from sfbench.report import frame
 from sfbench.report.figure import Figure
@@ -39,26 +40,16 @@ def made(model: str, side: int, speed: float, device: str = "cpu") -> Record:
         "memory.device_allocated_peak": 4e7, "memory.device_reserved_peak": 6e7,
     }  # fmt: skip
     cpu = [n for n in peaks if ("host" in n) == (device == "cpu") or n == "memory.weights"]
-    return Record(
+    return a_record(
         identity=name,
         case_key=name,
         case={
             "model": model,
             "resolution": side,
-            "batch": 8,
-            "dtype": "fp32",
-            "mode": "eager",
             "device": device,
-            "seed": 0,
-            "threads": 2,
-            "options": {},
             "weights": {"kind": "file", "sha256": "ab" * 32},
         },
-        trial=0,
-        attempt=0,
-        status="ok",
         machine="m",
-        started="2026-01-01T00:00:00",
         readings=(
             Reading(
                 metric="throughput.core",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from making import a_record
 
 from sfbench.report.history import drawn, histories, told
 from sfbench.report.page import Beside, page_name
@@ -50,40 +51,18 @@ def test_one_outlier_is_no_step_and_few_values_tell_nothing() -> None:
 
 
 def record(number: int, speed: float, model: str = "a") -> Record:
-    return Record(
+    reading = Reading(
+        metric="throughput.core", unit="images/s", value=speed, low=speed - 1, high=speed + 1
+    )
+    return a_record(
+        [reading],
         identity=f"{model}-code{number // 8}",
         case_key=model,
-        case={
-            "model": model,
-            "resolution": 32,
-            "batch": 8,
-            "dtype": "fp32",
-            "mode": "eager",
-            "device": "cpu",
-            "seed": 0,
-            "threads": 2,
-            "options": {},
-            "samples": None,
-            "data": None,
-            "files": {},
-            "measure": ["speed"],
-            "weights": {"kind": "random", "sha256": None},
-        },
+        case={"model": model},
         trial=number % 8,
-        attempt=0,
-        status="ok",
         machine="m",
         started=f"2026-01-01T00:00:{number:02d}",
         provenance={"commit": f"c{number // 8}"},
-        readings=(
-            Reading(
-                metric="throughput.core",
-                unit="images/s",
-                value=speed,
-                low=speed - 1,
-                high=speed + 1,
-            ),
-        ),
     )
 
 

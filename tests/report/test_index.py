@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from making import a_record
 
 from sfbench.report import frame, index
 from sfbench.report.index import INDEXED_FROM, NAME, Indexed, indexed
@@ -22,34 +23,21 @@ COUNT = INDEXED_FROM + 50
 
 def record(number: int) -> Record:
     name = f"{number:024d}{0:040d}"
-    return Record(
+    return a_record(
+        [
+            Reading(
+                metric="throughput.core", unit="images/s", value=number + 1.0, low=1.0, high=9e9
+            ),
+            Reading(metric="fid", unit="", reason="no weights"),
+        ],
         identity=name,
         case_key=name,
-        case={
-            "model": f"m{number % 3}",
-            "resolution": 32,
-            "batch": 8,
-            "dtype": "fp32",
-            "mode": "eager",
-            "device": "cpu",
-            "seed": number,
-            "threads": 2,
-            "options": {"a": number % 2},
-            "weights": {"kind": "random", "sha256": None},
-        },
-        trial=0,
-        attempt=0,
+        case={"model": f"m{number % 3}", "seed": number, "options": {"a": number % 2}},
         status="ok" if number % 10 else "oom",
         reason=None if number % 10 else "too large: ünïcode",
         flags=("noisy",) if number % 4 == 0 else (),
         machine="m",
         started=f"2026-01-01T00:{number // 60:02d}:{number % 60:02d}",
-        readings=(
-            Reading(
-                metric="throughput.core", unit="images/s", value=number + 1.0, low=1.0, high=9e9
-            ),
-            Reading(metric="fid", unit="", reason="no weights"),
-        ),
     )
 
 
