@@ -4,12 +4,14 @@ import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
+from making import a_record
 
 from sfbench.report import replay
-from sfbench.report.pairing import paired
+from sfbench.report.pairing import is_quality, joined_case, joined_records, paired
 from sfbench.values.records import Reading, Record
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -133,3 +135,77 @@ def test_a_stored_trial_comes_out_the_same_and_a_changed_one_does_not(
     assert changed.returncode == 1
     assert "different" in changed.stdout
     assert sfbench("replay", "nowhere.json").returncode == 2
+
+
+def speed_record(**changes: Any) -> Record:
+    reading = Reading(metric="throughput.core", value=10.0)
+    return a_record([reading], identity="speed", **changes)
+
+
+def quality_record(value: float = 5.0, **changes: Any) -> Record:
+    reading = Reading(metric="fd[x]", value=value)
+    asked = {
+        "measure": ["quality"],
+        "data": {"kind": "files"},
+        "samples": 9,
+        "files": {"data": "d"},
+    }
+    case = asked | changes.pop("case", {})
+    return a_record([reading], **{"identity": "judged"} | changes, case=case)
+
+
+@pytest.mark.fast
+def test_records_of_speed_take_up_the_newest_quality_of_the_same_thing() -> None:
+    old = quality_record(4.0, identity="old", started="2025-01-01")
+    found, other = joined_records([speed_record(), quality_record(), old])
+    assert other == old
+    assert found.identity == "speed"
+    assert {r.metric: r.value for r in found.readings} == {"throughput.core": 10.0, "fd[x]": 5.0}
+    assert found.case["measure"] == ["speed", "quality"]
+    assert found.case["samples"] == 9
+    assert found.case["data"] == {"kind": "files"}
+    assert found.case["files"] == {"data": "d"}
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"case": {"seed": 1}}, {"case": {"options": {"a": 1}}}, {"case": {"weights": {"kind": "x"}}},
+        {"case": {"dtype": "bf16"}}, {"machine": "there"}, {"trial": 1}, {"status": "error"},
+    ],
+)  # fmt: skip
+def test_records_of_anything_else_are_not_joined(change: dict[str, Any]) -> None:
+    judged = quality_record(**change)
+    found = joined_records([speed_record(), judged])
+    assert found == [speed_record(), judged]
+
+
+@pytest.mark.fast
+def test_a_record_alone_stays_as_it_is_and_one_with_quality_takes_none() -> None:
+    assert joined_records([quality_record()]) == [quality_record()]
+    both = speed_record(case={"measure": ["speed", "quality"]})
+    assert joined_records([both, quality_record()]) == [both, quality_record()]
+    assert joined_case(both.case, None) is both.case
+    assert joined_case(both.case, both.case) is both.case
+
+
+@pytest.mark.fast
+def test_the_newest_quality_is_taken_and_an_empty_frame_stays_one() -> None:
+    late = QUALITY | {"identity": "late", "fd[x]": 7.0, "started": "2"}
+    found = paired(pd.DataFrame([SPEED, late, QUALITY]))
+    assert found["fd[x]"].tolist() == [7.0, 5.0]
+    assert found["quality_identity"].tolist() == ["late", "judged"]
+    assert found["throughput.core"].notna().tolist() == [True, False]
+    assert paired(pd.DataFrame()).empty
+    failed = paired(pd.DataFrame([SPEED, QUALITY | {"status": "error"}]))
+    assert len(failed) == 2
+    alone = paired(pd.DataFrame([QUALITY]))
+    assert alone["quality_identity"].tolist() == ["judged"]
+    assert paired(pd.DataFrame([SPEED]))["quality_identity"].isna().all()
+
+
+@pytest.mark.fast
+def test_columns_of_quality_are_known_with_their_bounds() -> None:
+    assert all(map(is_quality, ("fd[x]", "fd[x].low", "fid.high", "quality", "quality_reason")))
+    assert not any(map(is_quality, ("throughput.core", "throughput.core.low", "model")))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import math
 import subprocess
@@ -11,7 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 from making import a_record
+from rich.console import Console
 
+from sfbench.api.errors import DataError
 from sfbench.report import comparison, verdicts
 from sfbench.report.comparison import Comparison, Quad
 from sfbench.values.records import Reading, Record, record_to_json
@@ -236,3 +239,116 @@ def test_a_regression_that_did_not_recur_is_not_confirmed() -> None:
     memory = verdicts.Row(title="t", metric="memory.host_above_loaded", result=slow)
     assert memory.verdict == "less-memory"
     assert math.isclose(verdicts.document(memory)["margin"], 0.03)
+
+
+def told(rows: list[verdicts.Row]) -> str:
+    console = Console(width=80, file=io.StringIO(), highlight=False)
+    console.print(verdicts.table(rows, "one", "two"))
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+@pytest.mark.fast
+def test_a_table_shows_the_numbers_and_says_what_they_rest_on() -> None:
+    slow = Comparison(ratio=0.8, low=0.78, high=0.82, p=0.0078, noise=0.002, units=8)
+    row = verdicts.Row(
+        title="32px b8",
+        metric="throughput.core",
+        result=slow,
+        interleaved=True,
+        noise_from="these quads",
+    )
+    text = told([row])
+    for words in (
+        "A = one", "B = two", "32px b8", "throughput.core", "0.800", "0.780 .. 0.820", "0.008",
+        "3.0 %", "slower", "8 quads; smallest detectable difference in speed: 3.3 % (noise from these quads)",
+    ):  # fmt: skip
+        assert words in text, words
+    assert "--live" not in text
+    assert "recurred" not in text
+    again = dataclasses.replace(row, second=dataclasses.replace(slow, ratio=0.9), recurred=True)
+    assert "! 32px b8 throughput.core: recurred when measured again (0.900)" in told([again])
+    assert again.confirmed
+    gone = dataclasses.replace(again, recurred=False)
+    assert "did not recur when measured again" in told([gone])
+    assert not gone.confirmed
+
+
+@pytest.mark.fast
+def test_stored_rows_say_that_they_were_not_interleaved_and_what_is_missing() -> None:
+    found = Comparison(ratio=1, low=0.99, high=1.01, p=1, noise=0.001, units=3)
+    rows = [
+        verdicts.Row(title="t", metric="throughput.core", result=found),
+        verdicts.Row(title="t", metric="throughput.e2e"),
+        verdicts.Row(title="u", metric="throughput.core", failure="u (B): oom: no room"),
+        verdicts.Row(title="v", metric="throughput.core", reason="v: measured elsewhere"),
+    ]
+    text = told(rows)
+    for words in (
+        "u (B): oom: no room", "v: measured elsewhere", "--live",
+        "- inconclusive without a number", "3 trials; smallest detectable difference",
+    ):  # fmt: skip
+        assert words in text, words
+    assert text.count("u (B): oom: no room") == 1
+    assert [row.verdict for row in rows] == ["same", "inconclusive", "failed", "inconclusive"]
+
+
+@pytest.mark.fast
+def test_a_row_as_json_holds_what_a_gate_needs() -> None:
+    slow = Comparison(ratio=0.8, low=0.78, high=0.82, p=0.0078, noise=0.002, units=8)
+    row = verdicts.Row(
+        title="t", metric="throughput.core", result=slow, interleaved=True, recurred=True
+    )
+    found = verdicts.document(row)
+    assert (found["verdict"], found["confirmed"], found["kind"]) == ("slower", True, "slower")
+    assert found["margin"] == slow.margin
+    assert found["resolvable"] == slow.resolvable
+    assert found["result"]["ratio"] == 0.8
+    better = dataclasses.replace(slow, ratio=1.3, low=1.2, high=1.4)
+    fast = verdicts.document(dataclasses.replace(row, result=better))
+    assert (fast["verdict"], fast["confirmed"]) == ("faster", False)
+    none = verdicts.document(verdicts.Row(title="t", metric="throughput.core"))
+    assert "margin" not in none
+    assert none["result"] is None
+
+
+@pytest.mark.fast
+def test_quality_is_compared_by_intervals_and_smaller_distances_are_better() -> None:
+    def judged(value: float, width: float) -> list[Record]:
+        reading = Reading(metric="fd[x]", value=value, low=value - width, high=value + width)
+        return [a_record([reading], identity="i", case_key="k", case={"measure": ["quality"]})]
+
+    (row,) = verdicts.same_cases(judged(10, 0.5), judged(20, 0.5))
+    assert (row.kind, row.verdict, row.confirmed) == ("worse-quality", "worse-quality", True)
+    assert row.values == [[10], [20]]
+    (row,) = verdicts.same_cases(judged(20, 0.5), judged(10, 0.5))
+    assert row.verdict == "better-quality"
+    (row,) = verdicts.same_cases(judged(10, 5), judged(11, 5))
+    assert row.verdict == "inconclusive"
+
+
+@pytest.mark.fast
+def test_p_is_adjusted_within_each_metric() -> None:
+    def row(metric: str, p: float) -> verdicts.Row:
+        result = Comparison(ratio=0.9, low=0.88, high=0.92, p=p, noise=0, units=8)
+        return verdicts.Row(title="t", metric=metric, result=result)
+
+    empty = verdicts.Row(title="t", metric="throughput.core")
+    rows = [row("throughput.core", 0.01), empty, row("throughput.core", 0.04), row("fd[x]", 0.04)]
+    found = verdicts.adjusted(rows)
+    assert [None if r.result is None else round(r.result.p, 4) for r in found] == [
+        0.02,
+        None,
+        0.04,
+        0.04,
+    ]
+    assert found[1] == empty
+
+
+@pytest.mark.fast
+def test_records_come_from_a_folder_or_a_file_and_nothing_else(tmp_path: Path) -> None:
+    stored(tmp_path / "a", 100, 1e8)
+    assert len(verdicts.read_records(tmp_path / "a")) == 3
+    assert len(verdicts.read_records(tmp_path / "a" / "runs" / "0.json")) == 1
+    (tmp_path / "x.json").write_text("{}")
+    with pytest.raises(DataError, match="expected a record or a folder of records"):
+        verdicts.read_records(tmp_path / "x.json")
