@@ -17,6 +17,7 @@ from reference_models.styleformer_config import StyleformerConfig
 from reference_models.stylegan2 import StyleGAN2, StyleGAN2Config
 from sfbench.api.pickles import PickleError
 
+pytestmark = pytest.mark.fast
 LOW = StyleformerConfig(widths=(16, 8), layers=(1, 1), z_dim=8, w_dim=8, head_width=4)
 CONFIGS: dict[str, tuple[Any, Any]] = {
     "styleformer": (Styleformer, LOW),
@@ -203,3 +204,129 @@ def test_a_reference_outside_the_file_and_a_foreign_structure_are_refused(tmp_pa
         snapshots.read_snapshot(path)
     with pytest.raises(ValueError, match="expected a dictionary with a network G_ema"):
         snapshots.read_snapshot(pickled((1, 2, 3), tmp_path / "tuple.pkl"))
+
+
+def refused(content: Any, words: str, tmp_path: Path, network: str = "G_ema") -> None:
+    path = pickled(content, tmp_path / "x.pkl")
+    with pytest.raises(PickleError, match=words) as caught:
+        snapshots.read_snapshot(path, network)
+    assert "\n" not in str(caught.value)
+
+
+def module_of(state: Any, **meta: Any) -> Stranger:
+    known = {"type": "class", "class_name": "Generator", "state": state, "module_src": ""}
+    return Stranger("torch_utils.persistence", "_reconstruct_persistent_obj", known | meta)
+
+
+def state_with(**changes: Any) -> dict[str, Any]:
+    plain = {"_init_kwargs": {}, "_parameters": {}, "_buffers": {}, "_modules": {}}
+    return plain | changes
+
+
+def test_every_network_of_a_snapshot_is_found_by_its_name(tmp_path: Path) -> None:
+    first = stored_tensor(torch.arange(2.0), (2,), (1,))
+    second = stored_tensor(torch.arange(2.0) + 5, (2,), (1,))
+    content = {
+        name: module_of(state_with(_init_kwargs={"n": name}, _buffers={"b": one}))
+        for name, one in (("G_ema", first), ("D", second))
+    }
+    path = pickled(content, tmp_path / "x.pkl")
+    assert snapshots.read_snapshot(path).arguments == {"n": "G_ema"}
+    found = snapshots.read_snapshot(path, "D")
+    assert found.arguments == {"n": "D"}
+    assert found.tensors["b"].tolist() == [5, 6]
+    refused(content, "it holds G_ema, D: expected a dictionary with a network G$", tmp_path, "G")
+
+
+def test_parts_are_named_by_their_path_parameters_before_buffers(tmp_path: Path) -> None:
+    one, two, three = (stored_tensor(torch.full((1,), float(n)), (1,), (1,)) for n in range(3))
+    inner = module_of(state_with(_parameters={"w": three}))
+    whole = state_with(
+        _buffers={"b": two},
+        _parameters={"p": one, "none": None},
+        _modules={"in": inner, "no": None},
+    )
+    path = pickled({"G_ema": module_of(whole)}, tmp_path / "x.pkl")
+    tensors = snapshots.read_snapshot(path).tensors
+    assert {name: t.item() for name, t in tensors.items()} == {"p": 0, "b": 1, "in.w": 2}
+    assert list(tensors) == ["p", "b", "in.w"]
+
+
+def test_a_tensor_that_two_modules_share_stays_one(tmp_path: Path) -> None:
+    shared = stored_tensor(torch.arange(3.0), (3,), (1,))
+    whole = state_with(_parameters={"a": shared, "b": shared})
+    path = pickled({"G_ema": module_of(whole)}, tmp_path / "x.pkl")
+    tensors = snapshots.read_snapshot(path).tensors
+    assert tensors["a"].data_ptr() == tensors["b"].data_ptr()
+
+
+def test_what_is_no_snapshot_is_refused_in_one_line(tmp_path: Path) -> None:
+    refused([1, 2], "it holds list: expected a dictionary with a network G_ema", tmp_path)
+    refused({"G_ema": 3}, "it holds G_ema: expected", tmp_path)
+    other = Stranger("dnnlib.util", "EasyDict")
+    refused({"G_ema": other}, "it holds G_ema: expected", tmp_path)
+    without = {"_parameters": {}, "_buffers": {}, "_modules": {}}
+    refused({"G_ema": module_of(without)}, r"does not say what it was made with", tmp_path)
+    words = "its network G_ema was made with a list: refused"
+    refused({"G_ema": module_of(state_with(_init_kwargs=[1]))}, words, tmp_path)
+    refused({"G_ema": module_of(None)}, "its module 'Generator' does not have", tmp_path)
+    refused({"G_ema": module_of({})}, "its module 'Generator' does not have", tmp_path)
+    for kind in ("_parameters", "_buffers", "_modules"):
+        broken = module_of(state_with(**{kind: [1]}))
+        refused({"G_ema": broken}, "does not have the structure of one", tmp_path)
+    unnamed = module_of(None, class_name=7)
+    refused({"G_ema": unnamed}, "its module 'int' does not have", tmp_path)
+    nothing = Stranger("torch_utils.persistence", "_reconstruct_persistent_obj")
+    refused({"G_ema": nothing}, "does not have the structure of one", tmp_path)
+
+
+def test_a_tensor_of_anything_but_a_storage_is_refused(tmp_path: Path) -> None:
+    for content, words in (
+        (Stranger("torch.storage", "_load_from_bytes", "text"), "a tensor made of"),
+        (b"bytes", "a tensor made of a bytes"),
+        (Stranger("torch.storage", "_load_from_bytes", b"rubbish"), "^[^\n]+$"),
+    ):
+        made_of = Stranger(
+            "torch._utils", "_rebuild_tensor_v2", content, 0, (1,), (1,), False, OrderedDict()
+        )
+        refused({"G_ema": module_of(state_with(_parameters={"w": made_of}))}, words, tmp_path)
+
+
+def test_modules_nested_without_end_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        snapshots, "DEEPEST", 12
+    )  # the pickler of this test recurses, the reader not
+    inner = module_of(state_with())
+    for _ in range(snapshots.DEEPEST):
+        inner = module_of(state_with(_modules={"m": inner}))
+    assert snapshots.read_snapshot(pickled({"G_ema": inner}, tmp_path / "x.pkl")).tensors == {}
+    deeper = module_of(state_with(_modules={"m": inner}))
+    refused({"G_ema": deeper}, "nested over 12 deep", tmp_path)
+    many = state_with(_modules={str(number): module_of(state_with()) for number in range(4)})
+    monkeypatch.setattr(snapshots, "MOST_NAMES", 4)
+    refused({"G_ema": module_of(many)}, "are over 4", tmp_path)
+    monkeypatch.setattr(snapshots, "MOST_NAMES", 5)
+    snapshots.read_snapshot(pickled({"G_ema": module_of(many)}, tmp_path / "x.pkl"))
+
+
+def test_a_file_over_the_limit_is_not_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = pickled({"G_ema": module_of(state_with())}, tmp_path / "x.pkl")
+    size = path.stat().st_size
+    monkeypatch.setattr(snapshots, "FILE_LIMIT", size)
+    snapshots.read_snapshot(path)
+    monkeypatch.setattr(snapshots, "FILE_LIMIT", size - 1)
+    with pytest.raises(PickleError, match=f"{size} bytes: expected at most {size - 1}"):
+        snapshots.read_snapshot(path)
+
+
+def test_dictionaries_of_every_kind_are_read(tmp_path: Path) -> None:
+    weight = stored_tensor(torch.arange(2.0), (2,), (1,))
+    state = OrderedDict(state_with(_parameters=OrderedDict(w=weight), _init_kwargs={"z": (1, 2)}))
+    path = pickled(OrderedDict(G_ema=module_of(state)), tmp_path / "x.pkl")
+    found = snapshots.read_snapshot(path)
+    assert found.tensors["w"].tolist() == [0, 1]
+    assert found.arguments == {"z": (1, 2)}
