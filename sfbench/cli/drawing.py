@@ -9,27 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sfbench.api.errors import DataError, UsageError
-from sfbench.catalogue.catalogue import Catalogue
 from sfbench.catalogue.registry import find_generator, load_plugin, plugin_sources
 from sfbench.cli import defaults
 from sfbench.cli.exits import Exit
+from sfbench.cli.one_case import one_case
 from sfbench.cli.progress import PassProgress
-from sfbench.run.grid import make_plan
-from sfbench.values.case import Case, Request
+from sfbench.values.case import Request
 from sfbench.values.plan import parse_seeds
 
 FEWEST_SEEDS, MOST_SEEDS = 2, 64
-
-
-def one_case(request: Request, catalogue: Catalogue, command: str) -> Case:
-    """Return the one requested case; raises UsageError for several."""
-    plan = make_plan(
-        [request], catalogue, torch_home=defaults.torch_home(), trials=1, timeout_seconds=1
-    )
-    if len(plan.cases) != 1:
-        msg = f"{command}: expected one model at one resolution, found {len(plan.cases)} cases"
-        raise UsageError(msg)
-    return plan.cases[0]
 
 
 def grid(

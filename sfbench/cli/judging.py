@@ -17,6 +17,7 @@ from sfbench.catalogue.catalogue import Catalogue
 from sfbench.catalogue.registry import load_plugin, plugin_sources
 from sfbench.cli import defaults, sound
 from sfbench.cli.exits import Exit
+from sfbench.cli.one_case import one_case
 from sfbench.cli.progress import PassProgress
 from sfbench.data import sources
 from sfbench.hardware.devices import resolve
@@ -154,7 +155,6 @@ class Bench:
         from sfbench.catalogue.registry import find_generator
         from sfbench.generators.building import build
         from sfbench.quality.image_sets import GeneratedImages  # torch comes with it
-        from sfbench.run.grid import make_plan
         from sfbench.values.case import Request
 
         asked = self.asked
@@ -169,10 +169,7 @@ class Bench:
             threads=asked.threads,
             measure="memory",
         )
-        plan = make_plan(
-            [request], self.catalogue, torch_home=defaults.torch_home(), trials=1, timeout_seconds=1
-        )
-        case = plan.cases[0]
+        case = one_case(request, self.catalogue, "quality")
         loaded = [load_plugin(s) for s in plugin_sources(asked.plugins, asked.disabled)]
         _, spec = find_generator(loaded, case.model)
         samples = asked.samples or published.SAMPLES

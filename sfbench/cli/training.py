@@ -15,9 +15,9 @@ from sfbench.api.spec import TrainingPreset
 from sfbench.catalogue.registry import find_generator, load_plugin, plugin_sources
 from sfbench.cli import defaults, sound
 from sfbench.cli.exits import Exit
+from sfbench.cli.one_case import one_case
 from sfbench.cli.progress import PassProgress, clock
 from sfbench.hardware import host
-from sfbench.run.grid import make_plan
 from sfbench.values.case import Request, flag_text
 
 SNAPSHOTS = 10
@@ -81,13 +81,7 @@ def train(asked: Asked, *, as_json: bool) -> Exit:
         measure="quality",
         extractor=asked.extractor,
     )
-    plan = make_plan(
-        [request], catalogue, torch_home=defaults.torch_home(), trials=1, timeout_seconds=1
-    )
-    if len(plan.cases) != 1:
-        msg = f"expected one case to train, found {len(plan.cases)}; give one model and one mode"
-        raise UsageError(msg)
-    case = plan.cases[0]
+    case = one_case(request, catalogue, "train")
     check(asked, case.mode, case.dtype)
     kimg = asked.kimg or (preset.kimg if preset else None)
     if kimg is None:

@@ -11,15 +11,9 @@ import typer
 from sfbench.cli import defaults, sound
 from sfbench.cli.commands.flags import (
     AsJson,
-    DeviceName,
-    Dtype,
-    Mode,
     NoPlugins,
-    Options,
     Plugins,
-    Resolutions,
     StoreFolder,
-    Threads,
     Timeout,
     Trials,
     launcher_of,
@@ -32,7 +26,7 @@ from sfbench.values.case import Request
 
 
 @app.command("run")
-@with_request
+@with_request()
 def run_command(
     context: typer.Context,
     request: Request,
@@ -96,15 +90,20 @@ def report_command(
 
 
 @app.command("scaling")
+@with_request(
+    "model",
+    "res",
+    "batch",
+    "dtype",
+    "mode",
+    "device",
+    "option",
+    res="32:256*2",
+    measure="speed,memory",
+)
 def scaling_command(
     context: typer.Context,
-    model: Annotated[str, typer.Option(help="Models to measure, NAME[,NAME]; see sfbench list.")],
-    res: Annotated[str, typer.Option(help="At least three resolutions in pixels.")] = "32:256*2",
-    batch: Annotated[str, typer.Option(help="Batch size, the same at every resolution.")] = "8",
-    dtype: Dtype = "fp32",
-    mode: Mode = "eager",
-    device: DeviceName = "auto",
-    option: Options = None,
+    request: Request,
     trials: Trials = 1,
     timeout: Timeout = 3600.0,
     figure: Annotated[
@@ -117,38 +116,22 @@ def scaling_command(
     as_json: AsJson = False,
 ) -> None:
     """Fit how time, FLOPs and memory grow with resolution, and find where two models cross."""
-    sound.check_models(model.split(","), defaults.located(plugin), no_plugin or ())
+    sound.check_models(request.model.split(","), defaults.located(plugin), no_plugin or ())
     from sfbench.cli import scaling
 
-    request = Request(
-        model=model,
-        res=res,
-        batch=batch,
-        dtype=dtype,
-        mode=mode,
-        device=device,
-        option=tuple(option or ()),
-        measure="speed,memory",
-    )
     settings = settings_of(context, store, plugin, no_plugin, trials, timeout, as_json=as_json)
     raise typer.Exit(scaling.show(request, settings, figure))
 
 
 @app.command("compare")
+@with_request("res", "batch", "dtype", "mode", "device", "option", "weights", "threads", model="")
 def compare_command(
     context: typer.Context,
     a: Annotated[
         str, typer.Argument(help="A: MODEL[,key=value]..., a folder of records, or one record.")
     ],
     b: Annotated[str, typer.Argument(help="B, in the same form.")],
-    res: Resolutions = "32",
-    batch: Annotated[str, typer.Option(help="Batch sizes, e.g. 1,8,64.")] = "8",
-    dtype: Dtype = "fp32",
-    mode: Mode = "eager",
-    device: DeviceName = "auto",
-    option: Options = None,
-    weights: Annotated[str, typer.Option(help="Weights: auto, random, or a file.")] = "auto",
-    threads: Threads = None,
+    request: Request,
     quads: Annotated[
         int, typer.Option(help="Number of A, B, B, A quads, each run in a new process.")
     ] = 8,
@@ -173,17 +156,6 @@ def compare_command(
         raise typer.Exit(Exit.NOTHING_MEASURED)
     from sfbench.cli import comparing
 
-    shared = Request(
-        model="",
-        res=res,
-        batch=batch,
-        dtype=dtype,
-        mode=mode,
-        device=device,
-        option=tuple(option or ()),
-        weights=weights,
-        threads=threads,
-    )
     asked = comparing.Asked(
         a=a,
         b=b,
@@ -195,7 +167,7 @@ def compare_command(
         plugins=tuple(defaults.located(plugin)),
         disabled=tuple(no_plugin or ()),
     )
-    raise typer.Exit(comparing.compare(asked, shared, as_json=as_json))
+    raise typer.Exit(comparing.compare(asked, request, as_json=as_json))
 
 
 @app.command("replay")

@@ -10,58 +10,40 @@ import typer
 from sfbench.cli import defaults
 from sfbench.cli.commands.flags import (
     AsJson,
-    DeviceName,
     NoPlugins,
     Options,
     Plugins,
     StoreFolder,
 )
+from sfbench.cli.commands.request_flags import with_request
 from sfbench.cli.commands.root import app
+from sfbench.values.case import Request
 
 
 @app.command("sample")
+@with_request("model", "res", "option", "weights", "seed", "device", measure="memory")
 def sample_command(
-    model: Annotated[str, typer.Option(help="Model; see sfbench list.")],
+    request: Request,
     output: Annotated[Path, typer.Option("-o", "--output", help="PNG file to write.")],
     seeds: Annotated[str, typer.Option(help="Seeds, e.g. 0-15 or 1,5,7.")] = "0-15",
-    res: Annotated[int, typer.Option(help="Resolution in pixels.")] = 32,
-    option: Options = None,
-    weights: Annotated[str, typer.Option(help="Weights: auto, random, or a file.")] = "auto",
-    seed: Annotated[int, typer.Option(help="Seed for initial weights.")] = 0,
-    device: DeviceName = "auto",
     plugin: Plugins = None,
     no_plugin: NoPlugins = None,
 ) -> None:
     """Draw images from seeds as one PNG grid."""
     from sfbench.cli import drawing
-    from sfbench.values.case import Request
 
-    request = Request(
-        model=model,
-        res=str(res),
-        option=tuple(option or ()),
-        weights=weights,
-        seed=seed,
-        device=device,
-        measure="memory",
-    )
     typer.echo(drawing.grid(request, seeds, output, defaults.located(plugin), no_plugin or []))
 
 
 @app.command("inspect")
+@with_request("model", "res", "option", "weights", "samples", "seed", "device")
 def inspect_command(
-    model: Annotated[str, typer.Option(help="Model; see sfbench list.")],
+    request: Request,
     seeds: Annotated[str, typer.Option(help="Seeds, e.g. 0-7 or 1,5,7.")] = "0-7",
-    res: Annotated[int, typer.Option(help="Resolution in pixels.")] = 32,
-    option: Options = None,
-    weights: Annotated[str, typer.Option(help="Weights: auto, random, or a file.")] = "auto",
     data: Annotated[
         str | None,
-        typer.Option(help="Show the nearest real images among these: shapes, a zip, or a folder."),
+        typer.Option(help="Show the nearest real images among these: shapes, or any container."),
     ] = None,
-    samples: Annotated[int | None, typer.Option(help="Number of real images to search.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed for initial weights.")] = 0,
-    device: DeviceName = "auto",
     store: StoreFolder = defaults.STORE,
     plugin: Plugins = None,
     no_plugin: NoPlugins = None,
@@ -70,17 +52,7 @@ def inspect_command(
 ) -> None:
     """Draw samples, truncation, mixing, interpolation, attention and nearest real images."""
     from sfbench.cli import drawing
-    from sfbench.values.case import Request
 
-    request = Request(
-        model=model,
-        res=str(res),
-        option=tuple(option or ()),
-        weights=weights,
-        samples=samples,
-        seed=seed,
-        device=device,
-    )
     look = drawing.Look(
         request=request,
         seeds=seeds,

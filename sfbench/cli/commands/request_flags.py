@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import inspect
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -14,6 +14,7 @@ import typer
 from sfbench.cli import defaults
 from sfbench.values.case import Request
 
+Command = Callable[..., None]
 HINTS = typing.get_type_hints(Request)
 
 
@@ -25,37 +26,49 @@ def option_of(name: str) -> Any:
     return typer.Option(flag, help=declared.metadata["help"], callback=callback)
 
 
-def with_request(command: Callable[..., None]) -> Callable[..., None]:
-    """Return the command with a flag for every field of Request, from which `request` is made.
+def with_request(*names: str, **fixed: Any) -> Callable[[Command], Command]:
+    """Return a decorator that gives a command the flags of these fields of Request, or of all.
 
-    Its own flags come after them. The model may be left out, and is empty text then.
+    The command receives them as `request`. `fixed` are values of other fields, and defaults of
+    flags where they are not the declared ones. The command's own flags come after them. Where only
+    some fields are flags, the model is required.
     """
-    own = inspect.signature(command, eval_str=True).parameters.values()
-    asked = [one for one in own if one.default is inspect.Parameter.empty and one.name != "request"]
-    flags = [parameter_of(field) for field in dataclasses.fields(Request)]
-    rest = [one for one in own if one.default is not inspect.Parameter.empty]
+    fields = [f for f in dataclasses.fields(Request) if not names or f.name in names]
+    flags = [parameter_of(field, fixed, required=bool(names)) for field in fields]
 
-    @functools.wraps(command)
-    def run(**given: Any) -> None:
-        fields = {flag.name: given.pop(flag.name) for flag in flags}
-        request = Request(**fields | {"option": tuple(fields["option"] or ())})
-        command(request=request, **given)
+    def decorated(command: Command) -> Command:
+        own = inspect.signature(command, eval_str=True).parameters.values()
+        empty = inspect.Parameter.empty
+        asked = [one for one in own if one.default is empty and one.name != "request"]
+        rest = [one for one in own if one.default is not empty]
 
-    only = inspect.Parameter.KEYWORD_ONLY
-    parameters = [one.replace(kind=only) for one in (*asked, *flags, *rest)]
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # typer reads it
-    run.__annotations__ = {one.name: one.annotation for one in parameters}
-    return run
+        @functools.wraps(command)
+        def run(**given: Any) -> None:
+            values = fixed | {flag.name: given.pop(flag.name) for flag in flags}
+            request = Request(**values | {"option": tuple(values["option"] or ())})
+            command(request=request, **given)
+
+        only = inspect.Parameter.KEYWORD_ONLY
+        parameters = [one.replace(kind=only) for one in (*asked, *flags, *rest)]
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # for typer
+        run.__annotations__ = {one.name: one.annotation for one in parameters}
+        return run
+
+    return decorated
 
 
-def parameter_of(field: dataclasses.Field[Any]) -> inspect.Parameter:
+def parameter_of(
+    field: dataclasses.Field[Any], replaced: Mapping[str, Any], *, required: bool
+) -> inspect.Parameter:
     """Return a declared flag as a parameter."""
-    kind, default = HINTS[field.name], field.default
+    kind, default = HINTS[field.name], replaced.get(field.name, field.default)
     if kind == tuple[str, ...]:
         kind, default = list[str] | None, None
+    if default is dataclasses.MISSING:
+        default = inspect.Parameter.empty if required else ""
     return inspect.Parameter(
         field.name,
         inspect.Parameter.KEYWORD_ONLY,
-        default="" if default is dataclasses.MISSING else default,
+        default=default,
         annotation=Annotated[kind, option_of(field.name)],
     )
