@@ -68,6 +68,14 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session(python="3.11")
+def mutants(session: nox.Session) -> None:
+    """Change the modules that decide numbers in small ways: 85 % must fail a test. 15 minutes."""
+    installed(session, *PINNED, "-e", ".", "--group", "test", "mutmut>=3.8,<4")
+    session.run("mutmut", "run", *session.posargs)
+    session.run("python", "scripts/mutants.py")
+
+
+@nox.session(python="3.11")
 def bench(session: nox.Session) -> None:
     """Time the models against a checkout of the official code: `-- PATH [--only s,m]`; minutes."""
     installed(session, *PINNED, "-e", ".", "--group", "test")
