@@ -209,3 +209,14 @@ def test_the_newest_quality_is_taken_and_an_empty_frame_stays_one() -> None:
 def test_columns_of_quality_are_known_with_their_bounds() -> None:
     assert all(map(is_quality, ("fd[x]", "fd[x].low", "fid.high", "quality", "quality_reason")))
     assert not any(map(is_quality, ("throughput.core", "throughput.core.low", "model")))
+
+
+@pytest.mark.fast
+def test_files_of_both_halves_are_named_and_older_cases_name_none() -> None:
+    timed, judged = speed_record().case, quality_record().case
+    both = joined_case({**timed, "files": {"weights": "w"}}, judged)
+    assert both["files"] == {"data": "d", "weights": "w"}
+    old = {name: value for name, value in timed.items() if name != "files"}
+    assert joined_case(old, judged)["files"] == {"data": "d"}
+    bare = {name: value for name, value in judged.items() if name != "files"}
+    assert joined_case(timed, bare)["files"] == {}

@@ -53,6 +53,17 @@ def test_parts_in_any_order_and_size_give_the_same_bits_as_the_whole() -> None:
         assert np.array_equal(other.moments().mean, whole.moments().mean)
 
 
+def test_logits_follow_their_images_and_are_whole_or_absent() -> None:
+    rows, logits = np.eye(4, dtype=np.float32), np.arange(8, dtype=np.float32).reshape(4, 2)
+    late = FeatureStatistics.of([2, 3], rows[2:], logits[2:])
+    early = FeatureStatistics.of([0, 1], rows[:2], logits[:2])
+    both = late + early
+    assert both.indices.tolist() == [0, 1, 2, 3]
+    assert both.logits is not None
+    assert np.array_equal(both.logits, logits)
+    assert (late + FeatureStatistics.of([0, 1], rows[:2])).logits is None
+
+
 def test_an_image_counted_twice_is_an_error() -> None:
     with pytest.raises(ValueError, match="image 5 is in more than one"):
         statistics(6, 3) + statistics(6, 3, first=5)

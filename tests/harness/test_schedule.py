@@ -150,6 +150,10 @@ def test_only_what_is_missing_is_launched_and_each_record_is_stored_at_once(tmp_
     records = carry_out(asked, store, launch, heard, timeout_seconds=7.5, **GIVEN)
     assert [job.case for job in launched] == [asked[0].case, asked[2].case]
     assert {job.pictures for job in launched} == {str(tmp_path.absolute())}
+    assert all(job.environment == GIVEN["environment"] for job in launched)
+    assert {(job.features, job.plugins, job.disabled) for job in launched} == {
+        ("kept", ("a.py",), ("b",))
+    }
     assert sorted(r.identity for r in records) == sorted(t.identity for t in asked)
     assert len(store.load()[0]) == 3
     first, last = asked[0].case.resolution, asked[2].case.resolution

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from making import a_case, a_record
 
-from sfbench.api.errors import UsageError
+from sfbench.api.errors import DataError, UsageError
 from sfbench.api.spec import Option
 from sfbench.store.runs import Store
 from sfbench.values.case import Source
@@ -164,3 +164,41 @@ def test_writers_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
     assert len(records) == 80
     assert not unreadable
     assert not list(tmp_path.rglob("*.part"))
+
+
+def test_a_store_that_cannot_hold_records_says_so_before_any_work(tmp_path: Path) -> None:
+    store = Store(tmp_path / "made" / "deep")
+    store.prepare()
+    store.prepare()
+    assert list(store.runs.iterdir()) == []
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(
+        DataError, match=r"--store .*file: records cannot be stored there .*writable"
+    ):
+        Store(tmp_path / "file").prepare()
+
+
+def test_a_file_system_without_hard_links_is_refused_and_nothing_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def link(_source: str, _target: str) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr("os.link", link)
+    store = Store(tmp_path)
+    with pytest.raises(DataError, match="hard links"):
+        store.prepare()
+    assert list(store.runs.iterdir()) == []
+
+
+def test_a_store_is_empty_until_a_record_is_there(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.is_empty()
+    store.prepare()
+    (store.runs / "note.txt").write_text("x")
+    assert store.is_empty()
+    store.add(record())
+    assert not store.is_empty()
+    (tmp_path / "other" / "published").mkdir(parents=True)
+    (tmp_path / "other" / "published" / "a.json").write_text("{}")
+    assert not Store(tmp_path / "other").is_empty()

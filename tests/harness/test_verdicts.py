@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from making import a_record
+from making import a_case, a_record
 from rich.console import Console
 
 from sfbench.api.errors import DataError
@@ -352,3 +352,126 @@ def test_records_come_from_a_folder_or_a_file_and_nothing_else(tmp_path: Path) -
     (tmp_path / "x.json").write_text("{}")
     with pytest.raises(DataError, match="expected a record or a folder of records"):
         verdicts.read_records(tmp_path / "x.json")
+
+
+def one(case: str = "k", status: str = "ok", **readings: float | None) -> Record:
+    found = [
+        Reading(metric=name.replace("__", "."), value=value)
+        if value is not None
+        else Reading(metric=name.replace("__", "."), reason="none here")
+        for name, value in readings.items()
+    ]
+    return a_record(found, identity=case, case_key=case, status=status)
+
+
+@pytest.mark.fast
+def test_rows_of_stored_cases_say_which_case_and_metric_they_are() -> None:
+    a, b = trials(100, 1e8), trials(80, 2e8)
+    rows = verdicts.same_cases(a, b)
+    assert [(row.title, row.metric) for row in rows] == [
+        ("m 32px b8 fp32 eager", "memory.host_above_loaded"),
+        ("m 32px b8 fp32 eager", "throughput.core"),
+    ]
+    assert [row.noise_from for row in rows] == ["the trials", "the trials"]
+    assert rows[1].values == [[100, 101, 102], [80, 81, 82]]
+    elsewhere = verdicts.same_cases(a, trials(90, 1e8, machine="there"))
+    assert [(row.title, row.metric, row.reason) for row in elsewhere] == [
+        (
+            "m 32px b8 fp32 eager",
+            name,
+            f"m 32px b8 fp32 eager {name}: measured on different machines",
+        )
+        for name in ("memory.host_above_loaded", "throughput.core")
+    ]
+    deeper = {**a[0].case, "options": {"depth": 2}}
+    more = trials(50, 1e8, case=deeper, case_key="other", identity="j")
+    rival = trials(60, 1e8, case={**a[0].case, "model": "n"}, case_key="n", identity="n")
+    rows = verdicts.two_models([*a, *more, *rival], "m", "n")
+    assert all(row.reason for row in rows)
+    assert {(row.title, row.metric) for row in rows} == {
+        ("m 32px b8 fp32 eager", "memory.host_above_loaded"),
+        ("m 32px b8 fp32 eager", "throughput.core"),
+    }
+
+
+@pytest.mark.fast
+def test_the_last_try_of_a_failed_case_gives_the_reason() -> None:
+    good = one(throughput__core=10.0)
+    first, last = (
+        dataclasses.replace(one(status="error"), reason=reason, attempt=n, readings=())
+        for n, reason in enumerate(("first", "last"))
+    )
+    (row,) = verdicts.same_cases([good], [first, last])
+    assert row.failure == "m 32px b8 fp32 eager (B): error: last"
+    assert (row.title, row.metric) == ("m 32px b8 fp32 eager", "throughput.core")
+
+
+@pytest.mark.fast
+def test_what_one_side_did_not_read_is_passed_over_and_the_rest_is_compared() -> None:
+    a = one(memory__host_above_loaded=None, throughput__core=10.0, throughput__e2e=9.0)
+    b = one(memory__host_above_loaded=5.0, throughput__core=10.0)
+    assert [row.metric for row in verdicts.same_cases([a], [b])] == ["throughput.core"]
+
+
+@pytest.mark.fast
+def test_the_peak_of_a_device_is_compared_where_it_was_read() -> None:
+    read = {
+        "memory__host_above_loaded": 1.0,
+        "memory__device_allocated_peak": 2.0,
+        "memory__device_reserved_peak": 3.0,
+    }
+    rows = verdicts.same_cases([one(**read)], [one(**read)])
+    assert [row.metric for row in rows] == ["memory.device_allocated_peak"]
+    graphs = [dataclasses.replace(r, case={**r.case, "mode": "cuda-graph"}) for r in [one(**read)]]
+    rows = verdicts.same_cases(graphs, graphs)
+    assert [row.metric for row in rows] == ["memory.device_reserved_peak"]
+    on_cpu = one(memory__host_above_loaded=1.0, memory__device_allocated_peak=None)
+    assert [row.metric for row in verdicts.same_cases([on_cpu], [on_cpu])] == [
+        "memory.host_above_loaded"
+    ]
+
+
+@pytest.mark.fast
+def test_quality_without_an_interval_on_either_side_is_inconclusive() -> None:
+    def judged(low: float | None) -> list[Record]:
+        reading = Reading(metric="fd[x]", value=10.0, low=low, high=None if low is None else 11.0)
+        return [a_record([reading], identity="i", case_key="k")]
+
+    for a, b in ((9.0, None), (None, 9.0), (None, None)):
+        (row,) = verdicts.same_cases(judged(a), judged(b))
+        assert row.result is None
+        assert row.verdict == "inconclusive"
+    (row,) = verdicts.same_cases(judged(0.0), judged(0.0))
+    assert row.result is not None
+    zero = Reading(metric="fd[x]", value=0.0, low=0.0, high=0.0)
+    assert verdicts.bounds(zero) == (0.0, 0.0, 0.0)
+
+
+@pytest.mark.fast
+def test_the_title_of_a_pair_shows_where_the_sides_differ() -> None:
+    assert verdicts.title(a_case(), a_case()) == "32px b8 fp32 eager"
+    assert (
+        verdicts.title(a_case(dtype="fp32"), a_case(dtype="bf16", mode="compile", batch=9))
+        == "32px b8 fp32/bf16 eager/compile"
+    )
+
+
+@pytest.mark.fast
+def test_notes_are_said_only_where_they_hold() -> None:
+    found = Comparison(ratio=1, low=0.99, high=1.01, p=1, noise=0.001, units=8)
+    live = verdicts.Row(title="t", metric="throughput.core", result=found, interleaved=True)
+    assert len(verdicts.notes([live])) == 1
+    failed = verdicts.Row(title="u", metric="throughput.core", failure="why", interleaved=True)
+    assert verdicts.notes([failed]) == ["why"]
+    because = dataclasses.replace(failed, failure=None, reason="because")
+    assert verdicts.notes([because]) == ["because"]
+    empty = dataclasses.replace(failed, failure=None)
+    assert verdicts.notes([empty]) == [
+        "- inconclusive without a number: two trials per side are needed (--trials 3)"
+    ]
+    memory = verdicts.Row(title="t", metric="memory.host_peak", result=found, interleaved=True)
+    assert verdicts.notes([memory]) == []
+    stored = dataclasses.replace(memory, interleaved=False)
+    assert verdicts.notes([stored]) == [
+        "stored runs were not interleaved: confirm a change in speed with --live"
+    ]

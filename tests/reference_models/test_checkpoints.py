@@ -271,11 +271,15 @@ def test_what_is_no_snapshot_is_refused_in_one_line(tmp_path: Path) -> None:
     refused({"G_ema": module_of(state_with(_init_kwargs=[1]))}, words, tmp_path)
     refused({"G_ema": module_of(None)}, "its module 'Generator' does not have", tmp_path)
     refused({"G_ema": module_of({})}, "its module 'Generator' does not have", tmp_path)
+    bare = pickled({"G_ema": module_of({"_init_kwargs": {}})}, tmp_path / "bare.pkl")
+    assert snapshots.read_snapshot(bare).tensors == {}  # what is not there is empty
     for kind in ("_parameters", "_buffers", "_modules"):
         broken = module_of(state_with(**{kind: [1]}))
         refused({"G_ema": broken}, "does not have the structure of one", tmp_path)
     unnamed = module_of(None, class_name=7)
     refused({"G_ema": unnamed}, "its module 'int' does not have", tmp_path)
+    long = module_of(None, class_name="x" * 70)
+    refused({"G_ema": long}, f"its module '{'x' * 60}' does not", tmp_path)
     nothing = Stranger("torch_utils.persistence", "_reconstruct_persistent_obj")
     refused({"G_ema": nothing}, "does not have the structure of one", tmp_path)
 
