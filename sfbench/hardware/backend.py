@@ -38,6 +38,18 @@ class ClockState:
     """Whether power or heat throttled the clock."""
 
 
+@contextlib.contextmanager
+def event_span(event: Callable[[], Any]) -> Iterator[list[float]]:
+    """Measure a span by two of torch's timing events: the list holds its seconds afterwards."""
+    begin, end = event(), event()
+    seconds: list[float] = []
+    begin.record()
+    yield seconds
+    end.record()
+    end.synchronize()
+    seconds.append(begin.elapsed_time(end) / 1000)
+
+
 class Backend(abc.ABC):
     """One device, as torch names it: "cpu", "cuda", "cuda:1"."""
 
@@ -104,13 +116,12 @@ class Backend(abc.ABC):
             msg = f"precision {precision} on {self.name}: expected {', '.join(sorted(self.precisions))}"
             raise UnsupportedError(msg)
 
-    @contextlib.contextmanager
-    def span(self) -> Iterator[list[float]]:
+    def span(self) -> contextlib.AbstractContextManager[list[float]]:
         """Measure a span on the device's own clock: the list holds its seconds afterwards.
 
-        The list stays empty where the device has no clock of its own.
+        The list stays empty if the device has no clock of its own.
         """
-        yield []
+        return contextlib.nullcontext([])
 
     def reset_peaks(self) -> None:  # noqa: B027  # nothing to reset
         """Give unused memory back, and make the allocator's peaks begin again at the present use."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sfbench.hardware.backend import AllocatorPeaks, Backend, ClockState
+from sfbench.hardware.backend import AllocatorPeaks, Backend, ClockState, event_span
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -77,18 +77,11 @@ class CudaBackend(Backend):
 
         torch.cuda.synchronize(self.index)
 
-    @contextlib.contextmanager
-    def span(self) -> Iterator[list[float]]:
+    def span(self) -> contextlib.AbstractContextManager[list[float]]:
         """Measure a span by events on the GPU."""
         import torch  # slow
 
-        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]  # torch
-        seconds: list[float] = []
-        begin.record()
-        yield seconds
-        end.record()
-        end.synchronize()
-        seconds.append(begin.elapsed_time(end) / 1000)
+        return event_span(lambda: torch.cuda.Event(enable_timing=True))  # type: ignore[no-untyped-call]  # torch
 
     def reset_peaks(self) -> None:
         """Empty the allocator's cache and begin its peaks again."""

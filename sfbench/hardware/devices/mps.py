@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import platform
-from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from sfbench.hardware import host
-from sfbench.hardware.backend import AllocatorPeaks, Backend
+from sfbench.hardware.backend import AllocatorPeaks, Backend, event_span
 
 
 class MpsBackend(Backend):
@@ -48,18 +47,11 @@ class MpsBackend(Backend):
 
         torch.mps.synchronize()
 
-    @contextlib.contextmanager
-    def span(self) -> Iterator[list[float]]:
+    def span(self) -> contextlib.AbstractContextManager[list[float]]:
         """Measure a span by events on the GPU."""
         import torch  # slow
 
-        begin, end = (torch.mps.event.Event(enable_timing=True) for _ in range(2))
-        seconds: list[float] = []
-        begin.record()
-        yield seconds
-        end.record()
-        end.synchronize()
-        seconds.append(begin.elapsed_time(end) / 1000)
+        return event_span(lambda: torch.mps.event.Event(enable_timing=True))
 
     def reset_peaks(self) -> None:
         """Empty the allocator's cache."""
