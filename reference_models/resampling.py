@@ -105,13 +105,6 @@ def downsample2d(
     return upfirdn2d(x, binomial_like(x), down=(2, 2), padding=(1, 1, 1, 1))
 
 
-def blur2d(
-    x: Float[Tensor, "batch channels height width"],
-) -> Float[Tensor, "batch channels height width"]:
-    """Return `x` filtered with [1, 3, 3, 1] at its own size (one pixel more before than after)."""
-    return upfirdn2d(x, binomial_like(x), padding=(2, 1, 2, 1))
-
-
 def conv2d_up(
     x: Float[Tensor, "batch inputs height width"], weight: Float[Tensor, "outputs inputs k k"]
 ) -> Float[Tensor, "batch outputs new_height new_width"]:
