@@ -141,7 +141,8 @@ def carried_out(asked: Sequence[Request], settings: Settings) -> Done | None:
     trials = pending_trials(plan, catalogue, store, machine)
     listener = ProgressLines(sys.stderr, live=sys.stderr.isatty())
     # A cluster ends jobs with SIGTERM, which must also end the trial's process and keep the rest.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for sent in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(sent, signal.default_int_handler)
     try:
         records = carry_out(
             trials,

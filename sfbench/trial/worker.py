@@ -7,9 +7,13 @@ Events (phases and image counts) go as JSON lines to the descriptor, never insid
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
+import hashlib
+import hmac
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -34,6 +38,7 @@ from sfbench.values.metrics import METRICS, find_metric
 from sfbench.values.records import Reading, Record, Status, record_to_json
 
 REASON_LENGTH = 400
+PR_SET_PDEATHSIG = 1
 
 
 def measured(job: Job, emit: Callable[[Mapping[str, Any]], None]) -> Record:
@@ -102,7 +107,14 @@ def shortened(error: Exception) -> str:
 
 
 def main(job_file: str, record_file: str, descriptor: str) -> None:
-    """Carry out the job and write the record."""
+    """Carry out the job, and write the record and its signature.
+
+    The key for that comes on standard input, which is closed before any foreign code runs.
+    """
+    key = sys.stdin.readline().strip()
+    with Path(os.devnull).open("rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+    end_with_parent()
     events = os.fdopen(int(descriptor), "w", buffering=1)
 
     def emit(event: Mapping[str, Any]) -> None:
@@ -110,7 +122,16 @@ def main(job_file: str, record_file: str, descriptor: str) -> None:
 
     job = job_from_json(Path(job_file).read_text(encoding="utf-8"))
     record = measured(job, emit)
-    write_whole(Path(record_file), record_to_json(record))
+    text = record_to_json(record)
+    signature = hmac.new(key.encode(), text.encode(), hashlib.sha256).hexdigest()
+    write_whole(Path(record_file).with_suffix(".sha256"), signature)
+    write_whole(Path(record_file), text)
+
+
+def end_with_parent() -> None:
+    """Have the system end this process with its parent, however that ends; Linux alone can."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from sfbench.run.launchers import leftovers, local
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 FAULTS = str(Path(__file__).with_name("misbehaving.py"))
@@ -43,6 +48,86 @@ def test_every_way_to_fail_is_a_row_and_the_others_are_finished(
     assert len(list((tmp_path / "results" / "runs").glob("*.json"))) == 7
     table = sfbench_trials("report").stdout
     assert all(f"fault-{name}" in table for name in names)
+
+
+@pytest.mark.xdist_group("machine")
+def test_a_process_that_lies_or_leaves_things_behind_harms_itself_alone(
+    sfbench_trials: Command,
+) -> None:
+    names = ("junk", "forge", "folder", "exit", "words", "children", "none")
+    models = ",".join(f"fault-{name}" for name in names)
+    stale = Path(tempfile.mkdtemp(prefix=leftovers.PREFIX))
+    (stale / leftovers.LOCK).touch()
+    done = sfbench_trials("run", "--model", models, *QUICK, "--timeout", "60", "--json")
+    found = statuses(done)
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    assert found["fault-none"] == ("ok", "")
+    assert found["fault-junk"] == ("ok", "")
+    assert found["fault-children"] == ("ok", "")
+    assert found["fault-forge"] == (
+        "error", "its process left a record that the harness did not write",
+    )  # fmt: skip
+    assert found["fault-folder"] == ("error", "its working folder was removed while it ran")
+    assert found["fault-exit"] == ("error", "its process ended with status 0: no output")
+    status, reason = found["fault-words"]
+    assert status == "error"
+    assert len(reason) < 500
+    assert reason.isprintable()
+    # Nothing is left: no process in whatever session, no folder, also none of a killed run.
+    assert list(leftovers.marked(leftovers.MARK.encode() + b"=")) == []
+    assert not [p for p in processes() if leftovers.PREFIX in p]
+    assert not list(Path(tempfile.gettempdir()).glob(f"{leftovers.PREFIX}*"))
+
+
+def processes() -> list[str]:
+    """Return the environments of all processes."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            found.append(file.read_bytes().decode(errors="replace"))
+    return found
+
+
+@pytest.mark.xdist_group("machine")
+def test_a_worker_ends_with_its_parent(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sfbench", "run", "--model", "fault-hang", *QUICK]
+    parent = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert parent.stderr is not None
+    for line in parent.stderr:
+        if "reference check" in line:
+            break
+    mine = str(tmp_path)
+    assert len([p for p in processes() if leftovers.PREFIX in p and mine in p]) == 1
+    parent.kill()
+    parent.wait()
+    parent.stderr.close()
+    deadline = time.monotonic() + 10
+    while [p for p in processes() if leftovers.PREFIX in p and mine in p]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.fast
+def test_only_events_are_events() -> None:
+    lines = local.EventLines()
+    assert list(lines.of(b'{"phase": "a"}\n{"pha')) == [{"phase": "a"}]
+    assert list(lines.of(b'se": "b", "done": 1, "total": 2, "more": 3}\n')) == [
+        {"phase": "b", "done": 1, "total": 2}
+    ]
+    for wrong in (
+        b"junk", b"{}", b"[1]", b"5", b'{"phase": 5}', b'{"phase": "x", "done": 1}', b"[" * 10_000,
+        b'{"phase": "x", "done": true, "total": 2}', b'{"phase": "' + b"x" * 70_000 + b'"}', b"\xff",
+    ):  # fmt: skip
+        assert list(lines.of(wrong + b"\n")) == []
+    assert list(lines.of(b"x" * 10**6)) == []
+    assert len(lines.rest) <= local.LONGEST_LINE
 
 
 def test_a_whole_trial_measures_everything_once(sfbench: Command) -> None:

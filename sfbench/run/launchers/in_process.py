@@ -6,8 +6,11 @@ nothing: use it for trials of known code alone.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
 import time
+from collections.abc import Iterator
 
 from sfbench.generators.execution import COMPILE_MODES
 from sfbench.hardware.policy import kept_settings
@@ -26,10 +29,21 @@ def in_process(others: Launcher) -> Launcher:
     def launch(job: Job, timeout_seconds: float, on_event: OnEvent) -> Record:
         if needs_process(job):
             return others(job, timeout_seconds, on_event)
-        with kept_settings():
+        with kept_settings(), kept_environment():
             return worker.measured(dataclasses.replace(job, spawned=time.time()), on_event)
 
     return launch
+
+
+@contextlib.contextmanager
+def kept_environment() -> Iterator[None]:
+    """Restore the environment afterwards: packages set variables when they are imported."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def needs_process(job: Job) -> bool:

@@ -1,0 +1,65 @@
+"""What a trial may leave behind on the machine, and its end: processes, and temporary folders."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+MARK = "SFBENCH_TRIAL"
+"""Environment variable that every process of a trial inherits."""
+PREFIX, LOCK = "sfbench-trial-", ".lock"
+ROUNDS = 5
+
+
+@contextlib.contextmanager
+def trial_folder() -> Iterator[Path]:
+    """Make a temporary folder for one trial, and remove it afterwards with those of killed runs.
+
+    A lock in it says that its owner lives; it is gone with the owner, however that ended.
+    """
+    sweep()
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+    with (folder / LOCK).open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep() -> None:
+    """Remove the folders of trials whose owner is gone."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError), (folder / LOCK).open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def end_all(mark: str) -> None:
+    """Kill every process that bears the mark, in whatever session it hides; Linux alone can tell."""
+    wanted = f"{MARK}={mark}".encode()
+    for _ in range(ROUNDS):
+        found = list(marked(wanted))
+        if not found:
+            return
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def marked(entry: bytes) -> Iterator[int]:
+    """Yield the other processes whose environment holds an entry."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        pid = int(folder.name)
+        if pid == os.getpid():
+            continue
+        with contextlib.suppress(OSError):
+            ended = (folder / "stat").read_bytes().rpartition(b")")[2].split()[:1] == [b"Z"]
+            if not ended and entry in (folder / "environ").read_bytes().split(b"\0"):
+                yield pid
