@@ -25,7 +25,6 @@ from cleanfid import fid as clean_fid
 from cleanfid.resize import make_resizer
 from PIL import Image
 from random_inception import random_inception
-from sfbench.quality.image_sets import RealImages
 from torch.utils.data import Dataset
 from torch_fidelity import calculate_metrics, register_feature_extractor
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
@@ -43,6 +42,7 @@ from sfbench.quality.comparison import Comparison
 from sfbench.quality.feature_store import FeatureStore
 from sfbench.quality.features import FeaturePass, Preprocessing
 from sfbench.quality.frechet import frechet_distance
+from sfbench.quality.image_sets import RealImages
 from sfbench.quality.inception import LAYERS, InceptionExtractor
 from sfbench.quality.protocols import read_protocol
 from sfbench.quality.resizing import pil_bicubic, tf1_bilinear

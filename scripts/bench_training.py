@@ -29,7 +29,6 @@ from typing import Any
 import bench_models
 import torch
 from preset_learner import preset_learner
-from sfbench.train.data_loader import DataLoader
 
 from reference_models.training_presets import TRAINING_PRESETS
 from sfbench.data.decode import Decoding
@@ -39,6 +38,7 @@ from sfbench.data.ready import drawn
 from sfbench.hardware import host
 from sfbench.hardware.devices import find_backend
 from sfbench.speed.intervals import median
+from sfbench.train.data_loader import DataLoader
 from sfbench.train.engine import Engine
 from sfbench.train.loop import Length, Listener, Trainer
 

@@ -19,11 +19,11 @@ from typing import Any
 
 import torch
 from preset_learner import preset_learner
-from sfbench.train.data_loader import DataLoader
 
 from sfbench.data.ready import ready_images
 from sfbench.hardware import host
 from sfbench.hardware.devices import find_backend
+from sfbench.train.data_loader import DataLoader
 from sfbench.train.engine import Engine
 from sfbench.train.log import RunLog
 from sfbench.train.loop import Length, Listener, Tick, Trainer

@@ -10,6 +10,7 @@ import argparse
 import dataclasses
 import json
 import sys
+import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -156,9 +157,17 @@ def files_behind(plugins: Sequence[Plugin], imported: set[str]) -> set[str]:
             files |= {str(path) for path in (*reach.modules.values(), *reach.data)}
     for name in imported:
         origin = getattr(sys.modules.get(name), "__file__", None)
-        if origin:
-            files.add(origin)
+        # Some modules bear a name that is no path (torch.classes); installed ones change with
+        # their version alone.
+        if origin and Path(origin).is_absolute() and Path(origin).is_file():
+            files |= set() if is_installed(Path(origin)) else {origin}
     return files
+
+
+def is_installed(path: Path) -> bool:
+    """Return whether a file belongs to Python or to an installed package."""
+    places = sysconfig.get_paths()
+    return any(path.is_relative_to(places[name]) for name in ("stdlib", "purelib", "platlib"))
 
 
 if __name__ == "__main__":

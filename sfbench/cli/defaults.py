@@ -20,6 +20,10 @@ MEASURING = (
 )  # fmt: skip
 
 
+PLACING = frozenset({"CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"})
+"""Variables by which a scheduler says where to run: the record names the GPU that was used."""
+
+
 def user_cache() -> Path:
     """Return the user's cache folder."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -78,7 +82,8 @@ def located(plugins: Sequence[str] | None) -> list[str]:
 
 def measuring_environment() -> dict[str, str]:
     """Return the environment variables that can affect a measurement, with their values."""
-    return {name: os.environ[name] for name in sorted(os.environ) if name.startswith(MEASURING)}
+    found = (name for name in sorted(os.environ) if name.startswith(MEASURING))
+    return {name: os.environ[name] for name in found if name not in PLACING}
 
 
 def catalogue(given: Sequence[str] | None, disabled: Sequence[str] | None) -> Catalogue:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -20,6 +21,10 @@ def main(arguments: Sequence[str] | None = None, launcher: Launcher | None = Non
     `launcher`: how trials are started; None for processes of this machine.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal without a character gets its escape, not a traceback.
+            stream.reconfigure(errors="backslashreplace")
     try:
         text = quick.answer(given)
         if text is not None:

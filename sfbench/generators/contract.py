@@ -21,12 +21,35 @@ HALF_TOLERANCE = 5e-2
 COMPILE_TOLERANCE = 1e-3
 RANGE_LIMIT = 100.0
 IMAGE_CHANNELS = (1, 3)
+MORE_SEEDS = range(3, 16)
+"""Seeds whose images must all be free of negative values before a range of [0, 1] is suspected."""
+TENSOR_FROM = {
+    "numpy.ndarray": "torch.from_numpy(x)",
+    "list": "torch.stack(x)",
+    "tuple": "torch.stack(x)",
+    "PIL.Image.Image": "to_tensor(x) * 2 - 1",
+}
+"""What makes a tensor of what was returned."""
 
 
 def draw(generator: ImageGenerator, seeds: Sequence[int]) -> Tensor:
-    """Return images [len(seeds), channels, side, side] as float32 on the host."""
+    """Return images [len(seeds), channels, side, side] as float32 on the host.
+
+    Raises ContractError for anything but a tensor of floating-point numbers.
+    """
     with torch.inference_mode():
-        return generator.synthesize(generator.draw_latents(seeds)).float().cpu()
+        images: object = generator.synthesize(generator.draw_latents(seeds))
+    if not isinstance(images, Tensor):
+        kind = f"{type(images).__module__}.{type(images).__name__}".removeprefix("builtins.")
+        msg = f"synthesize returned {kind}; expected a torch.Tensor: {TENSOR_FROM.get(kind, 'one')}"
+        raise ContractError(msg)
+    if not images.is_floating_point():
+        msg = (
+            f"synthesize returned {images.dtype}; expected floating-point images in [-1, 1]: "
+            "x.float() / 127.5 - 1 of 8-bit ones"
+        )
+        raise ContractError(msg)
+    return images.float().cpu()
 
 
 def check_images(generator: ImageGenerator, resolution: int) -> Tensor:
@@ -37,20 +60,36 @@ def check_images(generator: ImageGenerator, resolution: int) -> Tensor:
     images = draw(generator, SEEDS)
     side = (resolution, resolution)
     if images.ndim != 4 or images.shape[1] not in IMAGE_CHANNELS or tuple(images.shape[2:]) != side:  # noqa: PLR2004  # batch, channels, height, width
+        hint = ""
+        if images.ndim == 4 and images.shape[3] in IMAGE_CHANNELS:  # noqa: PLR2004
+            hint = ": channels come second, x.permute(0, 3, 1, 2)"
         msg = (
             f"images have shape {tuple(images.shape)}; expected "
-            f"({len(SEEDS)}, 1 or 3, {resolution}, {resolution})"
+            f"({len(SEEDS)}, 1 or 3, {resolution}, {resolution}){hint}"
         )
         raise ContractError(msg)
     check_finite(images)
     largest = images.abs().max().item()
     if largest > RANGE_LIMIT:
-        msg = f"image values reach {largest:.3g}; expected about -1 to 1"
+        msg = (
+            f"image values reach {largest:.3g}; expected about -1 to 1 (x / 127.5 - 1 of 0 to 255)"
+        )
         raise ContractError(msg)
     if torch.equal(images[0], images[1]):
         msg = "seeds 0 and 1 give the same image; an image must depend on its seed"
         raise ContractError(msg)
     return images
+
+
+def seems_unit_range(generator: ImageGenerator, images: Tensor) -> bool:
+    """Return whether images seem to be in [0, 1] and not in [-1, 1]: none of many has a negative value.
+
+    `images` are those of the first seeds. Such images are judged at half their contrast.
+    """
+    if images.min() < 0 or images.max() > 1:
+        return False
+    more = draw(generator, MORE_SEEDS)
+    return bool(more.min() >= 0 and more.max() <= 1)
 
 
 def check_finite(images: Tensor) -> None:

@@ -68,6 +68,26 @@ def kept_settings() -> Iterator[None]:
         torch.set_grad_enabled(gradients)
 
 
+def restore_flags(flags: Mapping[str, Any]) -> None:
+    """Set torch's process-wide switches as `global_flags` returned them."""
+    import torch  # slow
+
+    torch.backends.cuda.matmul.allow_tf32 = flags["matmul_tf32"]
+    torch.backends.cudnn.allow_tf32 = flags["cudnn_tf32"]
+    torch.backends.cudnn.benchmark = flags["cudnn_benchmark"]
+    torch.backends.cudnn.deterministic = flags["cudnn_deterministic"]
+    torch.use_deterministic_algorithms(flags["deterministic_algorithms"])
+    torch.set_grad_enabled(flags["grad_enabled"])
+    torch.set_num_threads(flags["threads"])
+    torch.set_default_dtype(getattr(torch, flags["default_dtype"].removeprefix("torch.")))
+
+
+def changed_flags(before: Mapping[str, Any]) -> list[str]:
+    """Return the names of torch's process-wide switches that are not as they were."""
+    now = global_flags()
+    return [name for name, was in before.items() if now[name] != was]
+
+
 @contextlib.contextmanager
 def strict_precision() -> Iterator[None]:
     """Use IEEE single precision inside the block, whatever the case's policy: for features."""

@@ -21,6 +21,8 @@ from sfbench.quality.feature_store import write_archive
 from sfbench.quality.statistics import Moments
 
 STATISTICS = ("mu", "sigma", "mu_s", "sigma_s")
+SEMIDEFINITE = 1e-5
+"""Of the largest eigenvalue: what rounding in single precision makes negative."""
 MANY = 1 << 40
 """The count assumed if a file does not state it: practically exact."""
 
@@ -78,7 +80,15 @@ def checked_moments(path: Path, mean: np.ndarray, covariance: np.ndarray, count:
     if not finite or not np.allclose(covariance, covariance.T, rtol=1e-5, atol=1e-8):
         msg = f"{path}: sigma is not finite and symmetric; expected a covariance"
         raise DataError(msg)
-    return Moments(count, mean.astype(np.float64), covariance.astype(np.float64))
+    covariance = covariance.astype(np.float64)
+    spectrum = np.linalg.eigvalsh(covariance)
+    if spectrum[0] < -SEMIDEFINITE * max(spectrum[-1], np.finfo(float).tiny):
+        msg = (
+            f"{path}: sigma has an eigenvalue of {spectrum[0]:.3g} (largest {spectrum[-1]:.3g}); "
+            "expected a covariance, which has none below 0; compute the statistics again"
+        )
+        raise DataError(msg)
+    return Moments(count, mean.astype(np.float64), covariance)
 
 
 def write_reference(

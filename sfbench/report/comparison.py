@@ -17,6 +17,8 @@ from scipy import stats
 
 Verdict = Literal["faster", "slower", "same", "inconclusive"]
 LEAST_MARGIN = 0.03
+LARGEST_MARGIN = 0.10
+"""Beyond it a machine is too noisy for "same" to mean anything."""
 NOISE_MARGIN = 3.0
 ALPHA = 0.05
 MOST_EXACT = 20
@@ -69,6 +71,8 @@ class Comparison:
         change = math.log(self.ratio)
         if self.p <= ALPHA and abs(change) > limit:
             return "faster" if (change > 0) == higher_is_better else "slower"
+        if self.margin > LARGEST_MARGIN:
+            return "inconclusive"
         if -limit <= math.log(self.low) and math.log(self.high) <= limit:
             return "same"
         return "inconclusive"

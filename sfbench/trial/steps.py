@@ -7,9 +7,11 @@ each family's steps are a separate module.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
+from sfbench.api.errors import ContractError
+from sfbench.hardware.policy import changed_flags, global_flags, restore_flags
 from sfbench.trial import (
     complexity,
     energy,
@@ -48,6 +50,7 @@ class Step:
     measures: frozenset[Measure] = frozenset()
     when: Callable[[Trial], bool] = lambda _: True
     images: bool = False
+    sets_policy: bool = False
 
     def applies(self, trial: Trial) -> bool:
         """Return whether the step is part of this trial."""
@@ -58,7 +61,14 @@ class Step:
 
 PERFORMANCE: frozenset[Measure] = frozenset({"speed", "memory", "energy", "min-memory"})
 STEPS = (
-    Step(title="import", run=preparing.import_torch, part="preparing", tasks=EVERY, images=True),
+    Step(
+        title="import",
+        run=preparing.import_torch,
+        part="preparing",
+        tasks=EVERY,
+        images=True,
+        sets_policy=True,
+    ),
     Step(title="", run=preparing.load_model, part="preparing", tasks=EVERY, images=True),
     Step(
         title="eager fp32 images",
@@ -112,8 +122,20 @@ def carry_out(trial: Trial) -> None:
         if step.applies(trial):
             if step.title:
                 trial.phase(step.title)
+            flags = None if step.sets_policy else global_flags()
             step.run(trial)
+            if flags is not None:
+                check_flags(flags, step.title or step.part)
     trial.phase("end")
+
+
+def check_flags(before: Mapping[str, Any], where: str) -> None:
+    """Raise ContractError where a plugin's code changed torch's process-wide switches in a step."""
+    changed = changed_flags(before)
+    if changed:
+        restore_flags(before)
+        msg = f"its plugin changed torch's global {', '.join(changed)} ({where}); plugins must not"
+        raise ContractError(msg)
 
 
 def modules_of(measures: frozenset[Measure]) -> tuple[str, ...]:

@@ -325,6 +325,10 @@ def test_statistics_of_other_packages_are_read_and_ours_have_their_keys(tmp_path
             {"mu": np.zeros(2), "sigma": np.array([[1.0, 5.0], [0.0, 1.0]])},
             "not finite and symmetric",
         ),
+        (
+            {"mu": np.zeros(2), "sigma": np.array([[1.0, 2.0], [2.0, 1.0]])},
+            "sigma has an eigenvalue of -1 .largest 3.; expected a covariance",
+        ),
         ({"mu": np.array([{}], dtype=object), "sigma": np.zeros((1, 1))}, "cannot be read"),
     ],
 )

@@ -78,8 +78,8 @@ def test_identical_code_is_rarely_called_different_and_five_percent_is_found() -
         (1.10, 1.08, 1.12, 0.008, 0.002, "faster"),
         (0.99, 0.98, 1.00, 0.008, 0.002, "same"),
         (0.90, 0.80, 1.01, 0.200, 0.050, "inconclusive"),
-        # A significant 10 % on a machine whose noise is 5 %: the margin is 16 %.
-        (0.90, 0.88, 0.92, 0.008, 0.050, "same"),
+        # A significant 10 % on a machine whose noise is 5 %: the margin is 16 %, too wide to say.
+        (0.90, 0.88, 0.92, 0.008, 0.050, "inconclusive"),
         (0.96, 0.90, 1.04, 0.200, 0.002, "inconclusive"),
     ],
 )
@@ -475,3 +475,17 @@ def test_notes_are_said_only_where_they_hold() -> None:
     assert verdicts.notes([stored]) == [
         "stored runs were not interleaved: confirm a change in speed with --live"
     ]
+
+
+@pytest.mark.fast
+def test_on_a_machine_that_is_too_noisy_nothing_is_called_the_same() -> None:
+    noisy = Comparison(ratio=0.52, low=0.29, high=0.74, p=0.008, noise=0.45, units=8)
+    assert noisy.margin > 2
+    assert noisy.verdict() == "inconclusive"
+    equal = dataclasses.replace(noisy, ratio=1.0, low=0.99, high=1.01, p=0.9)
+    assert equal.verdict() == "inconclusive"
+    calm = dataclasses.replace(equal, noise=0.03)
+    assert calm.margin < comparison.LARGEST_MARGIN
+    assert calm.verdict() == "same"
+    huge = dataclasses.replace(noisy, ratio=0.1, low=0.09, high=0.11)
+    assert huge.verdict() == "slower"

@@ -13,7 +13,6 @@ import pytest
 import torch
 from cleanfid import fid as clean_fid
 from PIL import Image
-from sfbench.quality.image_sets import RealImages
 from torch_fidelity import calculate_metrics
 
 from sfbench.api.spec import ExtractorRequest
@@ -22,6 +21,7 @@ from sfbench.quality.comparison import Comparison
 from sfbench.quality.explain import Explanation
 from sfbench.quality.feature_store import FeatureStore
 from sfbench.quality.features import FeaturePass
+from sfbench.quality.image_sets import RealImages
 from sfbench.quality.inception import InceptionExtractor
 from sfbench.quality.protocols import read_protocol
 from sfbench.quality.weights import file_sha256

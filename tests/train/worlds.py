@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from sfbench.train.data_loader import DataLoader
 
 from sfbench.api import BuildRequest, LearnRequest
 from sfbench.api.learning import Learner
@@ -16,6 +15,7 @@ from sfbench.data.prepare import Preparation, prepare
 from sfbench.data.prepared import PreparedImages
 from sfbench.data.ready import drawn
 from sfbench.hardware.devices import find_backend
+from sfbench.train.data_loader import DataLoader
 from sfbench.train.engine import Engine
 from sfbench.train.loop import Length, Listener, Trainer
 
