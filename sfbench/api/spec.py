@@ -62,7 +62,7 @@ class Option:
                     raise ValueError
                 return word in TRUE_WORDS
             case "path":
-                return text
+                return str(Path(text).expanduser())
             case "str":
                 if self.choices and text not in self.choices:
                     msg = f"option {self.name}={text}: expected one of {', '.join(self.choices)}"

@@ -55,6 +55,7 @@ class Bench:
 
     def __init__(self, asked: Asked) -> None:
         sound.check_images(images=asked.images, reference=asked.reference)
+        sound.note_clashes(images=asked.images, reference=asked.reference, weights=asked.weights)
         self.asked = asked
         self.catalogue: Catalogue = defaults.catalogue(asked.plugins, asked.disabled)
         if asked.model is not None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sfbench.api.errors import SfbenchError, UsageError
 from sfbench.catalogue.catalogue import Catalogue
-from sfbench.cli import defaults, train_first
+from sfbench.cli import defaults, sound, train_first
 from sfbench.cli.exits import Exit
 from sfbench.cli.progress import ProgressLines
 from sfbench.hardware.machine import machine_class
@@ -52,6 +52,7 @@ def requests(flags: Request, suite: str | None, scale: str) -> list[Request]:
         msg = "give --model NAME or --suite NAME" + (", not both" if flags.model else "")
         raise UsageError(msg)
     if suite is None:
+        sound.note_clashes(data=flags.data, weights=flags.weights)
         return [flags]
     found, rows = suite_rows(flags, suite, scale)
     missing = [(row, lacks) for row, lacks in rows if lacks]
@@ -74,9 +75,13 @@ def suite_rows(flags: Request, suite: str, scale: str) -> tuple[Suite, list[tupl
         msg = f"{', '.join(stray)}: not allowed with --suite; set it in the suite file"
         raise UsageError(msg)
     found = read_suite(suite, scale)
+    known = {
+        "data": {row.dataset for row in found.rows},
+        "weights": {row.checkpoint for row in found.rows},
+    }
     data, weights = (
-        named(getattr(flags, name) if name in given else "", f"--{name}")
-        for name in ("data", "weights")
+        named(getattr(flags, name) if name in given else "", f"--{name}", names)
+        for name, names in known.items()
     )
     rows = [
         (dataclasses.replace(row, request=on_device(row.request)), lacks)

@@ -11,6 +11,13 @@ from sfbench.cli import defaults
 from sfbench.data.sources import check_there
 from sfbench.store.runs import Store
 
+MEANT = {
+    "data": {"shapes": "the built-in images"},
+    "reference": {"shapes": "the built-in images"},
+    "images": {"shapes": "the built-in images"},
+    "weights": {"random": "random weights", "auto": "shipped weights, or else random ones"},
+}
+"""Names that are built in, and what they mean."""
 FORMATS = ("table", "csv", "json", "md", "tex")
 
 
@@ -19,6 +26,17 @@ def check_images(**flags: str | None) -> None:
     for name, text in flags.items():
         if text:
             check_there(text, "SRC" if name == "source" else f"--{name}")
+
+
+def note_clashes(**flags: str | None) -> None:
+    """Say where a built-in name is also that of a file or folder here: the built-in is meant."""
+    for name, text in flags.items():
+        if text in MEANT.get(name, {}) and Path(str(text)).exists():
+            what = MEANT[name][str(text)]
+            print(
+                f"note: --{name} {text} means {what}; for the file or folder here give ./{text}",
+                file=sys.stderr,
+            )
 
 
 def check_file(path: Path, what: str) -> None:

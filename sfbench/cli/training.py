@@ -58,6 +58,7 @@ def train(asked: Asked, *, as_json: bool) -> Exit:
     catalogue = defaults.catalogue(asked.plugins, asked.disabled)
     catalogue.model(asked.model)
     sound.check_images(data=asked.data)
+    sound.note_clashes(data=asked.data)
     from sfbench.train import training  # torch comes with it
 
     group = defaults.process_group()
@@ -170,7 +171,8 @@ def check(asked: Asked, mode: str, dtype: str) -> None:
         f"--mode {mode}: expected eager or compile": mode not in {"eager", "compile"},
         f"--dtype {dtype}: expected fp32, tf32 or bf16": dtype == "fp16",
         f"--accumulate {asked.accumulate}: expected 1 or more": asked.accumulate < 1,
-        f"--samples {asked.samples}: expected 0 (none) or 2 or more": asked.samples in {-1, 1},
+        f"--metrics {asked.samples}: expected 0 (off) or 2 or more": asked.samples < 0
+        or asked.samples == 1,
         f"--kimg {asked.kimg}: expected more than 0": asked.kimg is not None and asked.kimg <= 0,
     }
     for words, wrong in complaints.items():

@@ -14,6 +14,7 @@ from sfbench.data.prepared import PreparedImages
 from sfbench.data.prepared_folder import is_prepared
 from sfbench.data.shapes import COUNT, DEFINITION, ShapesDataset
 from sfbench.data.sources import locate
+from sfbench.values.paths import path_of
 
 SHAPES_KEPT = 20_000
 """Scenes of `shapes` used for training; the last 30,000 are held out."""
@@ -27,7 +28,7 @@ def ready_images(
     Other sources are prepared into a folder in `kept`, named by a digest of their content. Raises
     DataError if a prepared folder has another resolution.
     """
-    path = Path(text)
+    path = path_of(text)
     if is_prepared(path):
         found = PreparedImages(path)
         if found.resolution != resolution:

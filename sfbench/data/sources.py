@@ -9,6 +9,7 @@ from sfbench.api.errors import DataError, UsageError
 from sfbench.data.containers import kinds, open_container
 from sfbench.data.prepared_folder import is_prepared, read_meta
 from sfbench.values.case import Source
+from sfbench.values.paths import path_of
 
 if TYPE_CHECKING:
     from sfbench.api.protocols import Dataset
@@ -18,7 +19,7 @@ BUILT_IN = ("shapes",)
 
 def check_there(text: str, flag: str) -> None:
     """Raise UsageError for a name that is neither built in nor a path."""
-    if text not in BUILT_IN and not Path(text).exists():
+    if text not in BUILT_IN and not path_of(text).exists():
         msg = f"{flag} {text}: not a file or folder, and not one of {', '.join(BUILT_IN)}"
         raise UsageError(msg)
 
@@ -32,7 +33,7 @@ def locate(text: str, flag: str = "--data") -> Source:
     check_there(text, flag)
     if text in BUILT_IN:
         return Source(kind=text)
-    path = Path(text)
+    path = path_of(text)
     if is_prepared(path):
         return Source(kind="prepared", path=str(path.resolve()), sha256=read_meta(path)["sha256"])
     kind, container = open_container(path)

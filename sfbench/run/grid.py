@@ -28,6 +28,7 @@ from sfbench.values.case import (
     Request,
     Source,
 )
+from sfbench.values.paths import pairs_of, path_of
 from sfbench.values.plan import Plan, parse_resolutions
 
 DRAWN_SAMPLES = 1024
@@ -256,11 +257,18 @@ class Grid:
                 if name not in options:
                     msg = f"--option {text}: none of the models has an option {name}"
                     self.complaints.append(UsageError(msg))
-        if "=" in self.request.weights and not Path(self.request.weights).exists():
-            named = {pair.partition("=")[0] for pair in self.request.weights.split(",")}
-            for name in sorted(named - set(self.request.model.split(","))):
-                msg = f"--weights {name}=...: model {name} is not among --model"
-                self.complaints.append(UsageError(msg))
+        weights = self.request.weights
+        if self.pairs() is None and "=" in weights and not path_of(weights).exists():
+            name = weights.partition("=")[0]
+            msg = f"--weights {weights}: no such file, and model {name} is not among --model"
+            self.complaints.append(UsageError(msg))
+
+    def pairs(self) -> dict[str, str] | None:
+        """Return the weights of each model, if --weights names models."""
+        found: dict[str, str] | None = self.tried(
+            pairs_of, self.request.weights, self.request.model.split(","), "--weights"
+        )
+        return found
 
     def check_resolution(self, model: Model, resolution: int) -> None:
         """Record an error for a resolution that the model does not support."""
@@ -288,15 +296,15 @@ class Grid:
 
         `--weights` is "auto", "random", FILE, or comma-separated MODEL=FILE pairs.
         """
-        text = self.request.weights
-        if "=" in text and not Path(text).exists():
-            pairs = dict(pair.partition("=")[::2] for pair in text.split(","))
+        text, pairs = self.request.weights, self.pairs()
+        if pairs is not None:
             text = pairs.get(model.name, "auto")
         if text == "auto":
             return self.shipped(model, resolution, options)
         if text == "random":
             return Source(kind="random")
-        path = weights_of_run(Path(text)) if Path(text).is_dir() else Path(text)
+        path = path_of(text)
+        path = weights_of_run(path) if path.is_dir() else path
         if not path.is_file():
             msg = f"--weights {text}: no such file; give a file, a training run, auto or random"
             raise UsageError(msg)

@@ -10,12 +10,13 @@ from __future__ import annotations
 import dataclasses
 import tomllib
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sfbench.api.errors import UsageError
 from sfbench.values.case import Request, flag_text
+from sfbench.values.paths import pairs_of
 
 SHIPPED = Path(__file__).with_name("suite_files")
 SCALES = ("smoke", "quick", "full")
@@ -166,16 +167,16 @@ def request_from(suite: str, flags: Mapping[str, Any]) -> Request:
     return Request(**values)
 
 
-def named(text: str, flag: str) -> dict[str, str]:
+def named(text: str, flag: str, known: Iterable[str | None]) -> dict[str, str]:
     """Return the pairs of NAME=VALUE[,NAME=VALUE]; raises UsageError for anything else."""
-    pairs: dict[str, str] = {}
-    for part in filter(None, text.split(",")):
-        name, equals, value = part.partition("=")
-        if not equals or not name or not value:
-            msg = f"{flag} {text}: with a suite, expected NAME=PATH[,NAME=PATH]"
-            raise UsageError(msg)
-        pairs[name] = value
-    return pairs
+    if not text:
+        return {}
+    found = pairs_of(text, known, flag)
+    if found is None or not all(found.values()):
+        there = ", ".join(sorted(filter(None, known))) or "none"
+        msg = f"{flag} {text}: with a suite, expected NAME=PATH[,NAME=PATH]; its names: {there}"
+        raise UsageError(msg)
+    return found
 
 
 def completed(

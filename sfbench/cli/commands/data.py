@@ -17,6 +17,7 @@ from sfbench.cli.commands.flags import (
     MostSamples,
     Plugins,
 )
+from sfbench.cli.commands.once import Once
 from sfbench.cli.commands.root import app
 
 data_app = typer.Typer(
@@ -25,7 +26,7 @@ data_app = typer.Typer(
 app.add_typer(data_app)
 
 
-@data_app.command("stats")
+@data_app.command("stats", cls=Once)
 def data_stats_command(
     source: Annotated[
         str,
@@ -66,7 +67,7 @@ def data_stats_command(
     raise typer.Exit(keeping.stats(asked, protocol, out, clear=clear, as_json=as_json))
 
 
-@data_app.command("build")
+@data_app.command("build", cls=Once)
 def data_build_command(
     source: Annotated[
         Path, typer.Argument(help="Folder, zip, CIFAR or STL-10 archive, tar, LMDB, parquet, .npy.")
@@ -109,7 +110,7 @@ def data_build_command(
     raise typer.Exit(preparing.build(source, out, wanted, as_json=as_json))
 
 
-@data_app.command("info")
+@data_app.command("info", cls=Once)
 def data_info_command(
     folder: Annotated[Path, typer.Argument(help="A folder of sfbench data build.")],
     *,
@@ -122,7 +123,7 @@ def data_info_command(
     raise typer.Exit(preparing.info(folder, as_json=as_json))
 
 
-@data_app.command("preview")
+@data_app.command("preview", cls=Once)
 def data_preview_command(
     folder: Annotated[Path, typer.Argument(help="A folder of sfbench data build.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="PNG file to write.")],

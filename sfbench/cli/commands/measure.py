@@ -19,13 +19,14 @@ from sfbench.cli.commands.flags import (
     launcher_of,
     settings_of,
 )
+from sfbench.cli.commands.once import Once
 from sfbench.cli.commands.request_flags import with_request
 from sfbench.cli.commands.root import app
 from sfbench.cli.exits import Exit
 from sfbench.values.case import Request
 
 
-@app.command("run")
+@app.command("run", cls=Once)
 @with_request()
 def run_command(
     context: typer.Context,
@@ -59,7 +60,7 @@ def run_command(
     raise typer.Exit(measuring.run(requests, settings))
 
 
-@app.command("report")
+@app.command("report", cls=Once)
 def report_command(
     form: Annotated[
         str, typer.Option("--format", help="Output format: table, csv, json, md or tex.")
@@ -89,7 +90,7 @@ def report_command(
     raise typer.Exit(reporting.show(store, wanted))
 
 
-@app.command("scaling")
+@app.command("scaling", cls=Once)
 @with_request(
     "model",
     "res",
@@ -123,7 +124,7 @@ def scaling_command(
     raise typer.Exit(scaling.show(request, settings, figure))
 
 
-@app.command("compare")
+@app.command("compare", cls=Once)
 @with_request("res", "batch", "dtype", "mode", "device", "option", "weights", "threads", model="")
 def compare_command(
     context: typer.Context,
@@ -170,7 +171,7 @@ def compare_command(
     raise typer.Exit(comparing.compare(asked, request, as_json=as_json))
 
 
-@app.command("replay")
+@app.command("replay", cls=Once)
 def replay_command(
     context: typer.Context,
     record: Annotated[Path, typer.Argument(help="JSON file of a record.")],

@@ -15,12 +15,13 @@ from sfbench.cli.commands.flags import (
     Plugins,
     StoreFolder,
 )
+from sfbench.cli.commands.once import Once
 from sfbench.cli.commands.request_flags import with_request
 from sfbench.cli.commands.root import app
 from sfbench.values.case import Request
 
 
-@app.command("sample")
+@app.command("sample", cls=Once)
 @with_request("model", "res", "option", "weights", "seed", "device", measure="memory")
 def sample_command(
     request: Request,
@@ -35,7 +36,7 @@ def sample_command(
     typer.echo(drawing.grid(request, seeds, output, defaults.located(plugin), no_plugin or []))
 
 
-@app.command("inspect")
+@app.command("inspect", cls=Once)
 @with_request("model", "res", "option", "weights", "samples", "seed", "device")
 def inspect_command(
     request: Request,
@@ -64,7 +65,7 @@ def inspect_command(
     raise typer.Exit(drawing.inspect(look, as_json=as_json))
 
 
-@app.command("check")
+@app.command("check", cls=Once)
 def check_command(
     target: Annotated[str, typer.Argument(help="Name of a model, or a plugin FILE.py.")],
     res: Annotated[int | None, typer.Option(help="Resolution in pixels.")] = None,
@@ -81,7 +82,7 @@ def check_command(
     )
 
 
-@app.command("convert")
+@app.command("convert", cls=Once)
 def convert_command(
     source: Annotated[Path, typer.Argument(help="Snapshot (.pkl) or other checkpoint.")],
     target: Annotated[Path, typer.Argument(help="File to write (.safetensors).")],

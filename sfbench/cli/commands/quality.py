@@ -20,10 +20,11 @@ from sfbench.cli.commands.flags import (
     Plugins,
     Threads,
 )
+from sfbench.cli.commands.once import Once
 from sfbench.cli.commands.root import app
 
 
-@app.command("quality")
+@app.command("quality", cls=Once)
 def quality_command(
     images: Annotated[
         str | None, typer.Option(help="Generated images: a folder, zip, .npz or .npy.")
@@ -91,7 +92,7 @@ def quality_command(
     raise typer.Exit(judging.quality(asked, protocol, neighbors, as_json=as_json))
 
 
-@app.command("explain")
+@app.command("explain", cls=Once)
 def explain_command(
     images: Annotated[str, typer.Argument(help="Generated images: a folder, zip, .npz or .npy.")],
     reference: Annotated[str, typer.Argument(help="Real images: a folder, zip, .npz or .npy.")],

@@ -9,6 +9,7 @@ import typer
 from sfbench import __version__
 from sfbench.cli import defaults
 from sfbench.cli.commands.flags import AsJson, NoPlugins, Plugins, launcher_of
+from sfbench.cli.commands.once import Once
 
 app = typer.Typer(
     name="sfbench",
@@ -40,7 +41,7 @@ def root(
     """Measure image generators: quality, throughput, memory, over resolutions."""
 
 
-@app.command("list")
+@app.command("list", cls=Once)
 def list_command(
     what: Annotated[
         str,
@@ -60,7 +61,7 @@ def list_command(
     typer.echo(listing.listed(catalogue, what, as_json=as_json))
 
 
-@app.command("plugins")
+@app.command("plugins", cls=Once)
 def plugins_command(
     plugin: Plugins = None, no_plugin: NoPlugins = None, *, as_json: AsJson = False
 ) -> None:
@@ -70,7 +71,7 @@ def plugins_command(
     typer.echo(listing.plugins(defaults.catalogue(plugin, no_plugin), as_json=as_json))
 
 
-@app.command("doctor")
+@app.command("doctor", cls=Once)
 def doctor_command(
     context: typer.Context,
     plugin: Plugins = None,

@@ -18,6 +18,7 @@ from sfbench.cli.commands.flags import (
     Trials,
     settings_of,
 )
+from sfbench.cli.commands.once import Once
 from sfbench.cli.commands.root import app
 from sfbench.cli.exits import Exit
 
@@ -34,7 +35,7 @@ Files = Annotated[
 SUITE_HELP = "NAME of sfbench list suites, or FILE.toml."
 
 
-@app.command("plan")
+@app.command("plan", cls=Once)
 def plan_command(
     context: typer.Context,
     suite: Annotated[str, typer.Option(help=SUITE_HELP)],
@@ -54,7 +55,7 @@ def plan_command(
     raise typer.Exit(planning.planned(request_of(data, weights), suite, scale, settings))
 
 
-@app.command("reproduce")
+@app.command("reproduce", cls=Once)
 def reproduce_command(
     context: typer.Context,
     suite: Annotated[str, typer.Argument(help=SUITE_HELP)],
@@ -76,7 +77,7 @@ def reproduce_command(
     raise typer.Exit(planning.reproduced(request_of(data, weights), suite, scale, settings))
 
 
-@app.command("site")
+@app.command("site", cls=Once)
 def site_command(
     out: Annotated[Path, typer.Argument(help="Folder to write.")],
     title: Annotated[str, typer.Option(help="Title of the first page.")] = "sfbench leaderboard",
@@ -90,7 +91,7 @@ def site_command(
     raise typer.Exit(publishing.publish(store, out, title))
 
 
-@app.command("export")
+@app.command("export", cls=Once)
 def export_command(
     target: Annotated[str, typer.Argument(help="FILE.zip to write, or mlflow:URI[#EXPERIMENT].")],
     model: Annotated[str | None, typer.Option(help="Export only these models.")] = None,
@@ -110,7 +111,7 @@ def export_command(
     raise typer.Exit(sharing.export(store, target, wanted, defaults.located(plugin)))
 
 
-@app.command("import")
+@app.command("import", cls=Once)
 def import_command(
     bundle: Annotated[Path, typer.Argument(help="Bundle (.zip) of sfbench export.")],
     store: StoreFolder = defaults.STORE,

@@ -9,10 +9,11 @@ import typer
 
 from sfbench.cli import defaults
 from sfbench.cli.commands.flags import AsJson, DeviceName, NoPlugins, Options, Plugins, Threads
+from sfbench.cli.commands.once import Once
 from sfbench.cli.commands.root import app
 
 
-@app.command("train")
+@app.command("train", cls=Once)
 def train_command(
     model: Annotated[str, typer.Option(help="Model; see sfbench list.")],
     out: Annotated[Path, typer.Option(help="Folder of the training run.")],
