@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sfbench.api.archives import DAMAGE, MEMBER_LIMIT, ArchiveError, read_member
 from sfbench.api.errors import DataError, first_line
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 LABELS_FILE = "dataset.json"
+CACHES = frozenset({"__MACOSX", "@eaDir"})
+"""Folders in which systems keep copies and thumbnails of images."""
+MOST_CLASSES = 65_536
 ORIENTATION = 0x0112
 RESIZE = "Pillow Lanczos on uint8, after a center crop to a square"
 
@@ -33,9 +37,11 @@ class ReadImage(NamedTuple):
 class ImageCollection:
     """The images of a folder (with subfolders) or a zip file, sorted by name.
 
-    Other contents are listed in `others` (files that are not images, by name) and `empty`
-    (folders without a file). Raises DataError when the path does not exist, is neither, or holds
-    no image.
+    Hidden and cache folders and files (a name that begins with a dot, __MACOSX, @eaDir) are left out;
+    linked folders are followed. What is beside the images is counted in `others` (files that are no
+    images, by name), `hidden` (images left out) and `empty` (folders without a file); of
+    dataset.json, `unmatched` (names of no image) and `unlabeled` (images it does not name). Raises
+    DataError when the path does not exist, is neither folder nor zip, or holds no image.
     """
 
     def __init__(self, path: Path) -> None:
@@ -43,7 +49,9 @@ class ImageCollection:
             msg = f"{path}: no such file or folder; expected a zip file or folder of images"
             raise DataError(msg)
         if path.is_file() and not zipfile.is_zipfile(path):
-            msg = f"{path}: neither a zip file nor a folder; expected one that contains images"
+            msg = (
+                f"{path}: neither a zip file nor a folder; expected one of them with images inside"
+            )
             raise DataError(msg)
         self.path = path
         try:
@@ -52,14 +60,25 @@ class ImageCollection:
             msg = f"{path}: a damaged zip file ({error})"
             raise DataError(msg) from None
         names = sorted(self._all_names())
-        self.names = [name for name in names if is_image_name(name)]
-        self.others = [n for n in names if not is_image_name(n) and n != LABELS_FILE]
+        seen = [name for name in names if not is_hidden(name)]
+        self.names = [name for name in seen if is_image_name(name)]
+        self.hidden = [name for name in names if is_hidden(name) and is_image_name(name)]
+        labels_file = labels_file_of(seen)
+        self.others = [n for n in seen if not is_image_name(n) and n != labels_file]
         self.empty = self._empty_folders(names)
         if not self.names:
             kinds = ", ".join(sorted(SUFFIXES))
             msg = f"{path}: {len(names)} files, none of them an image ({kinds})"
             raise DataError(msg)
-        self.class_of = self._read_labels() if LABELS_FILE in names else {}
+        self.labels_file = labels_file
+        self.class_of: dict[str, int] = {}
+        self.unmatched: list[str] = []
+        if labels_file is not None:
+            given = self._read_labels(labels_file)
+            there = {name.replace("\\", "/"): name for name in self.names}
+            self.class_of = {there[n]: label for n, label in given.items() if n in there}
+            self.unmatched = sorted(given.keys() - there.keys())
+        self.unlabeled = [n for n in self.names if n not in self.class_of] if self.class_of else []
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -67,10 +86,7 @@ class ImageCollection:
 
     def _all_names(self) -> Iterator[str]:
         if self.archive is None:
-            # A broken link is reported when it is read, not ignored.
-            found = self.path.rglob("*")
-            files = (f for f in found if f.is_file() or (f.is_symlink() and not f.exists()))
-            yield from (file.relative_to(self.path).as_posix() for file in files)
+            yield from (file.relative_to(self.path).as_posix() for file in files_below(self.path))
         else:
             yield from (entry.filename for entry in self.archive.infolist() if not entry.is_dir())
 
@@ -88,13 +104,17 @@ class ImageCollection:
         used = {str(parent) for name in names for parent in PurePosixPath(name).parents}
         return sorted(folders - used)
 
-    def _read_labels(self) -> dict[str, int]:
+    def _read_labels(self, file: str) -> dict[str, int]:
+        """Return the classes that a label file gives, by image; names are relative to its folder."""
+        folder = PurePosixPath(file).parent
         try:
-            rows = json.loads(self.read_bytes(LABELS_FILE)).get("labels") or []
-            return {str(name): int(label) for name, label in rows}
-        except (ValueError, TypeError, AttributeError) as error:
-            msg = f"{self.path}: {LABELS_FILE} is not a StyleGAN label list ({error})"
+            document = json.loads(self.read_bytes(file).decode("utf-8-sig"))
+            rows = document.get("labels") if isinstance(document, dict) else document
+            found = label_rows(rows)
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            msg = f"{self.path}: {file} is not a StyleGAN label list ({first_line(error)})"
             raise DataError(msg) from None
+        return {str(folder / name): label for name, label in found.items()}
 
     def read_bytes(self, name: str) -> bytes:
         """Return one file's content; raises DataError for one that is damaged or over 256 MiB."""
@@ -136,7 +156,11 @@ class ImageCollection:
             with self.path.open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
         digest = hashlib.sha256()
-        for name in self.names:
+        # Classes decide what is learned, and what is compared class by class.
+        for name in [
+            *self.names,
+            *([self.labels_file] if self.labels_file and self.class_of else []),
+        ]:
             try:
                 content = hashlib.sha256((self.path / name).read_bytes()).hexdigest()
             except OSError as error:
@@ -166,10 +190,60 @@ def upright_rgb(opened: Image.Image, resolution: int | None) -> ReadImage:
 
 
 def is_image_name(name: str) -> bool:
-    """Return whether a file counts as an image: by its suffix; hidden files do not."""
-    path = PurePosixPath(name)
-    hidden = path.name.startswith("._") or "__MACOSX" in path.parts
-    return path.suffix.lower() in SUFFIXES and not hidden
+    """Return whether a file is taken for an image: by its extension."""
+    return PurePosixPath(name).suffix.lower() in SUFFIXES
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether a file lies in a hidden or cache folder, or is hidden itself."""
+    parts = set(PurePosixPath(name).parts) - {".", ".."}
+    return any(part.startswith(".") or part in CACHES for part in parts)
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder; linked folders are followed, each once.
+
+    A link that leads nowhere is a file: it is named when it is read, not skipped.
+    """
+    seen = {folder.resolve()}
+    for place, folders, files in os.walk(folder, followlinks=True):
+        yield from (Path(place) / name for name in files)
+        kept = []
+        for name in folders:
+            real = (Path(place) / name).resolve()
+            if real not in seen:
+                seen.add(real)
+                kept.append(name)
+        folders[:] = kept
+
+
+def labels_file_of(names: Sequence[str]) -> str | None:
+    """Return the label file: at the top, or in the one top folder that holds everything."""
+    if LABELS_FILE in names:
+        return LABELS_FILE
+    tops = {PurePosixPath(name).parts[0] for name in names}
+    inside = f"{next(iter(tops))}/{LABELS_FILE}" if len(tops) == 1 else ""
+    return inside if inside in names else None
+
+
+def label_rows(rows: Any) -> dict[str, int]:
+    """Return the classes of a label list: [[name, class], ...], {name: class}, or nothing.
+
+    Names may be written with backslashes, or begin with "./". Raises ValueError for classes that
+    are no numbers from 0, and for two of one image.
+    """
+    pairs = rows.items() if isinstance(rows, dict) else rows or []
+    found: dict[str, int] = {}
+    for name, label in pairs:
+        number = int(label) if isinstance(label, int | float) and label == label // 1 else -1
+        if isinstance(label, bool) or not 0 <= number < MOST_CLASSES:
+            msg = f"class {label!r:.40} of {name!r:.60}; expected a number from 0 to {MOST_CLASSES - 1}"
+            raise ValueError(msg)
+        key = str(PurePosixPath(str(name).replace("\\", "/")))
+        if found.setdefault(key, number) != number:
+            msg = f"two classes of {name!r:.60}: {found[key]} and {number}"
+            raise ValueError(msg)
+    return found
 
 
 def np_array(image: Image.Image) -> np.ndarray:

@@ -16,6 +16,7 @@ from sfbench.api.protocols import FeatureExtractor
 from sfbench.catalogue.catalogue import Catalogue
 from sfbench.catalogue.registry import load_plugin, plugin_sources
 from sfbench.cli import defaults, sound
+from sfbench.cli.beside import announce
 from sfbench.cli.exits import Exit
 from sfbench.cli.one_case import one_case
 from sfbench.cli.progress import PassProgress
@@ -136,7 +137,7 @@ class Bench:
             msg = f"{flag} {text}: its images can have any size; choose one with --res"
             raise UsageError(msg)
         dataset = sources.open_dataset(source, resolution)
-        announce(flag, dataset)
+        announce(flag, getattr(dataset, "container", None))
         what = "images" if flag == "--images" else "reference"
         indices = chosen(len(dataset), self.asked.samples, self.asked.seed)
         return RealImages(dataset=dataset, indices=indices, what=what)
@@ -220,15 +221,6 @@ def labels_of(image_set: Any) -> Any:
     """Return the class numbers of images, or None if there are none."""
     dataset = getattr(image_set, "dataset", None)
     return None if dataset is None else dataset.labels(image_set.indices)
-
-
-def announce(flag: str, dataset: Any) -> None:
-    """Report files and folders beside the images that are not images."""
-    container = getattr(dataset, "container", None)
-    for what, names in (container.beside() if container is not None else {}).items():
-        if names:
-            shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")  # noqa: PLR2004
-            print(f"note: {flag}: {len(names)} {what}: {shown}", file=sys.stderr)
 
 
 def quality(asked: Asked, protocol: str, picture: Path | None, *, as_json: bool) -> Exit:

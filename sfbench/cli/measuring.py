@@ -11,9 +11,10 @@ from pathlib import Path
 
 from sfbench.api.errors import SfbenchError, UsageError
 from sfbench.catalogue.catalogue import Catalogue
-from sfbench.cli import defaults, sound, train_first
+from sfbench.cli import beside, defaults, sound, train_first
 from sfbench.cli.exits import Exit
 from sfbench.cli.progress import ProgressLines
+from sfbench.data.sources import container_of
 from sfbench.hardware.machine import machine_class
 from sfbench.quality.published import EMBEDDED, STANDARD
 from sfbench.quality.weights import place
@@ -132,6 +133,7 @@ def carried_out(asked: Sequence[Request], settings: Settings) -> Done | None:
     store.prepare()
     announce_broken(catalogue)
     announce(plan)
+    announce_images(plan)
     try:
         plan, untrained = train_first.with_weights(
             plan, catalogue, settings.store, settings.plugins, settings.disabled
@@ -172,6 +174,12 @@ def announce_broken(catalogue: Catalogue) -> None:
     for entry in catalogue.plugins:
         if entry.problem:
             print(f"warning: plugin {entry.name} is broken: {entry.problem}", file=sys.stderr)
+
+
+def announce_images(plan: Plan) -> None:
+    """Print what lies beside the real images and is left out."""
+    for source in {case.data.path: case.data for case in plan.cases}.values():
+        beside.announce("--data", container_of(source))
 
 
 def announce(plan: Plan) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 from sfbench.api.errors import DataError, UsageError
+from sfbench.cli.beside import announce
 from sfbench.cli.exits import Exit
 from sfbench.cli.progress import PassProgress
 
@@ -64,6 +65,7 @@ def build(source: Path, out: Path, wanted: Preparation, *, as_json: bool) -> Exi
     from sfbench.data.prepare import prepare
 
     _, container = open_container(source)
+    announce(str(source), container)
     bar = PassProgress(sys.stderr, live=sys.stderr.isatty(), quiet=False)
     try:
         meta = prepare(

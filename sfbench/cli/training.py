@@ -14,9 +14,11 @@ from sfbench.api.errors import UsageError
 from sfbench.api.spec import TrainingPreset
 from sfbench.catalogue.registry import find_generator, load_plugin, plugin_sources
 from sfbench.cli import defaults, sound
+from sfbench.cli.beside import announce
 from sfbench.cli.exits import Exit
 from sfbench.cli.one_case import one_case
 from sfbench.cli.progress import PassProgress, clock
+from sfbench.data.sources import container_of, locate
 from sfbench.hardware import host
 from sfbench.values.case import Request, flag_text
 
@@ -88,6 +90,8 @@ def train(asked: Asked, *, as_json: bool) -> Exit:
     if kimg is None:
         msg = f"training {asked.model} needs --kimg N (thousands of images) or --preset NAME"
         raise UsageError(msg)
+    if group.rank == 0:
+        announce("--data", container_of(locate(asked.data)))
     images = training.ready_images(
         asked.data,
         case.resolution,

@@ -13,6 +13,7 @@ from sfbench.values.paths import path_of
 
 if TYPE_CHECKING:
     from sfbench.api.protocols import Dataset
+    from sfbench.data.container import Container
 
 BUILT_IN = ("shapes",)
 
@@ -43,6 +44,13 @@ def locate(text: str, flag: str = "--data") -> Source:
 def reading_modules(kind: str) -> tuple[str, ...]:
     """Return the modules that read a kind of source and that nothing imports by name."""
     return (kinds()[kind].__module__,) if kind in kinds() else ()
+
+
+def container_of(source: Source) -> Container | None:
+    """Return the container of a located source; None of built-in and prepared images."""
+    if source.path is None or source.kind not in kinds():
+        return None
+    return open_container(Path(source.path))[1]
 
 
 def open_dataset(source: Source, resolution: int | None) -> Dataset:

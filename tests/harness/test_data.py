@@ -12,6 +12,7 @@ from PIL import Image
 
 from sfbench.api.errors import DataError, UsageError
 from sfbench.api.images import ImageCollection
+from sfbench.data.containers import open_container
 from sfbench.data.sources import locate, open_dataset
 
 pytestmark = pytest.mark.fast
@@ -110,7 +111,8 @@ def test_what_lies_beside_the_images_is_told(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
     images = ImageCollection(tmp_path)
     assert images.names == ["cats/a.png"]
-    assert images.others == ["cats/._a.png", "notes.txt"]
+    assert images.others == ["notes.txt"]
+    assert images.hidden == ["cats/._a.png"]
     assert images.empty == ["dogs"]
 
 
@@ -177,3 +179,106 @@ def test_a_truncated_image_and_a_bad_label_file_are_named(tmp_path: Path) -> Non
     (tmp_path / "dataset.json").write_text('{"labels": 3}')
     with pytest.raises(DataError, match="not a StyleGAN label list"):
         ImageCollection(tmp_path)
+
+
+def folder_of(path: Path, *names: str) -> Path:
+    for number, name in enumerate(names):
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(solid("RGB", (number, number, number)))
+    return path
+
+
+NAMES = tuple(f"00000/img{index}.png" for index in range(4))
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [[name, index % 2] for index, name in enumerate(NAMES)],
+        [[name.replace("/", "\\"), index % 2] for index, name in enumerate(NAMES)],
+        [["./" + name, float(index % 2)] for index, name in enumerate(NAMES)],
+        {name: index % 2 for index, name in enumerate(NAMES)},
+    ],
+)
+@pytest.mark.parametrize("top", ["", "mydata/"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_labels_are_read_as_people_write_them(
+    rows: object, top: str, encoding: str, tmp_path: Path
+) -> None:
+    folder_of(tmp_path, *(top + name for name in NAMES))
+    text = json.dumps({"labels": rows})
+    (tmp_path / top / "dataset.json").write_text(text, encoding=encoding)
+    container = open_container(tmp_path)[1]
+    assert [container.label(index) for index in range(4)] == [0, 1, 0, 1]
+    assert not any(container.beside().values())
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([[NAMES[0], "cat"]], "class 'cat' of '00000/img0.png'; expected a number from 0"),
+        ([[NAMES[0], [0, 1]]], r"class \[0, 1\]"),
+        ([[NAMES[0], -1]], "class -1"),
+        ([[NAMES[0], 10**6]], "class 1000000"),
+        ([[NAMES[0], 1.5]], "class 1.5"),
+        ([[NAMES[0], True]], "class True"),
+        ([[NAMES[0], 0], [NAMES[0], 1]], "two classes of '00000/img0.png': 0 and 1"),
+        ([1], "cannot unpack|is not a StyleGAN label list"),
+    ],
+)
+def test_labels_that_are_no_classes_are_refused_in_one_line(
+    rows: object, words: str, tmp_path: Path
+) -> None:
+    folder_of(tmp_path, *NAMES)
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": rows}))
+    with pytest.raises(DataError, match=words) as caught:
+        open_container(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_labels_that_match_nothing_or_only_some_are_told(tmp_path: Path) -> None:
+    folder_of(tmp_path, *NAMES)
+    file = tmp_path / "dataset.json"
+    file.write_text(json.dumps({"labels": [[name.split("/")[1], 0] for name in NAMES]}))
+    told = open_container(tmp_path)[1].beside()
+    assert len(told["names in dataset.json are of no image"]) == 4
+    file.write_text(json.dumps({"labels": [[name, 1] for name in NAMES[:3]]}))
+    told = open_container(tmp_path)[1].beside()
+    assert told["images have no class in dataset.json: no classes are used"] == [NAMES[3]]
+    file.write_text(json.dumps({"labels": None}))
+    assert not any(open_container(tmp_path)[1].beside().values())
+
+
+def test_corrected_labels_are_other_images(tmp_path: Path) -> None:
+    folder_of(tmp_path, *NAMES)
+    before = locate(str(tmp_path)).sha256
+    file = tmp_path / "dataset.json"
+    file.write_text(json.dumps({"labels": [[name, 0] for name in NAMES]}))
+    first = locate(str(tmp_path)).sha256
+    file.write_text(json.dumps({"labels": [[name, 1] for name in NAMES]}))
+    assert len({before, first, locate(str(tmp_path)).sha256}) == 3
+    file.write_text(json.dumps({"labels": []}))
+    assert locate(str(tmp_path)).sha256 == before
+
+
+def test_hidden_and_cache_folders_are_left_out_and_counted_and_links_are_followed(
+    tmp_path: Path,
+) -> None:
+    kept = ("a/0.png", "b.png")
+    left = (
+        ".hidden.png",
+        ".ipynb_checkpoints/1.png",
+        "@eaDir/2.png",
+        ".thumbnails/x/3.png",
+        "__MACOSX/._4.png",
+    )
+    folder_of(tmp_path / "images", *kept, *left)
+    folder_of(tmp_path / "elsewhere", "5.png")
+    (tmp_path / "images" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "images" / "circle").symlink_to(tmp_path / "images")
+    (tmp_path / "images" / "gone.png").symlink_to(tmp_path / "nowhere")
+    images = ImageCollection(tmp_path / "images")
+    assert images.names == ["a/0.png", "b.png", "gone.png", "linked/5.png"]
+    assert images.hidden == sorted(left)
+    told = open_container(tmp_path / "images")[1].beside()
+    assert len(told["images in hidden or cache folders are left out"]) == 5

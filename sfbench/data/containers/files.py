@@ -51,7 +51,14 @@ class ImageFiles(Container):
 
     def beside(self) -> dict[str, list[str]]:
         """Return files that are no images, and empty folders."""
-        return {"files are not images": self.images.others, "folders are empty": self.images.empty}
+        file = self.images.labels_file or ""
+        return {
+            "files are not images": self.images.others,
+            "images in hidden or cache folders are left out": self.images.hidden,
+            "folders are empty": self.images.empty,
+            f"names in {file} are of no image": self.images.unmatched,
+            f"images have no class in {file}: no classes are used": self.images.unlabeled,
+        }
 
     def sha256(self) -> str:
         """Return the digest of names and contents, or of the zip file."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from sfbench.api.archives import MEMBER_LIMIT
 from sfbench.api.errors import DataError
-from sfbench.api.images import is_image_name
+from sfbench.api.images import is_hidden, is_image_name
 from sfbench.data.container import Container, Look
 from sfbench.data.item import Item
 from sfbench.data.tar_files import OpenTar, Place, content, tar_errors
@@ -78,7 +78,7 @@ def images_of(shard: OpenTar) -> Iterator[tuple[Place, int | None]]:
             if image is not None:
                 yield image, label
             key, image, label = str(path.with_suffix("")), None, None
-        if is_image_name(member.name):
+        if is_image_name(member.name) and not is_hidden(member.name):
             image = Place.of(member)
         elif path.suffix == CLASS_SUFFIX:
             text = content(shard.archive, member).strip()
