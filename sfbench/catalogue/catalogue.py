@@ -15,12 +15,13 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from sfbench import __version__
 from sfbench.api.errors import PluginError, UsageError
 from sfbench.api.spec import Option
 from sfbench.store.whole_file import write_whole
+from sfbench.values.documents import DocumentError, as_document, read_document
 from sfbench.values.records import digest
 
 IMPORT_SECONDS = 60
@@ -103,12 +104,13 @@ def read_catalogue(given: Sequence[str], disabled: Sequence[str], cache: Path) -
     place = [__version__, __file__, sys.executable]
     key = digest([place, own, list(given), sorted(disabled), entry_points()])
     file = cache / f"catalogue-{key[:16]}.json"
-    document = fresh(file)
-    if document is None:
-        document = ask(given, disabled)
-        if not any(entry["problem"] for entry in document["plugins"]):
-            keep(file, document)
-    return parse(document)
+    kept = fresh(file)
+    if kept is not None:
+        return kept
+    document = ask(given, disabled)
+    if not any(entry["problem"] for entry in document["plugins"]):
+        keep(file, document)
+    return as_document(document, Catalogue)
 
 
 def entry_points() -> list[list[str]]:
@@ -119,14 +121,25 @@ def entry_points() -> list[list[str]]:
     )
 
 
-def fresh(file: Path) -> dict[str, Any] | None:
-    """Return the cached answer if every file it was read from is as it was then."""
+class Files(TypedDict):
+    """The files that an answer was read from, with their stamps."""
+
+    files: dict[str, list[int]]
+
+
+def fresh(file: Path) -> Catalogue | None:
+    """Return the cached answer if every file it was read from is as it was then.
+
+    A damaged cache counts as none: it is made again.
+    """
     try:
-        document: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        same = all(stamp(Path(path)) == was for path, was in document["files"].items())
-    except (OSError, ValueError, KeyError, AttributeError):
+        text = file.read_bytes()
+        files = read_document(text, Files)["files"]
+        if any(stamp(Path(path)) != was for path, was in files.items()):
+            return None
+        return read_document(text, Catalogue)
+    except (OSError, DocumentError):
         return None
-    return document if same else None
 
 
 def stamp(path: Path) -> list[int]:
@@ -213,46 +226,3 @@ def child_answer(
     if "usage" in document:
         raise UsageError(document["usage"])
     return document
-
-
-def parse(document: Mapping[str, Any]) -> Catalogue:
-    """Return the answer as values."""
-    return Catalogue(
-        models=tuple(
-            Model(
-                **{
-                    **entry,
-                    "resolutions": tuple(entry["resolutions"]),
-                    "options": tuple(option_from(option) for option in entry["options"]),
-                    "settings": tuple(option_from(option) for option in entry["settings"]),
-                    "presets": tuple(entry["presets"]),
-                    "packages": tuple(entry["packages"]),
-                }
-            )
-            for entry in document["models"]
-        ),
-        plugins=tuple(
-            PluginEntry(
-                **{
-                    **entry,
-                    "models": tuple(entry["models"]),
-                    "extractors": tuple(entry["extractors"]),
-                }
-            )
-            for entry in document["plugins"]
-        ),
-        checkpoints=tuple(document["checkpoints"]),
-        extractors=tuple(document["extractors"]),
-    )
-
-
-def option_from(entry: Mapping[str, Any]) -> Option:
-    """Return the option that a JSON object holds."""
-    default = entry["default"]
-    return Option(
-        **{
-            **entry,
-            "default": tuple(default) if isinstance(default, list) else default,
-            "choices": tuple(entry["choices"]),
-        }
-    )

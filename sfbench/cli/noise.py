@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sfbench.cli import defaults
 from sfbench.store.whole_file import write_whole
+from sfbench.values.documents import read_document
 
 
 def place(machine: str, where: str) -> Path:
@@ -17,8 +18,8 @@ def place(machine: str, where: str) -> Path:
 def known(machine: str, where: str) -> float | None:
     """Return the standard deviation of one A/A quad's log ratio; None if not measured."""
     try:
-        return float(json.loads(place(machine, where).read_text(encoding="utf-8"))["quad"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return read_document(place(machine, where).read_bytes(), dict[str, float])["quad"]
+    except (OSError, ValueError, KeyError):
         return None
 
 

@@ -7,15 +7,47 @@ meta.json    source, crop, filter, digest of the pixels, what was rejected and w
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict
 
 from sfbench.api.errors import DataError
+from sfbench.values.documents import DocumentError, read_document
 
 IMAGES, LABELS, META = "images.npy", "labels.npy", "meta.json"
 FORMAT = 1
+
+
+class Origin(TypedDict):
+    """What images were prepared from."""
+
+    name: str
+    kind: str
+    sha256: NotRequired[str]
+    items_sha256: NotRequired[str]
+    definition: NotRequired[str]
+
+
+class RejectedImage(TypedDict):
+    """An image that was left out, and why."""
+
+    name: str
+    reason: str
+
+
+class Meta(TypedDict):
+    """What a prepared folder says of itself."""
+
+    format: int
+    images: int
+    resolution: int
+    classes: int
+    sha256: str
+    source: Origin
+    crop: str
+    filter: str
+    alpha: str
+    converted: dict[str, int]
+    rejected: list[RejectedImage]
 
 
 def is_prepared(path: Path) -> bool:
@@ -23,17 +55,16 @@ def is_prepared(path: Path) -> bool:
     return (path / META).is_file() and (path / IMAGES).is_file()
 
 
-def read_meta(folder: Path) -> Mapping[str, Any]:
+def read_meta(folder: Path) -> Meta:
     """Return the description of a prepared folder."""
     try:
-        meta = json.loads((folder / META).read_text(encoding="utf-8"))
-        found = meta["format"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        meta = read_document((folder / META).read_bytes(), Meta)
+    except (OSError, DocumentError) as error:
         msg = (
             f"{folder}: not a folder of prepared images ({error}); make one with sfbench data build"
         )
         raise DataError(msg) from None
-    if found != FORMAT:
-        msg = f"{folder}: expected format {FORMAT}, found {found}; build it again"
+    if meta["format"] != FORMAT:
+        msg = f"{folder}: expected format {FORMAT}, found {meta['format']}; build it again"
         raise DataError(msg)
-    return meta  # type: ignore[no-any-return]  # json
+    return meta

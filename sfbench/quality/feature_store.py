@@ -11,13 +11,14 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
 from sfbench.data.array_files import read_arrays
 from sfbench.quality.statistics import FeatureStatistics, Rows
 from sfbench.store.whole_file import whole_file, write_whole
+from sfbench.values.documents import DocumentError, read_document
 from sfbench.values.records import digest
 
 SHARD_IMAGES = 1024
@@ -83,7 +84,7 @@ class FeatureStore:
         path = self.shard_file(key, number)
         try:
             arrays = read_arrays(path, *PARTS, *(["logits"] if logits else []))
-            about = json.loads(str(arrays["about"]))
+            about = read_document(str(arrays["about"]), About)
             return Shard(
                 statistics=FeatureStatistics(
                     indices=arrays["indices"],
@@ -108,7 +109,7 @@ class FeatureStore:
                     "folder": meta.parent.name,
                     "shards": len(shards),
                     "bytes": sum(file.stat().st_size for file in shards),
-                    **json.loads(meta.read_text(encoding="utf-8")),
+                    **about_set(meta),
                 }
             )
         return rows
@@ -119,6 +120,28 @@ class FeatureStore:
         for row in found:
             shutil.rmtree(self.folder / row["folder"])
         return len(found)
+
+
+class About(TypedDict):
+    """What a shard says of its images: those that could not be read, and what was converted."""
+
+    bad: dict[str, str]
+    notes: dict[str, int]
+
+
+class AboutSet(TypedDict):
+    """What a set of features says of itself: a name for people, and all that it depends on."""
+
+    name: str
+    key: dict[str, Any]
+
+
+def about_set(path: Path) -> AboutSet:
+    """Return what a set says of itself; one that is damaged is called so, and can be cleared."""
+    try:
+        return read_document(path.read_bytes(), AboutSet)
+    except (OSError, DocumentError) as error:
+        return {"name": f"damaged ({error})", "key": {}}
 
 
 def write_archive(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

@@ -11,7 +11,7 @@ import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -19,12 +19,36 @@ from sfbench.api.errors import DataError
 from sfbench.data.array_files import ArrayFileError, array_names, read_arrays
 from sfbench.quality.feature_store import write_archive
 from sfbench.quality.statistics import Moments
+from sfbench.values.documents import read_document
 
 STATISTICS = ("mu", "sigma", "mu_s", "sigma_s")
 SEMIDEFINITE = 1e-5
 """Of the largest eigenvalue: what rounding in single precision makes negative."""
 MANY = 1 << 40
 """The count assumed if a file does not state it: practically exact."""
+
+
+class AboutExtractor(TypedDict, total=False):
+    """With what the features were made."""
+
+    name: str
+    weights_sha256: str | None
+    resize: str
+    scale: str
+    features: int
+
+
+class About(TypedDict, total=False):
+    """What a statistics file written here says of itself."""
+
+    name: str
+    sha256: str | None
+    images: Any
+    count: int
+    unreadable: int
+    protocol: str
+    ddof: int
+    extractor: AboutExtractor
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +83,7 @@ def read_reference(path: Path) -> ReferenceFile:
     try:
         arrays = read_arrays(path, *STATISTICS, "count", "sfbench")
         count = int(arrays["count"]) if "count" in arrays else MANY
-        about = json.loads(str(arrays["sfbench"])) if "sfbench" in arrays else {}
+        about = read_document(str(arrays["sfbench"]), About) if "sfbench" in arrays else About()
     except (ValueError, TypeError, OSError, RecursionError) as error:
         msg = f"{path}: cannot be read as statistics ({error}); expected an .npz with mu and sigma"
         raise DataError(msg) from None

@@ -10,9 +10,10 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from sfbench.store.whole_file import write_whole
+from sfbench.values.documents import DocumentError, read_document
 from sfbench.values.records import digest
 
 ABOUT = "about.json"
@@ -77,15 +78,26 @@ def enter(
     write_whole(folder / ABOUT, json.dumps(document, sort_keys=True, indent=1))
 
 
-def read(path: Path) -> dict[str, Any] | None:
+class Entry(TypedDict):
+    """What is said of one picture."""
+
+    caption: str
+    how: dict[str, Any]
+
+
+class Description(TypedDict):
+    """What an album says: whose pictures it holds, and of each what it shows."""
+
+    subject: dict[str, Any]
+    pictures: dict[str, Entry]
+
+
+def read(path: Path) -> Description | None:
     """Return an album's description, or None if there is no readable one."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        entries = document["pictures"].values()
-        sound = all(isinstance(e, dict) and {"caption", "how"} <= set(e) for e in entries)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return read_document(path.read_bytes(), Description)
+    except (OSError, DocumentError):
         return None
-    return document if sound and "subject" in document else None
 
 
 def open_album(store: Path, case: Mapping[str, Any]) -> Album | None:

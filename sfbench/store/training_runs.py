@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from sfbench.api.errors import DataError
+from sfbench.values.documents import DocumentError, read_document
 
 RUN, LINES = "run.json", "log.jsonl"
 EVENTS = "events.out.tfevents.*"
@@ -27,6 +27,13 @@ class TrainingRun:
     lines: Sequence[Mapping[str, Any]]
 
 
+class Described(TypedDict):
+    """What run.json holds: the run's identity, and what was asked of it."""
+
+    identity: str
+    asked: dict[str, Any]
+
+
 def read_asked(folder: Path) -> dict[str, Any] | None:
     """Return a run's identity and settings, or None if there is no run.
 
@@ -36,9 +43,9 @@ def read_asked(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_document(path.read_bytes(), Described)
         return {"identity": document["identity"], "asked": document["asked"]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, DocumentError) as error:
         msg = f"{path}: not the description of a training run ({error})"
         raise DataError(msg) from None
 
@@ -46,13 +53,16 @@ def read_asked(folder: Path) -> dict[str, Any] | None:
 def read_lines(folder: Path) -> list[dict[str, Any]]:
     """Return the lines of a run's log, without a truncated last line."""
     path = folder / LINES
+    texts = []
+    if path.exists():
+        texts = path.read_text(encoding="utf-8", errors="replace").splitlines()
     found = []
-    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+    for text in texts:
         try:
-            line = json.loads(text)
-        except ValueError:
+            line = read_document(text, dict[str, float | str | bool | None])
+        except DocumentError:
             continue
-        if isinstance(line, dict) and "step" in line:
+        if isinstance(line.get("step"), int | float):
             found.append(line)
     return found
 

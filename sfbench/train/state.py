@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import safetensors.torch
 import torch
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from sfbench.api.errors import DataError
 from sfbench.store.whole_file import write_whole
+from sfbench.values.documents import read_document
 
 GENERATIONS = 2
 TENSOR, PAIRS = "$tensor", "$pairs"
@@ -100,6 +101,14 @@ def states(folder: Path) -> list[Path]:
     return sorted(folder.glob("state-*.json"), reverse=True)
 
 
+class Stored(TypedDict):
+    """The JSON half of a state: its step, the digest of its tensors, and all that is no tensor."""
+
+    step: int
+    sha256: str
+    rest: Any
+
+
 def load_state(folder: Path) -> State | None:
     """Return the newest intact state; None if there is no state.
 
@@ -108,7 +117,7 @@ def load_state(folder: Path) -> State | None:
     complaint = None
     for path in states(folder):
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
+            document = read_document(path.read_bytes(), Stored)
             content = checked(path.with_suffix(".safetensors"), document["sha256"])
             tensors = safetensors.torch.load(content)
             tree = joined(document["rest"], tensors)

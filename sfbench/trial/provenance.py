@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from pathlib import Path
 from typing import Any
 
 from sfbench.hardware import host, machine
 from sfbench.hardware.devices import accelerators, find_backend
 from sfbench.hardware.policy import global_flags
+from sfbench.values.documents import read_document
 from sfbench.values.job import Job
 
 
@@ -35,7 +35,7 @@ def training_of(weights: str | None) -> dict[str, Any] | None:
     if card is None or not card.is_file():
         return None
     with contextlib.suppress(ValueError, OSError):
-        found = json.loads(card.read_text(encoding="utf-8"))
-        if isinstance(found, dict) and "identity" in found:
+        found = read_document(card.read_bytes(), dict[str, Any])
+        if "identity" in found:
             return found
     return None

@@ -7,7 +7,9 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Required, TypedDict
+
+from sfbench.values.documents import as_document, read_document
 
 SCHEMA = 1
 PROTOCOL = 1
@@ -23,6 +25,8 @@ Status = Literal[
     "unsupported",
     "skipped",
 ]
+Number = int | float
+"""A count stays one when a record is written again."""
 FINAL = frozenset({"ok", "oom", "nonfinite", "contract_failed", "unsupported", "skipped"})
 """Statuses that a repetition would not change; `error`, `killed` and `timeout` are retried."""
 
@@ -38,11 +42,11 @@ class Reading:
 
     metric: str
     unit: str = ""
-    value: float | None = None
+    value: Number | None = None
     reason: str | None = None
-    low: float | None = None
-    high: float | None = None
-    samples: tuple[float, ...] = ()
+    low: Number | None = None
+    high: Number | None = None
+    samples: tuple[Number, ...] = ()
     how: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -50,9 +54,45 @@ class Reading:
         if (self.value is None) == (self.reason is None):
             msg = f"reading {self.metric}: give a value, or None with a reason"
             raise ValueError(msg)
-        if self.value is not None and not math.isfinite(self.value):
-            msg = f"reading {self.metric}: {self.value} is not finite"
-            raise ValueError(msg)
+        for value in (self.value, self.low, self.high, *self.samples):
+            if value is not None and not is_finite(value):
+                msg = f"reading {self.metric}: {str(value)[:40]} is not finite"
+                raise ValueError(msg)
+
+
+class Header(TypedDict, total=False):
+    """By what a record's version is known before the rest is read."""
+
+    schema: int
+
+
+class StoredSource(TypedDict):
+    """A source as a case holds it."""
+
+    kind: str
+    sha256: str | None
+
+
+class StoredCase(TypedDict, total=False):
+    """What of a case readers rely on; other parts are taken as they are, and older ones lack some."""
+
+    model: Required[str]
+    resolution: Required[int]
+    options: Required[dict[str, Any]]
+    weights: Required[StoredSource]
+    batch: Required[int]
+    batch_rule: str
+    dtype: Required[str]
+    mode: Required[str]
+    device: Required[str]
+    seed: Required[int]
+    threads: Required[int]
+    measure: list[str]
+    samples: int | None
+    data: StoredSource | None
+    extractor: StoredSource | None
+    files: dict[str, str]
+    timing: dict[str, float]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +116,14 @@ class Record:
     protocol: int = PROTOCOL
 
 
+def is_finite(value: Number) -> bool:
+    """Return whether a number is finite; a whole number too large for a float is not."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
 def canonical(value: Any) -> str:
     """Return strict JSON text with sorted keys: equal values give equal text."""
     return json.dumps(value, sort_keys=True, allow_nan=False, ensure_ascii=False)
@@ -93,19 +141,14 @@ def record_to_json(record: Record) -> str:
 
 
 def record_from_json(text: str) -> Record:
-    """Return the record; raises ValueError for text that is not one (or of a newer schema)."""
-    document = json.loads(text)
-    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
-        found = document.get("schema") if isinstance(document, dict) else type(document).__name__
+    """Return the record; raises ValueError in one line for text that is not one, or newer."""
+    found = read_document(text, Header).get("schema")
+    if found != SCHEMA:
         msg = f"expected record schema {SCHEMA}, found {found}"
         raise ValueError(msg)
-    try:
-        readings = tuple(reading_from(entry) for entry in document.pop("readings"))
-        flags = tuple(document.pop("flags"))
-        return Record(readings=readings, flags=flags, **document)
-    except (TypeError, KeyError, AttributeError) as error:
-        msg = f"not a record ({error})"
-        raise ValueError(msg) from None
+    record = read_document(text, Record)
+    as_document(record.case, StoredCase)
+    return record
 
 
 def reading_from(entry: Mapping[str, Any]) -> Reading:

@@ -1,0 +1,53 @@
+"""JSON documents that come from disk or from others, read as a declared type or not at all.
+
+The checking is msgspec's: types, ranges of numbers, Unicode and depth. Control characters are
+escaped here, so that none of them reaches a terminal or forges a line.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, TypeVar
+
+import msgspec
+
+from sfbench.api.errors import first_line
+
+T = TypeVar("T")
+ESCAPES = re.compile(r"\\[bfnrt]|\\u00[01789]", re.IGNORECASE)
+"""How JSON writes control characters; a text without any needs no second look."""
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+class DocumentError(ValueError):
+    """A text that is not the document it should be; the message is one line."""
+
+
+def read_document(text: str | bytes, kind: type[T]) -> T:
+    """Return the value of a declared type that a JSON text holds; raises DocumentError."""
+    raw = text if isinstance(text, str) else text.decode(errors="replace")
+    try:
+        if CONTROL.search(raw) is None and ESCAPES.search(raw) is None:
+            return msgspec.json.decode(text, type=kind)
+        return msgspec.convert(printable(msgspec.json.decode(text)), type=kind)
+    except (ValueError, RecursionError, UnicodeError) as error:
+        raise DocumentError(first_line(error)) from None
+
+
+def as_document(value: Any, kind: type[T]) -> T:
+    """Return a value of a declared type from what a document holds; raises DocumentError."""
+    try:
+        return msgspec.convert(value, type=kind)
+    except (ValueError, RecursionError) as error:
+        raise DocumentError(first_line(error)) from None
+
+
+def printable(value: Any) -> Any:
+    """Return a JSON value whose texts have escapes in the place of control characters."""
+    if isinstance(value, str):
+        return CONTROL.sub(lambda found: ascii(found[0])[1:-1], value)
+    if isinstance(value, list):
+        return [printable(one) for one in value]
+    if isinstance(value, dict):
+        return {printable(name): printable(one) for name, one in value.items()}
+    return value
