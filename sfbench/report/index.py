@@ -93,8 +93,11 @@ def files_of(store: Store) -> pd.DataFrame:
             continue
         entries = (entry for entry in os.scandir(folder) if entry.name.endswith(".json"))
         for entry in sorted(entries, key=lambda entry: entry.name):
-            status = entry.stat()
-            rows.append((f"{folder.name}/{entry.name}", status.st_mtime_ns, status.st_size))
+            changed, size = 0, 0
+            with contextlib.suppress(OSError):  # a link that leads nowhere is named when it is read
+                status = entry.stat()
+                changed, size = status.st_mtime_ns, status.st_size
+            rows.append((f"{folder.name}/{entry.name}", changed, size))
     return pd.DataFrame(rows, columns=list(FILES)).astype({"file": object})
 
 

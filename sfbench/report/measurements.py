@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import re
@@ -90,7 +91,10 @@ def head(record: Record) -> dict[str, Any]:
 def basis(readings: Iterable[Reading]) -> str:
     """Return the basis of quality numbers: equal text means comparable numbers."""
     for reading in readings:
-        if "extractor" in reading.how:
+        if "extractor" not in reading.how:
+            continue
+        # `how` is free text to a record of others: what is not as it should be says nothing.
+        with contextlib.suppress(KeyError, TypeError, IndexError, AttributeError):
             how = reading.how
             name, content = how["reference"]["name"], how["reference"]["sha256"]
             label = f"{name} ({content[:8]})" if content else name

@@ -95,6 +95,20 @@ class StoredCase(TypedDict, total=False):
     timing: dict[str, float]
 
 
+class StoredMachine(TypedDict, total=False):
+    """What of a machine's facts readers rely on."""
+
+    versions: dict[str, str | None]
+
+
+class StoredProvenance(TypedDict, total=False):
+    """What of a provenance readers rely on."""
+
+    machine: StoredMachine
+    environment: dict[str, str]
+    commit: str | None
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """One trial's document: the request (`case`), the results, the provenance."""
@@ -148,6 +162,7 @@ def record_from_json(text: str) -> Record:
         raise ValueError(msg)
     record = read_document(text, Record)
     as_document(record.case, StoredCase)
+    as_document(record.provenance, StoredProvenance)
     return record
 
 
