@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
+import shutil
+import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +31,36 @@ PLACING = frozenset({"CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"})
 
 def user_cache() -> Path:
     """Return the user's cache folder."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    given = os.environ.get("XDG_CACHE_HOME")
+    if given:
+        return Path(given)
+    try:
+        return Path.home() / ".cache"
+    except RuntimeError:  # no home at all
+        return Path("/nonexistent")
+
+
+def cache_folder() -> Path:
+    """Return sfbench's cache folder; a temporary one if the user's cannot be written to."""
+    return usable(user_cache() / "sfbench")
+
+
+@functools.cache
+def usable(folder: Path) -> Path:
+    """Return the folder if files can be written in it, else a temporary one, and say so once."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        other = Path(tempfile.mkdtemp(prefix="sfbench-cache-"))
+        atexit.register(shutil.rmtree, other, ignore_errors=True)
+        print(
+            f"note: {folder} cannot be written to ({error.strerror}): features and prepared images "
+            "are made anew each time; set XDG_CACHE_HOME to keep them",
+            file=sys.stderr,
+        )
+        return other
 
 
 def torch_home() -> Path:

@@ -74,7 +74,7 @@ def inspect(look: Look, *, as_json: bool) -> Exit:
         case=case,
         plugins=plugins,
         store=look.store,
-        features=defaults.user_cache() / "sfbench" / "features",
+        features=defaults.cache_folder() / "features",
         seeds=seeds,
         real=look.data is not None,
         how={"code": catalogue.model(case.model).code_sha256},

@@ -74,7 +74,7 @@ class Bench:
         threads = asked.threads or max(cpu_count() // self.world, 1)
         set_policy(backend, "fp32", threads)
         self.progress = PassProgress(sys.stderr, live=sys.stderr.isatty(), quiet=self.rank > 0)
-        self.store = FeatureStore(defaults.user_cache() / "sfbench" / "features")
+        self.store = FeatureStore(defaults.cache_folder() / "features")
         self.open_extractor = functools.cache(self.opened)
 
     def opened(self, name: str) -> FeatureExtractor:

@@ -47,7 +47,7 @@ def stored(*, clear: bool, as_json: bool) -> Exit:
     """List the stored sets of features, or remove them."""
     from sfbench.quality.feature_store import FeatureStore  # numpy comes with it
 
-    store = FeatureStore(defaults.user_cache() / "sfbench" / "features")
+    store = FeatureStore(defaults.cache_folder() / "features")
     if clear:
         print(f"{store.clear()} sets of features removed from {store.folder}")
         return Exit.OK

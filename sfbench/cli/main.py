@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -40,3 +41,13 @@ def main(arguments: Sequence[str] | None = None, launcher: Launcher | None = Non
         sys.exit(Exit.PLUGIN if broken else Exit.USAGE)
     except BrokenPipeError:
         sys.exit(Exit.OK)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(Exit.INTERRUPTED)
+    except Exception:  # noqa: BLE001  # the last net: a bug, shown whole
+        traceback.print_exc()
+        print(
+            "error: this is a bug in sfbench; please report it with the lines above",
+            file=sys.stderr,
+        )
+        sys.exit(Exit.INTERNAL)

@@ -159,7 +159,7 @@ def carried_out(asked: Sequence[Request], settings: Settings) -> Done | None:
             plugins=settings.plugins,
             disabled=settings.disabled,
             environment=environment,
-            features=str(defaults.user_cache() / "sfbench" / "features"),
+            features=str(defaults.cache_folder() / "features"),
             timeout_seconds=settings.timeout_seconds,
         )
     except KeyboardInterrupt:

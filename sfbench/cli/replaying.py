@@ -82,7 +82,7 @@ def again(
         plugins=plugins,
         disabled=disabled,
         environment=environment,
-        features=str(defaults.user_cache() / "sfbench" / "features"),
+        features=str(defaults.cache_folder() / "features"),
     )
     try:
         fresh = launcher(job, 3600.0, listener.event)

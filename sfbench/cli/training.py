@@ -95,7 +95,7 @@ def train(asked: Asked, *, as_json: bool) -> Exit:
     images = training.ready_images(
         asked.data,
         case.resolution,
-        defaults.user_cache() / "sfbench" / "images",
+        defaults.cache_folder() / "images",
         asked.subset,
         shown.progress,
     )
@@ -113,7 +113,7 @@ def train(asked: Asked, *, as_json: bool) -> Exit:
         snapshot_kimg=asked.snapshot_kimg or kimg / SNAPSHOTS,
         hflip=(preset.hflip if preset else False) if asked.hflip is None else asked.hflip,
         samples=asked.samples,
-        features=defaults.user_cache() / "sfbench" / "features",
+        features=defaults.cache_folder() / "features",
         out=asked.out,
         resume=asked.resume,
     )

@@ -15,6 +15,7 @@ from typing import Any, TypedDict
 
 import numpy as np
 
+from sfbench.api.errors import DataError
 from sfbench.data.array_files import read_arrays
 from sfbench.quality.statistics import FeatureStatistics, Rows
 from sfbench.store.whole_file import whole_file, write_whole
@@ -55,7 +56,21 @@ class FeatureStore:
         return self.shard_file(key, number).exists()
 
     def save(self, key: Mapping[str, Any], number: int, shard: Shard, *, name: str) -> None:
-        """Write a shard atomically: under another name, then renamed."""
+        """Write a shard atomically: under another name, then renamed.
+
+        Raises DataError if the folder cannot be written to, e.g. because the disk is full.
+        """
+        try:
+            self.write(key, number, shard, name=name)
+        except OSError as error:
+            msg = (
+                f"{self.folder}: features cannot be written ({error.strerror or error}); make room, "
+                "or set XDG_CACHE_HOME to another folder"
+            )
+            raise DataError(msg) from None
+
+    def write(self, key: Mapping[str, Any], number: int, shard: Shard, *, name: str) -> None:
+        """Write a shard and, with the first one, what the set is."""
         place = self.place(key)
         place.mkdir(parents=True, exist_ok=True)
         if not (place / META).exists():

@@ -11,7 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from making import a_record
 from PIL import Image
+
+from sfbench.store.runs import Store
+from sfbench.values.records import Reading
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 FAULTS = str(Path(__file__).with_name("misbehaving.py"))
@@ -184,3 +188,32 @@ def test_a_stopped_evaluation_goes_on_after_its_last_part(
     assert done.returncode == 0, done.stderr
     assert first.stat().st_mtime_ns == before
     assert json.loads(done.stdout)[0]["how"]["generated"] == 1500
+
+
+def test_without_a_cache_that_can_be_written_numbers_are_made_and_it_is_said(
+    sfbench: Command, tmp_path: Path
+) -> None:
+    folder(tmp_path / "made", 12, 0), folder(tmp_path / "real", 12, 1)
+    (tmp_path / "file").write_text("in the way")
+    done = sfbench(
+        "quality",
+        "--images",
+        "made",
+        "--reference",
+        "real",
+        "--json",
+        XDG_CACHE_HOME=str(tmp_path / "file"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "cannot be written to (Not a directory)" in done.stderr
+    assert "set XDG_CACHE_HOME" in done.stderr
+    assert {r["metric"] for r in json.loads(done.stdout)} >= {"fd[cifar-cnn7]"}
+
+
+def test_a_terminal_without_unicode_gets_escapes(sfbench_process: Command, tmp_path: Path) -> None:
+    store = Store(tmp_path / "results")
+    store.add(a_record([Reading(metric="throughput.core", value=1.0, low=0.9, high=1.1)]))
+    done = sfbench_process("report", PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "\\xb1" in done.stdout
