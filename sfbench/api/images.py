@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
+SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pnm"}
+)
 LABELS_FILE = "dataset.json"
 CACHES = frozenset({"__MACOSX", "@eaDir"})
 """Folders in which systems keep copies and thumbnails of images."""
 MOST_CLASSES = 65_536
-ORIENTATION = 0x0112
+ORIENTATION, OPAQUE = 0x0112, 255
 RESIZE = "Pillow Lanczos on uint8, after a center crop to a square"
 
 
@@ -180,6 +182,8 @@ def upright_rgb(opened: Image.Image, resolution: int | None) -> ReadImage:
     rgb, note = to_rgb(ImageOps.exif_transpose(opened))
     if turned:
         note = "turned upright by its EXIF orientation"
+    if getattr(opened, "n_frames", 1) > 1:
+        note = "animated or of several pages: the first is used"
     if resolution is not None and rgb.size != (resolution, resolution):
         # Cropped first: when resizing with a box, the filter would read pixels outside it.
         side = min(rgb.size)
@@ -271,7 +275,8 @@ def to_rgb(image: Image.Image) -> tuple[Image.Image, str | None]:
         raise ValueError(msg)
     note = NOTES.get(image.mode)
     if image.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in image.info:
-        note = "transparency dropped"
+        opaque = image.convert("RGBA").getchannel("A").getextrema()[0] == OPAQUE
+        note = note if opaque else "transparency dropped"
     return image.convert("RGB"), note
 
 

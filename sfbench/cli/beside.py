@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sfbench.data.container import Container
 
-SHOWN = 3
-
 
 def announce(flag: str, container: Container | None) -> None:
     """Report files, folders and labels beside the images that are not used."""
-    for what, names in (container.beside() if container is not None else {}).items():
-        if names:
-            shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
-            print(f"note: {flag}: {len(names)} {what}: {shown}", file=sys.stderr)
+    for what, found in (container.beside() if container is not None else {}).items():
+        if found.count:
+            shown = ", ".join(found.shown) + (", ..." if found.count > len(found.shown) else "")
+            print(f"note: {flag}: {found.count} {what}: {shown}", file=sys.stderr)

@@ -12,6 +12,7 @@ from sfbench.api.errors import DataError, UsageError
 from sfbench.cli.beside import announce
 from sfbench.cli.exits import Exit
 from sfbench.cli.progress import PassProgress
+from sfbench.data.prepared_folder import is_prepared
 
 if TYPE_CHECKING:
     from sfbench.data.prepare import Preparation
@@ -64,6 +65,9 @@ def build(source: Path, out: Path, wanted: Preparation, *, as_json: bool) -> Exi
     from sfbench.data.containers import open_container
     from sfbench.data.prepare import prepare
 
+    if is_prepared(source):
+        msg = f"{source}: is prepared already; give it to --data as it is"
+        raise DataError(msg)
     _, container = open_container(source)
     announce(str(source), container)
     bar = PassProgress(sys.stderr, live=sys.stderr.isatty(), quiet=False)

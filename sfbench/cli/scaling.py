@@ -10,23 +10,14 @@ from sfbench.cli import measuring
 from sfbench.cli.exits import Exit
 from sfbench.cli.measuring import Settings
 from sfbench.values.case import Request
+from sfbench.values.plan import parse_resolutions
+
+FEWEST = 3
 
 
 def show(request: Request, settings: Settings, figure: Path | None) -> Exit:
     """Measure and print; 5 when no model was measured at three resolutions or more."""
-    if figure is not None:
-        from sfbench.report.scaling_figure import SUFFIXES
-
-        if figure.suffix not in SUFFIXES:
-            msg = f"--figure {figure}: expected a file name that ends in {', '.join(SUFFIXES)}"
-            raise UsageError(msg)
-    if not request.batch.isdecimal():
-        msg = f"--batch {request.batch}: scaling compares resolutions at one batch size; give one"
-        raise UsageError(msg)
-    for flag, value in (("dtype", request.dtype), ("mode", request.mode)):
-        if "," in value:
-            msg = f"--{flag} {value}: a curve needs a single value; give one"
-            raise UsageError(msg)
+    check(request, figure)
     done = measuring.carried_out([request], settings)
     if done is None:
         return Exit.INTERRUPTED
@@ -52,3 +43,24 @@ def show(request: Request, settings: Settings, figure: Path | None) -> Exit:
     if not fits:
         return Exit.NOTHING_MEASURED
     return Exit.OK if all(r.status == "ok" for r in records) else Exit.SOME_FAILED
+
+
+def check(request: Request, figure: Path | None) -> None:
+    """Raise UsageError for what gives no curve, before anything is measured."""
+    if figure is not None:
+        from sfbench.report.scaling_figure import SUFFIXES
+
+        if figure.suffix not in SUFFIXES:
+            msg = f"--figure {figure}: expected a file name that ends in {', '.join(SUFFIXES)}"
+            raise UsageError(msg)
+    if not request.batch.isdecimal():
+        msg = f"--batch {request.batch}: scaling compares resolutions at one batch size; give one"
+        raise UsageError(msg)
+    for flag, value in (("dtype", request.dtype), ("mode", request.mode)):
+        if "," in value:
+            msg = f"--{flag} {value}: a curve needs a single value; give one"
+            raise UsageError(msg)
+    sides = parse_resolutions(request.res)
+    if len(sides) < FEWEST:
+        msg = f"--res {request.res}: a curve needs {FEWEST} resolutions or more, found {len(sides)}"
+        raise UsageError(msg)

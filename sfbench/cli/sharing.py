@@ -24,6 +24,7 @@ from sfbench.run.suites import read_suite, scales_of, suite_path
 from sfbench.store.album import ABOUT, KINDS, albums
 from sfbench.store.runs import Store
 from sfbench.store.whole_file import whole_file
+from sfbench.values.messages import counted
 from sfbench.values.plan import parse_resolutions
 from sfbench.values.records import Record, record_from_json, record_to_json
 
@@ -141,7 +142,7 @@ def take_in(bundle: Path, store: Path) -> Exit:
     for record in new:
         into.add(record)
     hung = hang(pictures, store)
-    told = f", pictures of {hung} models" if hung else ""
+    told = f", pictures of {counted(hung, 'model')}" if hung else ""
     print(f"{store}: {len(new)} records added{told}, {len(records) - len(new)} already present")
     return Exit.OK
 

@@ -128,7 +128,7 @@ def train(asked: Asked, *, as_json: bool) -> Exit:
             file=sys.stderr,
         )
         return Exit.INTERRUPTED
-    shown.ended()
+    shown.ended(request)
     return Exit.OK
 
 
@@ -238,13 +238,18 @@ class Shown:
             f"{step:,} with {factor:g} times the learning rate"
         )
 
-    def ended(self) -> None:
-        """Print where the result is."""
+    def ended(self, request: Request) -> None:
+        """Print where the result is, and the command that measures it."""
         self.clear()
-        self.say(
-            f"weights: {self.asked.out / 'weights.safetensors'}; measure them with\n"
-            f"  sfbench run --model {self.asked.model} --weights {self.asked.out}"
+        after = Request(
+            model=request.model,
+            res=request.res,
+            option=request.option,
+            weights=str(self.asked.out),
+            data=self.asked.data,
         )
+        weights = self.asked.out / "weights.safetensors"
+        self.say(f"weights: {weights}; measure them with\n  {after.command()}")
 
     def say(self, text: str) -> None:
         """Write a line that stays."""

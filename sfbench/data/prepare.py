@@ -21,6 +21,7 @@ from sfbench.data.decode import Decoding, RejectedImageError
 from sfbench.data.item import Item
 from sfbench.data.prepared import content_sha256
 from sfbench.data.prepared_folder import FORMAT, IMAGES, LABELS, META
+from sfbench.values.messages import counted
 
 Progress = Callable[[str, int, int | None], None]
 HEADER_BYTES = 128
@@ -155,7 +156,8 @@ def too_many(rejected: list[Rejected], allowed: int) -> DataError:
     """Return the error that names the images that cannot be used."""
     first = "; ".join(f"{one.name}: {one.reason}" for one in rejected[:3])
     return DataError(
-        f"{len(rejected)} images cannot be used; expected at most {allowed} (--max-bad): {first}"
+        f"{counted(len(rejected), 'image')} cannot be used; expected at most {allowed} "
+        f"(--max-bad): {first}"
     )
 
 

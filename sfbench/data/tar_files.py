@@ -14,6 +14,7 @@ from sfbench.api.archives import MEMBER_LIMIT
 from sfbench.api.errors import DataError
 
 MOST_MEMBERS = 10_000
+CHUNK = 1 << 20
 
 
 class Place(NamedTuple):
@@ -39,19 +40,32 @@ class OpenTar:
         weakref.finalize(self, self.archive.close)
 
     def members(self) -> Iterator[tarfile.TarInfo]:
-        """Yield the regular files; tarfile's own list of them is not kept, it may be long.
+        """Yield everything but folders; tarfile's own list of it is not kept, it may be long.
 
         Raises DataError for an archive without an end mark: it was cut off, perhaps between files.
         """
         while (member := self.archive.next()) is not None:
             self.archive.members = []  # type: ignore[attr-defined]  # no public way
-            if member.isreg() and not member.issparse():
+            if not member.isdir():
                 yield member
         file = cast("IO[bytes]", self.archive.fileobj)
         file.seek(self.archive.offset)
         if not file.read(tarfile.BLOCKSIZE):
             msg = f"{self.path}: a tar file without its end mark: it was cut off; copy it again"
             raise DataError(msg)
+
+    def goes_on(self) -> bool:
+        """Return whether anything but zeros follows the end mark, once all members were seen."""
+        file = cast("IO[bytes]", self.archive.fileobj)
+        file.seek(self.archive.offset)
+        while chunk := file.read(CHUNK):
+            if chunk.strip(b"\0"):
+                return True
+        return False
+
+    def close(self) -> None:
+        """Close the archive."""
+        self.archive.close()
 
     def read(self, place: Place, start: int = 0, size: int | None = None) -> bytes:
         """Return a file's bytes, or a part of them."""

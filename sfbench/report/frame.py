@@ -183,7 +183,9 @@ def combine(readings: pd.DataFrame) -> pd.DataFrame:
         found["value"].mask(plain, found["mean"]).mask(logarithmic, np.exp(found["log"]))
     )
     none = found["count"] > 1
-    found["low"] = found["low"].mask(none).mask(logarithmic, np.exp(found["log"] - margin))
-    found["high"] = found["high"].mask(none).mask(logarithmic, np.exp(found["log"] + margin))
+    with np.errstate(over="ignore"):
+        low, high = np.exp(found["log"] - margin), np.exp(found["log"] + margin)
+    found["low"] = found["low"].mask(none).mask(logarithmic, low)
+    found["high"] = found["high"].mask(none).mask(logarithmic, high.replace(np.inf, np.nan))
     every = pd.MultiIndex.from_frame(readings[keys].drop_duplicates())
     return found[["value", "low", "high"]].reindex(every)

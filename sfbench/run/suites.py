@@ -16,6 +16,7 @@ from typing import Any
 
 from sfbench.api.errors import UsageError
 from sfbench.values.case import Request, flag_text
+from sfbench.values.metrics import find_metric
 from sfbench.values.paths import pairs_of
 
 SHIPPED = Path(__file__).with_name("suite_files")
@@ -113,6 +114,14 @@ def scale_of(name: str, scales: Any, scale: str) -> Mapping[str, Any]:
         there = ", ".join(["full", *scales])
         msg = f"--scale {scale}: suite {name} has {there}"
         raise UsageError(msg)
+    for flags in scales.values():
+        unknown = sorted(set(flags) - set(FLAGS))
+        if unknown:
+            msg = (
+                f"--suite {name}: unknown key {unknown[0]} in a scale; expected {', '.join(FLAGS)}"
+            )
+            raise UsageError(msg)
+        request_from(name, {"model": "any", **flags})
     found: Mapping[str, Any] = scales.get(scale, {})
     return found
 
@@ -133,6 +142,10 @@ def row_from(suite: str, table: Mapping[str, Any], scaled: Mapping[str, Any]) ->
     ):
         msg = f"--suite {suite}: published = {published!r}; expected metric names and numbers"
         raise UsageError(msg)
+    for metric in published:
+        if find_metric(str(metric)) is None:
+            msg = f"--suite {suite}: published {metric}: no such metric; see sfbench list metrics"
+            raise UsageError(msg)
     return Row(
         title=str(more.get("row", f"{request.model}, {request.res} px")),
         request=request,

@@ -160,7 +160,7 @@ def test_what_holds_no_images_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "x.txt").write_text("x")
     with pytest.raises(DataError, match="1 files, none of them an image"):
         locate(str(tmp_path))
-    with pytest.raises(DataError, match="unknown format; expected a folder or zip of images"):
+    with pytest.raises(DataError, match="unknown or damaged; expected a folder or zip of images"):
         locate(str(tmp_path / "x.txt"))
 
 
@@ -209,8 +209,8 @@ def test_labels_are_read_as_people_write_them(
     text = json.dumps({"labels": rows})
     (tmp_path / top / "dataset.json").write_text(text, encoding=encoding)
     container = open_container(tmp_path)[1]
-    assert [container.label(index) for index in range(4)] == [0, 1, 0, 1]
-    assert not any(container.beside().values())
+    assert container.labels() == [0, 1, 0, 1]
+    assert not any(found.count for found in container.beside().values())
 
 
 @pytest.mark.parametrize(
@@ -241,12 +241,12 @@ def test_labels_that_match_nothing_or_only_some_are_told(tmp_path: Path) -> None
     file = tmp_path / "dataset.json"
     file.write_text(json.dumps({"labels": [[name.split("/")[1], 0] for name in NAMES]}))
     told = open_container(tmp_path)[1].beside()
-    assert len(told["names in dataset.json are of no image"]) == 4
+    assert told["names in dataset.json are of no image"].count == 4
     file.write_text(json.dumps({"labels": [[name, 1] for name in NAMES[:3]]}))
     told = open_container(tmp_path)[1].beside()
-    assert told["images have no class in dataset.json: no classes are used"] == [NAMES[3]]
+    assert told["images have no class in dataset.json: no classes are used"].shown == [NAMES[3]]
     file.write_text(json.dumps({"labels": None}))
-    assert not any(open_container(tmp_path)[1].beside().values())
+    assert not any(found.count for found in open_container(tmp_path)[1].beside().values())
 
 
 def test_corrected_labels_are_other_images(tmp_path: Path) -> None:
@@ -281,4 +281,4 @@ def test_hidden_and_cache_folders_are_left_out_and_counted_and_links_are_followe
     assert images.names == ["a/0.png", "b.png", "gone.png", "linked/5.png"]
     assert images.hidden == sorted(left)
     told = open_container(tmp_path / "images")[1].beside()
-    assert len(told["images in hidden or cache folders are left out"]) == 5
+    assert told["images in hidden or cache folders are left out"].count == 5

@@ -81,7 +81,9 @@ def mutated(document: Any, seed: int) -> bytes:
         )
     changed = copy.deepcopy(document)
     for _ in range(source.randint(1, 3)):
-        path = source.choice([one for one in places(changed) if one])
+        path = source.choice([one for one in places(changed) if one] or [()])
+        if not path:
+            break
         owner = changed
         for name in path[:-1]:
             owner = owner[name]

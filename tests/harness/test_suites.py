@@ -70,13 +70,17 @@ def test_rows_are_completed_by_what_is_given(tmp_path: Path) -> None:
     assert lacks == ["images: --data cifar10=PATH", "weights: --weights card=FILE"]
     assert first.request.samples == 16
     assert nothing == []
-    rows = completed(suite, named("cifar10=a.zip", "--data"), named("card=b.pkl", "--weights"))
+    rows = completed(
+        suite,
+        named("cifar10=a.zip", "--data", ["cifar10"]),
+        named("card=b.pkl", "--weights", ["card"]),
+    )
     assert [r.data for r in requests_of(rows)] == ["a.zip", "shapes"]
     assert requests_of(rows)[0].weights == "b.pkl"
     with pytest.raises(UsageError, match="suite suite has cifar10"):
         completed(suite, {"stl10": "x"}, {})
     with pytest.raises(UsageError, match="expected NAME=PATH"):
-        named("a.zip", "--data")
+        named("a.zip", "--data", ["cifar10"])
 
 
 @pytest.mark.fast

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import os
 import pickle
+import resource
 import subprocess
 import tarfile
 import zipfile
@@ -18,7 +20,7 @@ import pytest
 from PIL import Image
 
 from sfbench.api.errors import DataError
-from sfbench.data.containers import kinds
+from sfbench.data.containers import kinds, open_container
 from sfbench.data.prepared import PreparedImages
 from sfbench.data.sources import locate, open_dataset
 
@@ -273,3 +275,142 @@ def test_nothing_in_a_pickle_is_executed(sfbench: Command, tmp_path: Path) -> No
     assert done.returncode == 2
     assert "it needs posix.system" in done.stderr
     assert not (tmp_path / "executed").exists()
+
+
+def beside(path: Path) -> dict[str, int]:
+    found = open_container(path)[1].beside()
+    return {what: one.count for what, one in found.items() if one.count}
+
+
+def test_cifar_100_is_read_with_its_fine_classes(tmp_path: Path) -> None:
+    pixels = noise(3, 3, 32, 32)
+    content = {
+        b"data": pixels.reshape(3, -1),
+        b"fine_labels": [7, 99, 0],
+        b"coarse_labels": [1, 2, 3],
+    }
+    parts = {
+        "train": pickle.dumps(content),
+        "test": pickle.dumps(content),
+        "meta": pickle.dumps({}),
+    }
+    path = tar(tmp_path / "c.tar.gz", {f"cifar-100-python/{k}": v for k, v in parts.items()})
+    with tarfile.open(path) as archive:
+        archive.extractall(tmp_path, filter="data")
+    for place in (path, tmp_path / "cifar-100-python"):
+        kind, container = open_container(place)
+        assert (kind, len(container), container.labels()) == ("cifar", 3, [7, 99, 0])
+        assert np.array_equal(container.item(1).content, pixels[1].transpose(1, 2, 0))
+
+
+def test_nothing_in_a_tar_is_dropped_without_a_word(tmp_path: Path) -> None:
+    one, two = png(noise(8, 8, 3)), png(noise(8, 8, 3))
+    path = tmp_path / "odd.tar"
+    with tarfile.open(path, "w") as archive:
+        for name, content in (
+            ("a/0.png", one), ("a/0.jpg", two), ("a/1.png", one), ("a/1.png", two),
+            ("a/2.png", one), ("a/2.cls", b"cat"), ("a/.3.png", one), ("a/note.txt", b"x"),
+        ):  # fmt: skip
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+        link = tarfile.TarInfo("a/4.png")
+        link.type, link.linkname = tarfile.LNKTYPE, "a/2.png"
+        archive.addfile(link)
+    path.write_bytes(path.read_bytes() * 2)
+    container = open_container(path)[1]
+    assert len(container) == 5
+    assert beside(path) == {
+        "images are links or sparse files and are left out": 1,
+        "hidden files are left out": 1,
+        "files are not images": 1,
+        "labels are no numbers from 0: no classes are used": 1,
+        "archives go on after their end, which is not read": 1,
+    }
+
+
+def test_shards_of_every_compression_and_in_subfolders_are_read(tmp_path: Path) -> None:
+    whole = png(noise(8, 8, 3))
+    for number, name in enumerate(("a.tar", "b.tar.gz", "data/c.tar", "data/d.tgz")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        packed = tar(tmp_path / "x.tar", {f"{number}.png": whole})
+        content = packed.read_bytes()
+        packed.unlink()
+        (tmp_path / name).write_bytes(gzip.compress(content) if "gz" in name else content)
+    (tmp_path / "0.png").write_bytes(whole)
+    kind, container = open_container(tmp_path)
+    assert (kind, len(container)) == ("tar", 4)
+    assert [container.item(i).name for i in (3, 0, 2)] == ["3.png", "0.png", "2.png"]
+    assert beside(tmp_path) == {"files beside the tar shards are not used": 1}
+
+
+def test_hundreds_of_shards_need_no_hundreds_of_open_files(tmp_path: Path) -> None:
+    whole = png(noise(8, 8, 3))
+    for number in range(60):
+        tar(tmp_path / f"{number:03}.tar", {f"{number}.png": whole})
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    there = len([*Path("/proc/self/fd").iterdir()])
+    resource.setrlimit(resource.RLIMIT_NOFILE, (there + 20, hard))
+    try:
+        container = open_container(tmp_path)[1]
+        assert [container.item(index).problem for index in range(60)] == [None] * 60
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_repository_of_parquet_files_is_read(tmp_path: Path) -> None:
+    rows = [{"bytes": png(noise(8, 8, 3)), "path": None}] * 3
+    (tmp_path / "data").mkdir()
+    table = pa.table({"image": rows, "label": pa.array([0, None, 1])})
+    pq.write_table(table, tmp_path / "data" / "train-0.parquet")
+    (tmp_path / "README.md").write_text("x")
+    kind, container = open_container(tmp_path)
+    assert (kind, len(container), container.labels()) == ("parquet", 3, [0, None, 1])
+    assert beside(tmp_path) == {
+        "files beside the parquet are not used": 1,
+        "images have no class: no classes are used": 1,
+    }
+    words = pa.table({"image": rows, "label": ["cat", "dog", "cat"]})
+    pq.write_table(words, tmp_path / "words.parquet")
+    assert beside(tmp_path / "words.parquet") == {
+        "labels are no numbers from 0: no classes are used": 3
+    }
+
+
+@pytest.mark.parametrize("label", [99999999999999999999, -1, 10**6, 1.5])
+def test_labels_that_are_no_classes_are_told_and_not_used(label: float, tmp_path: Path) -> None:
+    path = tar(tmp_path / "a.tar", {"0.png": png(noise(8, 8, 3)), "0.cls": str(label).encode()})
+    assert beside(path) == {"labels are no numbers from 0: no classes are used": 1}
+    assert open_container(path)[1].labels() == [None]
+    kind = np.uint64 if label > 2**63 else None
+    value = np.array([min(label, 2**64 - 1)], dtype=kind)
+    np.savez(tmp_path / "a.npz", arr_0=noise(1, 8, 8, 3), arr_1=value)
+    assert beside(tmp_path / "a.npz") == {"labels are no numbers from 0: no classes are used": 1}
+
+
+def test_odd_arrays_and_misleading_files(tmp_path: Path) -> None:
+    gray = noise(2, 8, 8)
+    np.save(tmp_path / "gray.npy", gray)
+    assert open_container(tmp_path / "gray.npy")[1].item(1).content.shape == (8, 8, 1)
+    np.save(tmp_path / "none.npy", np.zeros((3, 0, 0, 3), np.uint8))
+    with pytest.raises(DataError, match="images of no pixels"):
+        open_container(tmp_path / "none.npy")
+    np.savez(tmp_path / "in.npz", arr_0=noise(1, 8, 8, 3))
+    members = {"0.png": png(noise(8, 8, 3)), "z.npz": (tmp_path / "in.npz").read_bytes()}
+    assert open_container(tar(tmp_path / "last.tar", members))[0] == "tar"
+
+
+def test_folders_inside_a_tar_are_classes_as_on_disk(tmp_path: Path) -> None:
+    members = {
+        f"{name}/{index}.png": png(noise(8, 8, 3)) for name in ("cats", "dogs") for index in (0, 1)
+    }
+    for prefix in ("", "./"):
+        path = tar(tmp_path / "a.tar", {prefix + name: one for name, one in members.items()})
+        assert open_container(path)[1].labels() == [0, 0, 1, 1]
+
+
+def test_what_needs_no_building_is_told(sfbench: Command, tmp_path: Path) -> None:
+    path, _ = image_zip(tmp_path)
+    assert sfbench("data", "build", path, "--out", "made", "--res", "32").returncode == 0
+    done = sfbench("data", "build", "made", "--out", "again", "--res", "32")
+    assert "made: is prepared already; give it to --data as it is" in done.stderr

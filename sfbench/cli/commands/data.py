@@ -31,7 +31,7 @@ def data_stats_command(
     source: Annotated[
         str,
         typer.Argument(
-            help="Images: a folder, zip, .npz, .npy, or shapes; without one, list what is stored."
+            help="Images: shapes, a file or a folder; without any, list what is stored."
         ),
     ] = "",
     out: Annotated[

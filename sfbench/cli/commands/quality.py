@@ -27,7 +27,7 @@ from sfbench.cli.commands.root import app
 @app.command("quality", cls=Once)
 def quality_command(
     images: Annotated[
-        str | None, typer.Option(help="Generated images: a folder, zip, .npz or .npy.")
+        str | None, typer.Option(help="Generated images: a file or folder; see docs/training.md.")
     ] = None,
     reference: Annotated[str, typer.Option(help="Real images, a statistics .npz, or shapes.")] = "",
     model: Annotated[
@@ -94,8 +94,12 @@ def quality_command(
 
 @app.command("explain", cls=Once)
 def explain_command(
-    images: Annotated[str, typer.Argument(help="Generated images: a folder, zip, .npz or .npy.")],
-    reference: Annotated[str, typer.Argument(help="Real images: a folder, zip, .npz or .npy.")],
+    images: Annotated[
+        str, typer.Argument(help="Generated images: a file or folder; see docs/training.md.")
+    ],
+    reference: Annotated[
+        str, typer.Argument(help="Real images: a file or folder; see docs/training.md.")
+    ],
     protocols: Annotated[
         tuple[str, str],
         typer.Option(help="The two protocols to explain; see sfbench list protocols."),

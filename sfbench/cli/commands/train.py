@@ -20,7 +20,7 @@ def train_command(
     data: Annotated[
         str,
         typer.Option(
-            help="Training images: shapes, a folder of sfbench data build, a zip, or a folder."
+            help="Training images: shapes, a folder of sfbench data build, or any file or folder."
         ),
     ] = "shapes",
     preset: Annotated[

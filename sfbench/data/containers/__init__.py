@@ -11,7 +11,7 @@ import itertools
 import pkgutil
 import tarfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -19,7 +19,8 @@ from sfbench.api.archives import DAMAGE
 from sfbench.api.errors import DataError
 from sfbench.data.container import Container, Look
 
-HEAD_BYTES, NAMES_READ = 8, 64
+HEAD_BYTES, NAMES_READ, MOST_NAMES = 8, 64, 10_000
+ZIP = b"PK"
 
 
 @functools.cache
@@ -42,21 +43,30 @@ def open_container(path: Path) -> tuple[str, Container]:
         if kind.takes(look):
             return name, kind(path)
     msg = (
-        f"{path}: unknown format; expected a folder or zip of images, or one of "
-        f"{', '.join(kinds())}"
+        f"{path}: unknown or damaged; expected a folder or zip of images, an array file, a CIFAR or "
+        "STL-10 archive, tar shards, Parquet or LMDB"
     )
     raise DataError(msg)
+
+
+def names_in(folder: Path) -> Iterator[str]:
+    """Yield the names in a folder, then those in its subfolders; hidden ones left out."""
+    inside = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
+    yield from (entry.name for entry in inside)
+    for entry in inside:
+        if entry.is_dir():
+            below = (p.name for p in entry.iterdir() if not p.name.startswith("."))
+            yield from (f"{entry.name}/{name}" for name in sorted(below))
 
 
 def looked_at(path: Path) -> Look:
     """Return what a container is recognized by; raises DataError for a missing or damaged path."""
     try:
         if path.is_dir():
-            inside = sorted(p.name for p in path.iterdir() if not p.name.startswith("."))
-            return Look(path, b"", tuple(inside))
+            return Look(path, b"", tuple(itertools.islice(names_in(path), MOST_NAMES)))
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
-        if zipfile.is_zipfile(path):
+        if zipfile.is_zipfile(path) and not (head[:2] != ZIP and tarfile.is_tarfile(path)):
             with zipfile.ZipFile(path) as archive:
                 return Look(path, head, tuple(archive.namelist()), is_zip=True)
         if tarfile.is_tarfile(path):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from sfbench.api.errors import DataError
-from sfbench.data.container import Container, Look
+from sfbench.data.container import Container, Look, class_of
 from sfbench.data.item import Item
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ class ImageArray(Container):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         pixels, labels = read(path)
+        if pixels.dtype == "uint8" and pixels.ndim == NDIM - 1:
+            pixels = pixels[..., None]  # gray images without an axis of channels
         if pixels.dtype != "uint8" or pixels.ndim != NDIM:
             msg = (
                 f"{path}: an array {pixels.dtype} {pixels.shape}; expected images "
@@ -40,16 +42,19 @@ class ImageArray(Container):
         if pixels.shape[3] not in CHANNELS:
             msg = f"{path}: images {pixels.shape[1:]}; expected 1, 3 or 4 channels, first or last"
             raise DataError(msg)
-        if not len(pixels):
-            msg = f"{path}: an array of no images"
+        if not pixels.size:
+            msg = f"{path}: an array of no images, or of images of no pixels {pixels.shape}"
             raise DataError(msg)
-        if labels is not None and (labels.shape != (len(pixels),) or labels.dtype.kind not in "iu"):
-            msg = (
-                f"{path}: labels {labels.dtype} {labels.shape} for {len(pixels)} images; expected "
-                "one integer per image"
-            )
+        if labels is not None and labels.shape != (len(pixels),):
+            msg = f"{path}: labels {labels.shape} for {len(pixels)} images; expected one per image"
             raise DataError(msg)
-        self.pixels, self.labels = pixels, labels
+        self.pixels = pixels
+        self.classes: list[int | None] = [None] * len(pixels)
+        if labels is not None:
+            self.classes = [class_of(value) for value in labels.tolist()]
+            for value, found in zip(labels.tolist(), self.classes, strict=True):
+                if found is None:
+                    self.odd_labels.add(str(value)[:40])
 
     @classmethod
     def takes(cls, look: Look) -> bool:
@@ -74,7 +79,7 @@ class ImageArray(Container):
 
     def label(self, index: int) -> int | None:
         """Return the class of one image, or None."""
-        return None if self.labels is None else int(self.labels[index])
+        return self.classes[index]
 
 
 def read(path: Path) -> tuple[np.ndarray, np.ndarray | None]:

@@ -41,8 +41,11 @@ class Cifar(Container):
     @classmethod
     def takes(cls, look: Look) -> bool:
         """Return whether a folder or tar file holds a batch of the training set."""
+        if not (look.is_tar or look.path.is_dir()):
+            return False
         names = {PurePosixPath(name).name for name in look.names}
-        return (look.is_tar or look.path.is_dir()) and not names.isdisjoint(TRAINING[:-1])
+        hundred = names >= {"train", "test", "meta"} and not (look.path / "train").is_dir()
+        return hundred or not names.isdisjoint(TRAINING[:-1])
 
     @property
     def title(self) -> str:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from sfbench.api.errors import DataError
 from sfbench.api.images import ImageCollection
-from sfbench.data.container import Container, Look
+from sfbench.data.container import Container, Counted, Look, folder_classes
 from sfbench.data.item import Item
 
 
@@ -19,7 +19,7 @@ class ImageFiles(Container):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.images = ImageCollection(path)
-        self.classes = folder_classes(self.images)
+        self.classes = folder_classes(self.images.names)
 
     @classmethod
     def takes(cls, look: Look) -> bool:
@@ -49,27 +49,21 @@ class ImageFiles(Container):
             return self.images.label(index)
         return self.classes.get(str(PurePosixPath(self.images.names[index]).parent))
 
-    def beside(self) -> dict[str, list[str]]:
-        """Return files that are no images, and empty folders."""
+    def beside(self) -> dict[str, Counted]:
+        """Return files that are no images, hidden ones, empty folders, and labels of nothing."""
         file = self.images.labels_file or ""
-        return {
+        found = {
             "files are not images": self.images.others,
             "images in hidden or cache folders are left out": self.images.hidden,
             "folders are empty": self.images.empty,
             f"names in {file} are of no image": self.images.unmatched,
             f"images have no class in {file}: no classes are used": self.images.unlabeled,
         }
+        return {what: Counted(names) for what, names in found.items()}
 
     def sha256(self) -> str:
         """Return the digest of names and contents, or of the zip file."""
         return self.images.sha256()
-
-
-def folder_classes(images: ImageCollection) -> dict[str, int]:
-    """Return the number of each sub-folder's class; none where images lie outside of any."""
-    parents = {str(PurePosixPath(name).parent) for name in images.names}
-    flat = any(len(PurePosixPath(name).parts) != 2 for name in images.names)  # noqa: PLR2004  # class, file
-    return {} if flat or len(parents) == 1 else {p: i for i, p in enumerate(sorted(parents))}
 
 
 CONTAINER = ImageFiles

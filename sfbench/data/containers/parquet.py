@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from sfbench.api.errors import DataError, first_line
-from sfbench.data.container import Container, Look
+from sfbench.data.container import Container, Look, class_of
 from sfbench.data.item import Item
 
 MAGIC, SUFFIX = b"PAR1", ".parquet"
@@ -30,6 +30,7 @@ class Parquet(Container):
         self.groups = [group for file in self.files() for group in groups_of(file)]
         self.ends = list(itertools.accumulate(group.rows for group in self.groups))
         self.kept: tuple[int, list[dict[str, Any]]] = (-1, [])
+        self.classes: list[int | None] | None = None
         if not len(self):
             msg = f"{path}: parquet without rows; expected images"
             raise DataError(msg)
@@ -47,7 +48,10 @@ class Parquet(Container):
 
     def files(self) -> list[Path]:
         """Return the parquet files."""
-        return sorted(self.path.glob(f"*{SUFFIX}")) if self.path.is_dir() else [self.path]
+        if self.path.is_file():
+            return [self.path]
+        found = [*self.path.glob(f"*{SUFFIX}"), *self.path.glob(f"*/*{SUFFIX}")]
+        return sorted(file for file in found if file.is_file())
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -62,7 +66,23 @@ class Parquet(Container):
         row = index - (self.ends[place] - group.rows)
         entry = self.kept[1][row]
         name = f"{group.file.name}/{group.first + row:08d}"
-        return item(name, entry[group.image], entry.get(group.label or ""))
+        return item(name, entry[group.image], class_of(entry.get(group.label or "")))
+
+    def label(self, index: int) -> int | None:
+        """Return the class of one row; all are read at once, without the images."""
+        return self.labels()[index]
+
+    def labels(self) -> list[int | None]:
+        """Return the class of every row, None where there is none."""
+        if self.classes is None:
+            self.classes = []
+            for group in self.groups:
+                for value in group.labels():
+                    found = class_of(value)
+                    if found is None and value is not None:
+                        self.odd_labels.add(str(value)[:40])
+                    self.classes.append(found)
+        return self.classes
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -76,12 +96,21 @@ class Group:
     image: str
     label: str | None
 
+    def labels(self) -> list[Any]:
+        """Return the values of the column of classes; None for each where there is no such column."""
+        if self.label is None:
+            return [None] * self.rows
+        return [row[self.label] for row in self.columns([self.label])]
+
     def read(self) -> list[dict[str, Any]]:
         """Return the rows; raises DataError where they are damaged."""
+        return self.columns([self.image] if self.label is None else [self.image, self.label])
+
+    def columns(self, columns: list[str]) -> list[dict[str, Any]]:
+        """Return these columns of the rows."""
         import pyarrow as pa  # an optional dependency
         from pyarrow import parquet
 
-        columns = [self.image] if self.label is None else [self.image, self.label]
         try:
             with parquet.ParquetFile(self.file) as opened:
                 found: list[dict[str, Any]] = opened.read_row_group(
@@ -123,12 +152,12 @@ def groups_of(file: Path) -> list[Group]:
     ]
 
 
-def item(name: str, image: Any, label: Any) -> Item:
+def item(name: str, image: Any, label: int | None) -> Item:
     """Return one row as an image."""
     content = image.get("bytes") if isinstance(image, dict) else image
     if not isinstance(content, bytes):
         return Item(name, b"", None, "the row holds no image bytes")
-    return Item(name, content, label if isinstance(label, int) and label >= 0 else None)
+    return Item(name, content, label)
 
 
 CONTAINER = Parquet

@@ -56,7 +56,8 @@ def resolve(name: str) -> Backend:
         msg = f"--device {name}: no such device here; there is {', '.join(kinds)}"
         raise UnsupportedError(msg)
     if backend.index >= len(there):
-        msg = f"--device {name}: expected a number below {len(there)}, as many as are here"
+        last = f"{backend.kind}:{len(there) - 1}"
+        msg = f"--device {name}: no such device here; the last is {last}"
         raise UnsupportedError(msg)
     return backend
 
