@@ -21,6 +21,8 @@ from reference_models.styleformer import Styleformer
 from reference_models.styleformer_c import StyleformerC, StyleformerCConfig
 from reference_models.styleformer_config import StyleformerConfig
 from reference_models.stylegan2 import StyleGAN2, StyleGAN2Config
+from reference_models.wrapped_weights import advised, complaint_of, unwrapped
+from sfbench.api.pickles import PickleError
 from sfbench.api.torch_files import is_torch_file, read_torch_file
 
 Config = StyleformerConfig | StyleformerCConfig | StyleGAN2Config
@@ -34,10 +36,14 @@ METADATA_KEY = "sfbench.architecture"
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """Tensors under our names; `config` is None where the file does not say the architecture."""
+    """Tensors under our names; `config` is None where the file does not say the architecture.
+
+    `notes`: what was taken off to get them, as trainers wrap state dicts in many ways.
+    """
 
     config: Config | None
     tensors: Mapping[str, Tensor]
+    notes: tuple[str, ...] = ()
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -47,16 +53,25 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises ValueError (PickleError for a pickle that asks for more) saying what is wrong.
     """
     with path.open("rb") as file:
-        head = file.read(16)
+        head = file.read(64)
+    complaint = complaint_of(head)
+    if complaint is not None:
+        raise ValueError(complaint)
     if head[8:9] == b"{":
         return read_safetensors(path)
-    if is_torch_file(path):
-        return read_state_dict(path)
-    if head[:1] == b"\x80":
-        snapshot = read_snapshot(path)
+    try:
+        if is_torch_file(path):
+            return read_state_dict(path)
+        snapshot = read_snapshot(path) if head[:1] == b"\x80" else None
+    except PickleError as error:
+        raise ValueError(advised(str(error))) from None
+    if snapshot is not None:
         tensors = official.official_state(snapshot.tensors)
         return Checkpoint(config=snapshot_config(snapshot.arguments, tensors), tensors=tensors)
-    msg = "expected a .safetensors file, a torch state dict or an official .pkl snapshot"
+    msg = (
+        "unknown or damaged; expected a .safetensors file, a torch state dict or an official .pkl "
+        "snapshot"
+    )
     raise ValueError(msg)
 
 
@@ -70,16 +85,16 @@ def read_safetensors(path: Path) -> Checkpoint:
         msg = f"it is not a readable safetensors file ({error})"
         raise ValueError(msg) from None
     text = metadata.get(METADATA_KEY)
-    return Checkpoint(config=None if text is None else config_from_json(text), tensors=tensors)
+    if text is not None:
+        return Checkpoint(config=config_from_json(text), tensors=tensors)
+    plain, notes = unwrapped(tensors)
+    return Checkpoint(config=None, tensors=official.official_state(plain), notes=notes)
 
 
 def read_state_dict(path: Path) -> Checkpoint:
     """Return the tensors of a torch state dict; its pickle is parsed as data."""
-    content = read_torch_file(path)
-    if not isinstance(content, dict) or not all(isinstance(t, Tensor) for t in content.values()):
-        msg = "it is a torch file, but not a state dict (names to tensors)"
-        raise ValueError(msg)
-    return Checkpoint(config=None, tensors=official.official_state(content))
+    tensors, notes = unwrapped(read_torch_file(path))
+    return Checkpoint(config=None, tensors=official.official_state(tensors), notes=notes)
 
 
 def snapshot_config(arguments: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Config:
@@ -129,6 +144,7 @@ def load_generator(
         raise ValueError(msg)
     module = build(config)
     load_tensors(module, checkpoint.tensors)
+    module.weights_read = checkpoint.notes
     return module, config
 
 
@@ -191,6 +207,12 @@ def load_tensors(module: StyleGenerator, tensors: Mapping[str, Tensor]) -> None:
         for name, tensor in expected.items()
         if name in tensors and tensors[name].shape != tensor.shape
     ]
+    if problems and expected and not expected.keys() & tensors.keys():
+        msg = (
+            f"none of its {len(tensors)} tensors has a name of this model: it holds "
+            f"{', '.join(list(tensors)[:3])}, ...; expected {', '.join(list(expected)[:3])}, ..."
+        )
+        raise ValueError(msg)
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         msg = f"its tensors are not this model's: {problems[0]}{more}"

@@ -53,6 +53,9 @@ class StyleGenerator(nn.Module):
     the last vector colors the last image. Vectors beyond them (up to `num_ws`) enter nothing.
     """
 
+    weights_read: tuple[str, ...] = ()
+    """What was taken off a file of weights to get its tensors."""
+
     def __init__(
         self,
         sizes: LatentSizes,

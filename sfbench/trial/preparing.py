@@ -88,6 +88,8 @@ def build_generator(trial: Trial) -> None:
     trial.backend.synchronize()
     trial.cold("build", time.perf_counter() - start, "build, weights included")
     trial.provenance["architecture"] = getattr(trial.generator, "architecture", None)
+    module = getattr(trial.generator, "module", None)
+    trial.provenance["weights_read"] = list(getattr(module, "weights_read", ()))
     trial.provenance["training"] = training_of(trial.case.weights.path)
     trial.loaded = host_memory("VmRSS")
 

@@ -16,6 +16,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,6 +39,7 @@ from sfbench.values.metrics import METRICS, find_metric
 from sfbench.values.records import Reading, Record, Status, record_to_json
 
 REASON_LENGTH = 400
+LINE_LENGTH, MOST_LINES = 300, 60
 PR_SET_PDEATHSIG = 1
 
 
@@ -53,6 +55,7 @@ def measured(job: Job, emit: Callable[[Mapping[str, Any]], None]) -> Record:
     except Exception as error:  # noqa: BLE001  # whatever a model raises is this case's outcome
         status = status_of(error)
         reason = shortened(error)
+        trial.provenance["traceback"] = traceback_of(error)
     return Record(
         identity=job.identity,
         case_key=job.case.key(),
@@ -101,9 +104,20 @@ def status_of(error: Exception) -> Status:
 
 
 def shortened(error: Exception) -> str:
-    """Return an error in one line."""
+    """Return an error in one line; of one that is not ours, where it was raised, too."""
     text = first_line(error, REASON_LENGTH)
-    return text if isinstance(error, SfbenchError) else f"{type(error).__name__}: {text}"
+    if isinstance(error, SfbenchError):
+        return text
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {text}{place}"
+
+
+def traceback_of(error: Exception) -> list[str]:
+    """Return the lines of an error's traceback, the last ones of a long one."""
+    lines = "".join(traceback.format_exception(error)).splitlines()
+    kept = (line[:LINE_LENGTH] for line in lines[-MOST_LINES:])
+    return [line if line.isprintable() else ascii(line)[1:-1] for line in kept]
 
 
 def main(job_file: str, record_file: str, descriptor: str) -> None:

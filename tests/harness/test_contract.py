@@ -104,3 +104,15 @@ def test_switches_that_an_import_sets_do_not_last(sfbench: Command, tmp_path: Pa
         "grad_enabled",
         "threads",
     ]
+
+
+def test_an_error_of_a_plugin_names_its_line_and_keeps_the_traceback(
+    sfbench: Command, tmp_path: Path
+) -> None:
+    given = plugin(tmp_path, "raise ValueError('out of ideas\\nand more \\udcff')")
+    (record,) = json.loads(sfbench(*RUN, "--plugin", given).stdout)
+    assert record["status"] == "error"
+    assert record["reason"].startswith("ValueError: out of ideas (odd.py:")
+    kept = "\n".join(record["provenance"]["traceback"])
+    assert "in synthesize" in kept
+    assert given in kept
