@@ -1,7 +1,6 @@
 """Installed plugins as plain data, read in a child process: no plugin runs in the parent.
 
-A plugin that hangs, exits or crashes the interpreter while it is imported ends its child only. The
-answer is kept in a cache file and is valid while every file it was read from is unchanged.
+The answer is kept in a cache file and is valid while every file it was read from is unchanged.
 """
 
 from __future__ import annotations
@@ -9,10 +8,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import subprocess
 import sys
-import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TypedDict
@@ -20,12 +17,13 @@ from typing import Any, TypedDict
 from sfbench import __version__
 from sfbench.api.errors import PluginError, UsageError
 from sfbench.api.spec import Option
+from sfbench.catalogue.stamps import unchanged
 from sfbench.store.whole_file import write_whole
 from sfbench.values.documents import DocumentError, as_document, read_document
 from sfbench.values.records import digest
 
-IMPORT_SECONDS = 60
-PARTS = ("models", "plugins", "checkpoints", "extractors")
+SHOWN = 2
+"""Most broken plugins whose reason is in an error."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,13 +60,17 @@ class Model:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class PluginEntry:
-    """One plugin as listed; `problem` says why a broken one offers nothing."""
+    """One plugin as listed; `problem` says why a broken one offers nothing.
+
+    `hooks`: those for converting and exporting that it implements.
+    """
 
     name: str
     origin: str
     problem: str | None
     models: tuple[str, ...]
     extractors: tuple[str, ...]
+    hooks: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,25 +92,40 @@ class Catalogue:
             msg = f"model {name} is offered by plugins {owners}; disable one with --no-plugin"
             raise PluginError(msg)
         names = ", ".join(sorted({model.name for model in self.models})) or "none"
-        broken = [entry.name for entry in self.plugins if entry.problem]
-        hint = f" (broken plugins: {', '.join(broken)}; see sfbench plugins)" if broken else ""
+        broken = [f"{entry.name}: {entry.problem}" for entry in self.plugins if entry.problem]
+        more = f"; and {len(broken) - SHOWN} more" if len(broken) > SHOWN else ""
+        told = f"{'; '.join(broken[:SHOWN])}{more}; see sfbench plugins"
+        hint = f" (broken plugins: {told})" if broken else ""
         msg = f"model {name}: not found; available: {names}{hint}"
         raise UsageError(msg) if not broken else PluginError(msg)
+
+    def owners(self, model: str | None, extractor: str | None = None) -> set[str]:
+        """Return the names of the plugins that a model and an extractor come from."""
+        base = (extractor or "").partition(":")[0]
+        found = {str(entry["plugin"]) for entry in self.extractors if entry["name"] == base}
+        return found | ({self.model(model).plugin} if model else set())
+
+    def acting(self, hook: str) -> set[str]:
+        """Return the names of the plugins that implement a hook for converting or exporting."""
+        return {entry.name for entry in self.plugins if hook in entry.hooks}
 
 
 def read_catalogue(given: Sequence[str], disabled: Sequence[str], cache: Path) -> Catalogue:
     """Return the catalogue, from the cache file while that is valid."""
     # The key includes the code and its location: one interpreter may run several copies, and an
     # answer by other code may lack required entries.
-    own = [Path(__file__).with_name(name).read_text() for name in ("discovery.py", "catalogue.py")]
+    names = ("asking.py", "catalogue.py", "discovery.py", "registry.py")
+    own = [Path(__file__).with_name(name).read_text() for name in names]
     place = [__version__, __file__, sys.executable]
     key = digest([place, own, list(given), sorted(disabled), entry_points()])
     file = cache / f"catalogue-{key[:16]}.json"
     kept = fresh(file)
     if kept is not None:
         return kept
-    document = ask(given, disabled)
-    if not any(entry["problem"] for entry in document["plugins"]):
+    from sfbench.catalogue.asking import ask  # pluggy comes with it
+
+    document = ask(given, disabled, cache / "plugins-that-crash.json")
+    if document["lasting"]:
         keep(file, document)
     return as_document(document, Catalogue)
 
@@ -135,17 +152,11 @@ def fresh(file: Path) -> Catalogue | None:
     try:
         text = file.read_bytes()
         files = read_document(text, Files)["files"]
-        if any(stamp(Path(path)) != was for path, was in files.items()):
+        if not unchanged(files):
             return None
         return read_document(text, Catalogue)
     except (OSError, DocumentError):
         return None
-
-
-def stamp(path: Path) -> list[int]:
-    """Return a file's modification time and size, to detect changes."""
-    status = path.stat()
-    return [status.st_mtime_ns, status.st_size]
 
 
 def keep(file: Path, document: Mapping[str, Any]) -> None:
@@ -153,76 +164,3 @@ def keep(file: Path, document: Mapping[str, Any]) -> None:
     with contextlib.suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
         write_whole(file, json.dumps(document))
-
-
-def ask(given: Sequence[str], disabled: Sequence[str]) -> dict[str, Any]:
-    """Return the answer of one child process; if it dies, of one child per plugin."""
-    try:
-        return ask_once(given, disabled, [])
-    except ChildDiedError:
-        names = ask_names(given, disabled)
-    answers = []
-    for name in names:
-        try:
-            answers.append(ask_once(given, disabled, [name]))
-        except ChildDiedError as death:
-            origin = "--plugin" if any(Path(p).stem == name or p == name for p in given) else ""
-            broken: dict[str, Any] = {"name": name, "origin": origin, "problem": str(death)}
-            broken |= {"models": [], "extractors": []}
-            nothing: dict[str, Any] = {part: [] for part in PARTS}
-            answers.append(nothing | {"plugins": [broken], "files": {}})
-    return {part: [entry for answer in answers for entry in answer[part]] for part in PARTS} | {
-        "files": {}
-    }
-
-
-class ChildDiedError(Exception):
-    """The child process that imports plugins ended without an answer."""
-
-
-def ask_names(given: Sequence[str], disabled: Sequence[str]) -> list[str]:
-    """Return the plugins' names; nothing of theirs is imported for that."""
-    return list(child_answer(given, disabled, ["--names"])["names"])
-
-
-def ask_once(given: Sequence[str], disabled: Sequence[str], only: Sequence[str]) -> dict[str, Any]:
-    """Return what a child process finds; raises ChildDiedError when it gives no answer."""
-    return child_answer(given, disabled, [part for name in only for part in ("--only", name)])
-
-
-def child_answer(
-    given: Sequence[str], disabled: Sequence[str], more: Iterable[str]
-) -> dict[str, Any]:
-    """Run `python -m sfbench.catalogue.discovery` and return the JSON document it writes."""
-    arguments = [part for text in given for part in ("--plugin", text)]
-    arguments += [part for name in disabled for part in ("--no-plugin", name)]
-    with tempfile.TemporaryDirectory() as folder:
-        answer = Path(folder) / "answer.json"
-        command = [
-            sys.executable,
-            "-m",
-            "sfbench.catalogue.discovery",
-            str(answer),
-            *arguments,
-            *more,
-        ]
-        try:
-            child = subprocess.run(  # noqa: S603  # our own interpreter and module
-                command,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=IMPORT_SECONDS,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            msg = f"importing it took more than {IMPORT_SECONDS} s"
-            raise ChildDiedError(msg) from None
-        if not answer.exists():
-            lines = child.stderr.decode(errors="replace").strip().splitlines()
-            reason = lines[-1] if lines else "no output"
-            msg = f"importing it ended the process (status {child.returncode}): {reason}"
-            raise ChildDiedError(msg)
-        document: dict[str, Any] = json.loads(answer.read_text(encoding="utf-8"))
-    if "usage" in document:
-        raise UsageError(document["usage"])
-    return document

@@ -23,6 +23,10 @@ from sfbench.api.hooks import PROJECT, Hooks
 from sfbench.api.spec import CheckpointCard, ExtractorSpec, GeneratorSpec
 
 BYTES_SHOWN = 200
+ACTING = ("sfbench_convert", "sfbench_export")
+"""Hooks that act on a file or on records, as others only list what there is."""
+BY_HAND = "--plugin"
+"""The origin of a plugin that is not installed."""
 T = TypeVar("T")
 
 
@@ -37,8 +41,11 @@ class PluginSource:
     def load(self) -> ModuleType:
         """Import and return the plugin's module."""
         if not self.target.endswith(".py"):
+            if self.origin == BY_HAND:
+                import_from(Path.cwd())
             return importlib.import_module(self.target)
         path = Path(self.target)
+        import_from(path.absolute().parent)
         place = hashlib.sha256(str(path).encode()).hexdigest()[:8]
         spec = importlib.util.spec_from_file_location(f"sfbench_file_{path.stem}_{place}", path)
         if spec is None or spec.loader is None or not path.is_file():
@@ -60,8 +67,15 @@ class Plugin:
     checkpoints: tuple[CheckpointCard, ...] = ()
     extractors: tuple[ExtractorSpec, ...] = ()
     module: str = ""
+    hooks: tuple[str, ...] = ()
     convert: Callable[..., str | None] | None = None
     export: Callable[..., str | None] | None = None
+
+
+def import_from(folder: Path) -> None:
+    """Look for modules in this folder, before all others."""
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
 
 
 def plugin_sources(given: Sequence[str], disabled: Iterable[str]) -> list[PluginSource]:
@@ -80,7 +94,7 @@ def plugin_sources(given: Sequence[str], disabled: Iterable[str]) -> list[Plugin
     ]
     for text in given:
         name = Path(text).stem if text.endswith(".py") else text
-        found.append(PluginSource(name=name, target=text, origin="--plugin"))
+        found.append(PluginSource(name=name, target=text, origin=BY_HAND))
     left_out = set(disabled)
     unknown = left_out - {source.name for source in found}
     if unknown:
@@ -106,8 +120,7 @@ def load_plugin(source: PluginSource) -> Plugin:
         raise
     except BaseException as error:  # noqa: BLE001  # a stranger's code may raise anything, SystemExit too
         return Plugin(source=source, problem=one_line(error))
-    doing = (manager.hook.sfbench_convert, manager.hook.sfbench_export)
-    acts = any(hook.get_hookimpls() for hook in doing)
+    acts = tuple(name for name in ACTING if getattr(manager.hook, name).get_hookimpls())
     if not generators and not checkpoints and not extractors and not acts:
         hooks = ", ".join(name for name in vars(Hooks) if name.startswith("sfbench_"))
         return Plugin(source=source, problem=f"it implements no hook; available: {hooks}")
@@ -117,6 +130,7 @@ def load_plugin(source: PluginSource) -> Plugin:
         checkpoints=checkpoints,
         extractors=extractors,
         module=module.__name__,
+        hooks=acts,
         convert=manager.hook.sfbench_convert,
         export=manager.hook.sfbench_export,
     )
@@ -176,7 +190,6 @@ def source_file(name: str) -> Path:
     return Path(origin)
 
 
-def source_files(package: str) -> list[Path]:
-    """Return the .py files of a package or module, sorted."""
-    path = source_file(package)
-    return sorted(path.parent.rglob("*.py")) if path.name == "__init__.py" else [path]
+def files_at(source: Path) -> list[Path]:
+    """Return the .py files of the package or module with this source, sorted."""
+    return sorted(source.parent.rglob("*.py")) if source.name == "__init__.py" else [source]

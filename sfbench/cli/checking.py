@@ -9,9 +9,16 @@ from pathlib import Path
 
 from sfbench.api.errors import PluginError, UsageError
 from sfbench.api.spec import GeneratorSpec, OptionValue
-from sfbench.catalogue.registry import Plugin, find_generator, load_plugin, plugin_sources
-from sfbench.cli import sound
+from sfbench.catalogue.registry import (
+    BY_HAND,
+    Plugin,
+    find_generator,
+    load_plugin,
+    plugin_sources,
+)
+from sfbench.cli import defaults, sound
 from sfbench.cli.exits import Exit
+from sfbench.generators.loading import load_plugins
 
 
 def check(
@@ -66,16 +73,16 @@ def find(target: str, given: Sequence[str]) -> list[GeneratorSpec]:
     """Return the specs of a plugin file, or of the model with that name."""
     if target.endswith(".py"):
         return list(from_file(target).generators)
-    plugins = [load_plugin(source) for source in plugin_sources(given, [])]
+    plugins, _ = load_plugins(defaults.catalogue(given, []).owners(target), given, [])
     return [find_generator(plugins, target)[1]]
 
 
 def from_file(target: str) -> Plugin:
     """Return the plugin in a file; raises PluginError when it is broken."""
     path = str(Path(target))
+    for entry in defaults.catalogue([path], []).plugins:
+        if entry.problem and entry.origin == BY_HAND:
+            msg = f"plugin {target} is broken: {entry.problem}"
+            raise PluginError(msg)
     source = next(s for s in plugin_sources([path], []) if s.target == path)
-    plugin = load_plugin(source)
-    if plugin.problem:
-        msg = f"plugin {target} is broken: {plugin.problem}"
-        raise PluginError(msg)
-    return plugin
+    return load_plugin(source)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sfbench.api.errors import WeightsError
-from sfbench.catalogue.registry import load_plugin, plugin_sources
+from sfbench.cli import defaults
+from sfbench.generators.loading import load_plugins
 
 
 def convert(source: Path, target: Path, given: Sequence[str]) -> str:
@@ -24,7 +25,8 @@ def convert(source: Path, target: Path, given: Sequence[str]) -> str:
         msg = f"{target}: folder {target.parent} does not exist"
         raise WeightsError(msg)
     refusals = []
-    for plugin in map(load_plugin, plugin_sources(given, [])):
+    able = defaults.catalogue(given, []).acting("sfbench_convert")
+    for plugin in load_plugins(able, given, [])[0]:
         try:
             found = plugin.convert(source=source, target=target) if plugin.convert else None
         except WeightsError as error:

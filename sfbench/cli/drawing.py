@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sfbench.api.errors import DataError, UsageError
-from sfbench.catalogue.registry import find_generator, load_plugin, plugin_sources
+from sfbench.catalogue.registry import find_generator
 from sfbench.cli import defaults
 from sfbench.cli.exits import Exit
 from sfbench.cli.one_case import one_case
 from sfbench.cli.progress import PassProgress
+from sfbench.generators.loading import load_plugins
 from sfbench.values.case import Request
 from sfbench.values.plan import parse_seeds
 
@@ -33,7 +34,7 @@ def grid(
     if not output.parent.is_dir():
         msg = f"{output}: folder {output.parent} does not exist"
         raise DataError(msg)
-    plugins = [load_plugin(source) for source in plugin_sources(given, disabled)]
+    plugins, _ = load_plugins(catalogue.owners(case.model), given, disabled)
     _, spec = find_generator(plugins, case.model)
     from sfbench.inspection.sampling import draw_grid  # torch comes with it
 
@@ -65,7 +66,8 @@ def inspect(look: Look, *, as_json: bool) -> Exit:
     catalogue = defaults.catalogue(look.plugins, look.disabled)
     case = one_case(request, catalogue, "inspect")
     look.store.mkdir(parents=True, exist_ok=True)
-    plugins = [load_plugin(source) for source in plugin_sources(look.plugins, look.disabled)]
+    names = catalogue.owners(case.model, case.extractor.kind)
+    plugins, _ = load_plugins(names, look.plugins, look.disabled)
     _, spec = find_generator(plugins, case.model)
     from sfbench.inspection.portraits import Sitting, portraits  # torch comes with it
 

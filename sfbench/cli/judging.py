@@ -14,13 +14,13 @@ from typing import Any
 from sfbench.api.errors import DataError, UsageError
 from sfbench.api.protocols import FeatureExtractor
 from sfbench.catalogue.catalogue import Catalogue
-from sfbench.catalogue.registry import load_plugin, plugin_sources
 from sfbench.cli import defaults, sound
 from sfbench.cli.beside import announce
 from sfbench.cli.exits import Exit
 from sfbench.cli.one_case import one_case
 from sfbench.cli.progress import PassProgress
 from sfbench.data import sources
+from sfbench.generators.loading import load_plugins
 from sfbench.hardware.devices import resolve
 from sfbench.hardware.host import cpu_count
 from sfbench.hardware.policy import set_policy
@@ -87,10 +87,8 @@ class Bench:
         )
         base = source.kind.partition(":")[0]
         owner = next(offer.plugin for offer in self.offers if offer.name == base)
-        wanted = [s for s in plugin_sources(asked.plugins, asked.disabled) if s.name == owner]
-        return extractors.open_extractor(
-            source, self.device, fast=asked.fast, plugins=[load_plugin(one) for one in wanted]
-        )
+        wanted, _ = load_plugins([owner], asked.plugins, asked.disabled)
+        return extractors.open_extractor(source, self.device, fast=asked.fast, plugins=wanted)
 
     @functools.cached_property
     def offers(self) -> tuple[extractors.Offer, ...]:
@@ -172,7 +170,8 @@ class Bench:
             measure="memory",
         )
         case = one_case(request, self.catalogue, "quality")
-        loaded = [load_plugin(s) for s in plugin_sources(asked.plugins, asked.disabled)]
+        names = self.catalogue.owners(case.model)
+        loaded, _ = load_plugins(names, asked.plugins, asked.disabled)
         _, spec = find_generator(loaded, case.model)
         samples = asked.samples or published.SAMPLES
         inputs: Mapping[str, Any] = case.inputs()

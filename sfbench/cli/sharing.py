@@ -12,11 +12,11 @@ from pathlib import Path, PurePosixPath
 
 from sfbench.api.archives import ArchiveError, open_zip, read_member
 from sfbench.api.errors import DataError, UsageError
-from sfbench.catalogue.registry import load_plugin, plugin_sources
 from sfbench.cli import defaults
 from sfbench.cli.exits import Exit
 from sfbench.cli.measuring import on_device
 from sfbench.cli.reporting import chosen, page_text
+from sfbench.generators.loading import load_plugins
 from sfbench.report import frame
 from sfbench.report.measurements import measurements
 from sfbench.report.pairing import paired
@@ -72,7 +72,8 @@ def export(store: Path, target: str, wanted: Wanted, given: Sequence[str]) -> Ex
 def sent(records: Sequence[Record], target: str, given: Sequence[str]) -> str:
     """Return a plugin's summary after sending the records; raises UsageError if none can."""
     documents = [json.loads(record_to_json(record)) for record in records]
-    for plugin in map(load_plugin, plugin_sources(given, [])):
+    able = defaults.catalogue(given, []).acting("sfbench_export")
+    for plugin in load_plugins(able, given, [])[0]:
         told = plugin.export(records=documents, target=target) if plugin.export else None
         if told:
             return f"{target}: {told}"

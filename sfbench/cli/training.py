@@ -12,13 +12,14 @@ from typing import Any
 
 from sfbench.api.errors import UsageError
 from sfbench.api.spec import TrainingPreset
-from sfbench.catalogue.registry import find_generator, load_plugin, plugin_sources
+from sfbench.catalogue.registry import find_generator
 from sfbench.cli import defaults, sound
 from sfbench.cli.beside import announce
 from sfbench.cli.exits import Exit
 from sfbench.cli.one_case import one_case
 from sfbench.cli.progress import PassProgress, clock
 from sfbench.data.sources import container_of, locate
+from sfbench.generators.loading import load_plugins
 from sfbench.hardware import host
 from sfbench.values.case import Request, flag_text
 
@@ -65,8 +66,8 @@ def train(asked: Asked, *, as_json: bool) -> Exit:
 
     group = defaults.process_group()
     shown = Shown(asked, quiet=group.rank > 0, as_json=as_json)
-    sources = plugin_sources(asked.plugins, asked.disabled)
-    loaded = tuple(load_plugin(source) for source in sources)
+    names = catalogue.owners(asked.model, asked.extractor)
+    loaded, _ = load_plugins(names, asked.plugins, asked.disabled)
     _, spec = find_generator(loaded, asked.model)
     preset = chosen(spec.presets, asked)
     settings = resolved_settings(spec, preset, asked.setting)

@@ -48,6 +48,7 @@ class Pending:
     identity: str
     machine: str
     plugin: str
+    extractor_plugin: str | None
     attempt: int
     stored: Record | None
 
@@ -79,6 +80,7 @@ def pending_trials(
                     identity=name,
                     machine=hardware,
                     plugin=models[case.model].plugin,
+                    extractor_plugin=None if extractor is None else str(extractor["plugin"]),
                     attempt=len(store.attempts(name, trial)),
                     stored=store.settled(name, trial),
                 )
@@ -131,6 +133,7 @@ def job_of(
         attempt=trial.attempt,
         machine=trial.machine,
         plugin=trial.plugin,
+        extractor_plugin=trial.extractor_plugin,
         plugins=tuple(plugins),
         disabled=tuple(disabled),
         environment=environment,

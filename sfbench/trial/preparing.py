@@ -7,10 +7,11 @@ import time
 from typing import TYPE_CHECKING
 
 from sfbench.api.errors import ContractError, SkippedError, UnsupportedError
-from sfbench.catalogue.registry import find_generator, load_plugin, plugin_sources
+from sfbench.catalogue.registry import find_generator
 from sfbench.generators.building import build
+from sfbench.generators.loading import load_plugins
 from sfbench.hardware.host import host_memory, reset_host_peak
-from sfbench.hardware.policy import changed_flags, global_flags, restore_flags, set_policy
+from sfbench.hardware.policy import set_policy
 from sfbench.trial.provenance import provenance, training_of
 from sfbench.trial.state import Trial
 
@@ -32,12 +33,8 @@ def import_torch(trial: Trial) -> None:
 
 def load_model(trial: Trial) -> None:
     """Load the case's plugin, and find the model in it."""
-    flags = global_flags()
-    sources = plugin_sources(trial.job.plugins, trial.job.disabled)
-    plugins = [load_plugin(source) for source in sources if source.name == trial.job.plugin]
-    # What a module sets when it is imported is for its own scripts: the case decides here.
-    trial.provenance["switches_set_by_import"] = changed_flags(flags)
-    restore_flags(flags)
+    plugins, changed = load_plugins([trial.job.plugin], trial.job.plugins, trial.job.disabled)
+    trial.provenance["switches_set_by_import"] = changed
     plugin, trial.spec = find_generator(plugins, trial.case.model)
     trial.provenance["plugin"] = {"name": plugin.source.name, "origin": plugin.source.origin}
     if trial.spec.synthesizes:

@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 
 from sfbench.api.errors import SkippedError
-from sfbench.catalogue.registry import Plugin, load_plugin, plugin_sources
-from sfbench.quality.published import EMBEDDED, INCEPTION
+from sfbench.catalogue.registry import Plugin
+from sfbench.generators.loading import load_plugins
 from sfbench.trial.state import Trial
 
 SECONDS_BETWEEN_EVENTS = 1.0
@@ -51,8 +51,9 @@ def judge_images(trial: Trial) -> None:
         raise SkippedError(found[0].reason)
 
 
-def extractor_plugins(trial: Trial) -> list[Plugin]:
-    """Return the plugins that may offer the case's extractor; none for a built-in one."""
-    if trial.case.extractor.kind in {INCEPTION, EMBEDDED}:
-        return []
-    return [load_plugin(s) for s in plugin_sources(trial.job.plugins, trial.job.disabled)]
+def extractor_plugins(trial: Trial) -> tuple[Plugin, ...]:
+    """Return the plugin that offers the case's extractor; none for a built-in one."""
+    job = trial.job
+    if job.extractor_plugin is None:
+        return ()
+    return load_plugins([job.extractor_plugin], job.plugins, job.disabled)[0]

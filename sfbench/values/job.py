@@ -18,7 +18,7 @@ Task = Literal["trial", "core", "fits", "warm"]
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """The parent's request to one process: a case, its place in the run, the plugin to load.
+    """The parent's request to one process: a case, its place in the run, the plugins to load.
 
     `plugins` and `disabled` say where plugins are looked for; `features` is the folder of stored
     features of real images, `pictures` the store whose album gets samples (none: no album);
@@ -40,6 +40,7 @@ class Job:
     disabled: tuple[str, ...]
     environment: Mapping[str, str]
     features: str
+    extractor_plugin: str | None = None
     pictures: str | None = None
     commit: str | None = None
     task: Task = "trial"

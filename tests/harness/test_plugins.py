@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from sfbench.catalogue import asking
+
 Command = Callable[..., subprocess.CompletedProcess[str]]
 BUILT_IN = {
     "styleformer",
@@ -202,3 +204,71 @@ def test_doctor_reports_without_changing_anything(sfbench: Command) -> None:
     assert files["ViT-L-14-336px.pt"]["sha256"].startswith("3035c92b")
     assert {row["state"] for row in files.values()} == {"missing"}
     assert "fd[...]" in sfbench("doctor").stdout
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import time; time.sleep(1000)",
+        "while True: pass",
+        "import re; re.match('(a*)*b', 'a' * 99)",
+    ],
+)
+def test_a_plugin_that_hangs_is_given_up_once(
+    source: str, sfbench: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    child = asking.child_answer
+    monkeypatch.setattr(asking, "child_answer", lambda *a: asked.append(a[1]) or child(*a))
+    monkeypatch.setattr(asking, "SILENT_SECONDS", 1)
+    plugin = tmp_path / "stuck.py"
+    plugin.write_text("x = 1\n" + source)
+    listing = ("plugins", "--plugin", str(plugin), "--json")
+    for children in (2, 2):
+        (entry,) = [e for e in json.loads(sfbench(*listing).stdout) if e["name"] == "stuck"]
+        assert "importing it hung (stuck.py:2)" in entry["problem"]
+        assert len(asked) == children
+    plugin.write_text(MODEL.format(name="better"))
+    assert "better" in sfbench("list", "--plugin", str(plugin)).stdout
+
+
+def test_plugins_find_their_own_modules_in_every_command(
+    sfbench: Command, sfbench_process: Command, tmp_path: Path
+) -> None:
+    given = []
+    for name in ("first", "second"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "naming.py").write_text(f"NAME = 'model-{name}'")
+        (folder / f"plugin_{name}.py").write_text(
+            "from naming import NAME\n" + MODEL.replace("{name!r}", "NAME")
+        )
+        given += ["--plugin", str(folder / f"plugin_{name}.py")]
+    listed = json.loads(sfbench("list", *given, "--json").stdout)
+    assert {row["name"] for row in listed} - BUILT_IN == {"model-first", "model-second"}
+    for name in ("first", "second"):
+        done = sfbench_process("check", f"model-{name}", *given)
+        assert done.returncode == 1, done.stderr
+        assert f"model-{name}" in done.stdout
+
+
+def test_an_installed_plugin_that_crashes_takes_down_itself_alone(
+    sfbench_process: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "site"
+    info = place / "crasher-1.0.dist-info"
+    info.mkdir(parents=True)
+    (place / "crasher.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: crasher\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[sfbench]\ncrasher = crasher\n")
+    monkeypatch.setenv("PYTHONPATH", str(place))
+    small = ("--model", "styleformer", "--option", "preset=readme-example")
+    done = sfbench_process("sample", *small, "--seeds", "0-1", "-o", str(tmp_path / "grid.png"))
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "x.pkl").write_bytes(b"nothing")
+    refused = sfbench_process("convert", str(tmp_path / "x.pkl"), str(tmp_path / "y.safetensors"))
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    listed = json.loads(sfbench_process("plugins", "--json").stdout)
+    (entry,) = [e for e in listed if e["name"] == "crasher"]
+    assert "status -11" in entry["problem"]

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from sfbench.run.launchers import leftovers, local
+from sfbench.hardware import leftovers
+from sfbench.run.launchers import local
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 FAULTS = str(Path(__file__).with_name("misbehaving.py"))

@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sfbench.run.launchers import leftovers
+from sfbench.hardware import leftovers
 from sfbench.values.job import Job, OnEvent, case_document, job_to_json
 from sfbench.values.records import Record, Status, record_from_json
 
@@ -41,7 +41,7 @@ def launch(job: Job, timeout_seconds: float, on_event: OnEvent) -> Record:
     process and is raised again.
     """
     started, clock = datetime.now(UTC), time.perf_counter()
-    with leftovers.trial_folder() as folder:
+    with leftovers.child_folder() as folder:
         timed = dataclasses.replace(job, spawned=time.time())
         (folder / "job.json").write_text(job_to_json(timed), encoding="utf-8")
         key = secrets.token_hex()
@@ -83,9 +83,8 @@ def spawn(folder: Path, job: Job, key: str) -> tuple[subprocess.Popen[bytes], in
     It gets `key` on standard input, before any foreign code runs, to sign its record with.
     """
     reader, writer = os.pipe()
-    # -P: another installation must not find the sfbench of the current folder.
-    command = [sys.executable] if job.interpreter is None else [job.interpreter, "-P"]
-    command += ["-m", "sfbench.trial.worker"]
+    # -P: nothing in the current folder may stand in for a module, another sfbench least of all.
+    command = [job.interpreter or sys.executable, "-P", "-m", "sfbench.trial.worker"]
     command += [str(folder / "job.json"), str(folder / "record.json"), str(writer)]
     with (folder / "output.log").open("wb") as output:
         child = subprocess.Popen(  # noqa: S603  # our own module, by an interpreter of the user's

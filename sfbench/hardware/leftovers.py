@@ -1,4 +1,4 @@
-"""What a trial may leave behind on the machine, and its end: processes, and temporary folders."""
+"""What a process of foreign code may leave behind, and its end: processes, temporary folders."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 MARK = "SFBENCH_TRIAL"
-"""Environment variable that every process of a trial inherits."""
+"""Environment variable that every process of a trial, or of a listing, inherits."""
 PREFIX, LOCK = "sfbench-trial-", ".lock"
 ROUNDS = 5
 
 
 @contextlib.contextmanager
-def trial_folder() -> Iterator[Path]:
-    """Make a temporary folder for one trial, and remove it afterwards with those of killed runs.
+def child_folder() -> Iterator[Path]:
+    """Make a temporary folder for a child process; remove it afterwards, and those of killed runs.
 
     A lock in it says that its owner lives; it is gone with the owner, however that ended.
     """
@@ -34,7 +34,7 @@ def trial_folder() -> Iterator[Path]:
 
 
 def sweep() -> None:
-    """Remove the folders of trials whose owner is gone."""
+    """Remove the folders of children whose owner is gone."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError), (folder / LOCK).open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
