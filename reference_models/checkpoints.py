@@ -52,6 +52,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
     The kind is read off the content, not the name. Nothing in the file is executed.
     Raises ValueError (PickleError for a pickle that asks for more) saying what is wrong.
     """
+    if path.is_dir():
+        msg = "it is a folder, and not that of a training run; expected a file"
+        raise ValueError(msg)
     with path.open("rb") as file:
         head = file.read(64)
     complaint = complaint_of(head)

@@ -35,6 +35,7 @@ from torch_fidelity.interpolate_compat_tensorflow import (
 
 from sfbench.api.spec import ExtractorRequest
 from sfbench.data.containers.files import ImageFiles
+from sfbench.data.content import file_sha256
 from sfbench.data.dataset import ContainerDataset
 from sfbench.data.shapes import ShapesDataset
 from sfbench.data.sources import locate
@@ -47,7 +48,6 @@ from sfbench.quality.inception import LAYERS, InceptionExtractor
 from sfbench.quality.protocols import read_protocol
 from sfbench.quality.resizing import pil_bicubic, tf1_bilinear
 from sfbench.quality.statistics import Moments, moments_of
-from sfbench.quality.weights import file_sha256
 
 SIDE = 32
 PASS_IMAGES = 64

@@ -66,7 +66,7 @@ def sfbench_generators() -> list[GeneratorSpec]:
             name="image-folder",
             summary="existing generated images from a folder or zip (quality only)",
             resolutions=(),
-            options=(Option(name="path", kind="path", help="folder or zip file of images"),),
+            options=(Option(name="path", kind="images", help="folder or zip file of images"),),
             build=build,
             license="Apache-2.0",
             synthesizes=False,

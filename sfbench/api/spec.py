@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from sfbench.api.protocols import FeatureExtractor, ImageGenerator
 
 OptionValue = int | float | str | bool | tuple[int, ...] | None
-OptionKind = Literal["int", "float", "str", "bool", "ints", "path"]
+OptionKind = Literal["int", "float", "str", "bool", "ints", "path", "images"]
+PATHS = frozenset({"path", "images"})
+"""Kinds of options that name a file or folder."""
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
 FALSE_WORDS = frozenset({"0", "false", "no", "off"})
 
@@ -27,7 +29,9 @@ FALSE_WORDS = frozenset({"0", "false", "no", "off"})
 class Option:
     """One option of a model: `--option NAME=VALUE`; default `None` means "decided by the model".
 
-    A "path" names a file or folder whose content decides what is measured.
+    A "path" names a file or folder, "images" a folder or zip file of images; its content decides
+    what is measured: the case holds its digest. It must be given unless the default is "".
+    `weights`: what it names are the model's weights; raises ValueError if it is no "path".
     """
 
     name: str
@@ -35,6 +39,13 @@ class Option:
     help: str
     default: OptionValue = None
     choices: tuple[str, ...] = ()
+    weights: bool = False
+
+    def __post_init__(self) -> None:
+        """Check that the parts fit together."""
+        if self.weights and self.kind != "path":
+            msg = f"option {self.name}: weights are named by a path, not by {self.kind}"
+            raise ValueError(msg)
 
     def parse(self, text: str) -> OptionValue:
         """Return the value that `text` stands for; raises UsageError for invalid text."""
@@ -61,8 +72,8 @@ class Option:
                 if word not in TRUE_WORDS | FALSE_WORDS:
                     raise ValueError
                 return word in TRUE_WORDS
-            case "path":
-                return str(Path(text).expanduser())
+            case "path" | "images":
+                return str(Path(text).expanduser()) if text else ""
             case "str":
                 if self.choices and text not in self.choices:
                     msg = f"option {self.name}={text}: expected one of {', '.join(self.choices)}"
@@ -76,7 +87,7 @@ class BuildRequest:
 
     `device` and `dtype` are torch names ("cpu", "cuda", "meta"; "float32", "bfloat16", "float16"):
     a plugin never chooses a device itself. `seed` fixes random initial weights. `options` holds
-    every option of the spec, defaults filled in. `weights` is a local file or None.
+    every option of the spec, defaults filled in. `weights` is a local file or folder, or None.
     """
 
     resolution: int

@@ -132,7 +132,7 @@ def child_answer(given: Sequence[str], only: Sequence[str]) -> dict[str, Any]:
         with (folder / OUTPUT).open("wb") as output:
             child = subprocess.Popen(  # noqa: S603  # our own interpreter and module
                 [*command, *arguments],
-                env=os.environ | {leftovers.MARK: folder.name},
+                env=os.environ | {leftovers.MARK: str(folder)},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -146,7 +146,7 @@ def child_answer(given: Sequence[str], only: Sequence[str]) -> dict[str, Any]:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
             child.wait()
-            leftovers.end_all(folder.name)
+            leftovers.end_all(str(folder))
         return answer_in(folder, child.returncode)
 
 

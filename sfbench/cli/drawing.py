@@ -15,7 +15,7 @@ from sfbench.cli.exits import Exit
 from sfbench.cli.one_case import one_case
 from sfbench.cli.progress import PassProgress
 from sfbench.generators.loading import load_plugins
-from sfbench.values.case import Request
+from sfbench.values.case import Request, weights_words
 from sfbench.values.plan import parse_seeds
 
 FEWEST_SEEDS, MOST_SEEDS = 2, 64
@@ -39,7 +39,7 @@ def grid(
     from sfbench.inspection.sampling import draw_grid  # torch comes with it
 
     draw_grid(spec, case, numbers, output)
-    return f"{output}: {len(numbers)} images, {case.title()}, {case.weights.kind} weights"
+    return f"{output}: {len(numbers)} images, {case.title()}, {weights_words(case.weights.kind)}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +83,7 @@ def inspect(look: Look, *, as_json: bool) -> Exit:
     )
     progress = PassProgress(sys.stderr, live=sys.stderr.isatty(), quiet=False)
     found: dict[str, Path | str] = {}
-    print(f"{case.title()}, {case.weights.kind} weights", file=sys.stderr)
+    print(f"{case.title()}, {weights_words(case.weights.kind)}", file=sys.stderr)
     try:
         for kind, result in portraits(sitting, progress):
             found[kind] = result

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sfbench.api.errors import DataError, UsageError
+from sfbench.api.spec import PATHS
 from sfbench.catalogue.catalogue import Catalogue
 from sfbench.cli import defaults
 from sfbench.cli.exits import Exit
@@ -21,10 +22,11 @@ from sfbench.run.schedule import job_of, pending_trials
 from sfbench.store.runs import Store, read
 from sfbench.values.case import request_of
 from sfbench.values.job import Launcher
+from sfbench.values.metrics import FAMILIES, Family
 from sfbench.values.records import Record
 
 
-def again(
+def again(  # noqa: PLR0913  # every part is chosen by the caller
     path: Path,
     *,
     weights: str | None,
@@ -32,10 +34,12 @@ def again(
     option: tuple[str, ...],
     plugins: tuple[str, ...],
     disabled: tuple[str, ...],
+    only: str | None,
     launcher: Launcher,
     as_json: bool,
 ) -> Exit:
     """Measure the record's trial again; 0 when it is the same, 1 when it differs."""
+    families = words_of(only)
     stored = read(path)
     if not isinstance(stored, Record):
         msg = f"{path}: {stored.reason}; expected a record, e.g. from results/runs"
@@ -90,9 +94,9 @@ def again(
         print("interrupted: a replay saves nothing", file=sys.stderr)
         return Exit.INTERRUPTED
     listener.finished(fresh)
-    rows = replay.rows(stored, fresh)
+    rows = replay.rows(stored, fresh, families)
     changes = replay.changes(stored, fresh)
-    same = replay.is_same(stored, fresh)
+    same = replay.holds(stored, fresh, rows)
     if as_json:
         document = {
             "same": same,
@@ -108,7 +112,17 @@ def again(
     return Exit.OK if same else Exit.SOME_FAILED
 
 
+def words_of(only: str | None) -> tuple[Family, ...]:
+    """Return the families that --only names; raises UsageError for an unknown one."""
+    named = FAMILIES if only is None else tuple(only.split(","))
+    for word in named:
+        if word not in FAMILIES:
+            msg = f"--only {word}: expected {', '.join(FAMILIES)}"
+            raise UsageError(msg)
+    return tuple(family for family in FAMILIES if family in named)
+
+
 def path_options(catalogue: Catalogue, case: Mapping[str, Any]) -> set[str]:
     """Return the names of the case's options that are files or folders."""
     kinds = {option.name: option.kind for option in catalogue.model(case["model"]).options}
-    return {n for n, v in case["options"].items() if v is not None and kinds.get(n) == "path"}
+    return {n for n, v in case["options"].items() if v is not None and kinds.get(n) in PATHS}

@@ -13,7 +13,7 @@ from typing import Any
 from sfbench.api.errors import SfbenchError
 from sfbench.catalogue.catalogue import Catalogue
 from sfbench.cli.exits import Exit
-from sfbench.quality.weights import file_sha256
+from sfbench.data.content import file_sha256
 from sfbench.run.grid import weights_of_run
 from sfbench.store.training_runs import read_lines
 from sfbench.values.case import Case, Source, flag_text

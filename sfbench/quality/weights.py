@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import os
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
@@ -13,15 +11,11 @@ from pathlib import Path
 
 from sfbench.api.errors import WeightsError
 from sfbench.api.spec import WeightsFile
+from sfbench.data.content import file_sha256
+from sfbench.store.whole_file import whole_file
 
 TIMEOUT_SECONDS = 30
 BLOCK_BYTES = 1 << 20
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def place(file: WeightsFile, torch_home: Path) -> Path:
@@ -87,12 +81,10 @@ def download(target: Path, wanted: WeightsFile) -> None:
     Raises WeightsError in one line when it cannot be fetched or is not the expected file.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, suffix=".part")
-    part = Path(name)
+    sha = hashlib.sha256()
     try:
-        sha = hashlib.sha256()
         with (
-            os.fdopen(handle, "wb") as file,
+            whole_file(target) as file,
             urllib.request.urlopen(str(wanted.url), timeout=TIMEOUT_SECONDS) as answer,  # noqa: S310  # https, checked
         ):
             while block := answer.read(BLOCK_BYTES):
@@ -100,19 +92,15 @@ def download(target: Path, wanted: WeightsFile) -> None:
                 file.write(block)
                 if wanted.size is not None and file.tell() > wanted.size:
                     break
-        size = part.stat().st_size
-        if sha.hexdigest() != wanted.sha256:
-            msg = (
-                f"{wanted.url}: got {size} bytes, sha256 {sha.hexdigest()[:12]}…; expected "
-                f"{wanted.size} bytes, sha256 {str(wanted.sha256)[:12]}…; nothing was kept"
-            )
-            raise WeightsError(msg)
-        part.rename(target)
+            if sha.hexdigest() != wanted.sha256:
+                msg = (
+                    f"{wanted.url}: got {file.tell()} bytes, sha256 {sha.hexdigest()[:12]}…; expected "
+                    f"{wanted.size} bytes, sha256 {str(wanted.sha256)[:12]}…; nothing was kept"
+                )
+                raise WeightsError(msg)
     except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
         msg = (
             f"{wanted.url} cannot be fetched ({error}); put the file at {target} by hand, "
             "or choose another extractor"
         )
         raise WeightsError(msg) from None
-    finally:
-        part.unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from sfbench.report.frame import variants
 from sfbench.report.measurements import measurements
 from sfbench.report.steps import FEWEST, Step, steps
 from sfbench.report.table import number
+from sfbench.values.case import weights_words
 from sfbench.values.metric_names import CORE, DEVICE_ALLOCATED, HOST_ABOVE_LOADED
 from sfbench.values.metrics import MEBI, is_distance
 from sfbench.values.records import Record
@@ -104,7 +105,7 @@ def title_of(record: Record, variant: str) -> str:
     """Return a short title of a case; `variant`: how it differs from others of its model."""
     case = record.case
     digest = case["weights"]["sha256"]
-    weights = f"{case['weights']['kind']} weights{f' {digest[:8]}' if digest else ''}"
+    weights = weights_words(case["weights"]["kind"]) + (f" {digest[:8]}" if digest else "")
     return (
         f"{case['resolution']} px, batch {case['batch']}, {case['dtype']} {case['mode']}, "
         f"{case['device']} of {record.machine}, {weights}"

@@ -32,7 +32,7 @@ from sfbench.report.table import (
 from sfbench.store.album import Album
 from sfbench.store.album import plain as plain_name
 from sfbench.store.training_runs import TrainingRun
-from sfbench.values.case import COLUMNS, request_of
+from sfbench.values.case import COLUMNS, request_of, weights_words
 from sfbench.values.records import Record, digest
 
 FILES = Path(__file__).parent / "page_files"
@@ -181,7 +181,7 @@ def cell(column: Column, row: Any, best: bool) -> dict[str, Any]:  # noqa: FBT00
 
 def badges(row: Any) -> list[dict[str, str]]:
     """Return how the row was measured, one word each; limitations are marked."""
-    words = [f"{row['weights']} weights", row["dtype"], row["mode"], f"batch {row['batch']}"]
+    words = [weights_words(row["weights"]), row["dtype"], row["mode"], f"batch {row['batch']}"]
     words += [f"{row['trials']} trials"] if row["trials"] > 1 else []
     found = [
         {"text": word, "kind": "warn" if word.partition(" ")[0] in WARNED else "plain"}

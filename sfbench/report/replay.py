@@ -1,10 +1,15 @@
-"""A stored trial beside its repetition: equal values compared exactly, times by margin."""
+"""A stored trial beside its repetition: equal values compared exactly, times by margin.
+
+A machine that became faster, or needs less memory, breaks no promise: that is "better", not
+"different".
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Literal
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -12,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sfbench.report.table import number
-from sfbench.values.metrics import find_metric
+from sfbench.values.metrics import FAMILIES, Family, find_metric
 from sfbench.values.records import Reading, Record
 
 QUALITY_TOLERANCE = 1e-4
@@ -21,42 +26,59 @@ MARGIN = 0.10
 """For a single process's speed and memory, in addition to the intervals of its blocks."""
 
 
+Verdict = Literal["same", "better", "different"]
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayRow:
-    """One metric then and now, whether that counts as the same, and by which rule."""
+    """One metric then and now, the verdict, and the rule it was reached by."""
 
     metric: str
     stored: float
     fresh: float | None
-    same: bool
+    verdict: Verdict
     rule: str
 
 
-def rows(stored: Record, fresh: Record) -> list[ReplayRow]:
-    """Return one row per stored value with a rule; a value no longer measured is not the same."""
+def rows(stored: Record, fresh: Record, families: Collection[Family] = FAMILIES) -> list[ReplayRow]:
+    """Return a row per stored value of these families that has a rule.
+
+    A value that is not measured any more is different.
+    """
     now = {reading.metric: reading for reading in fresh.readings}
     found = []
     for reading in stored.readings:
-        if reading.value is None or not has_rule(reading):
+        if reading.value is None or not has_rule(reading) or family_of(reading) not in families:
             continue
         other = now.get(reading.metric)
         value = None if other is None else other.value
-        same, rule = False, "measured both times"
+        verdict: Verdict = "different"
+        rule = "measured both times"
         if other is not None and value is not None:
-            same, rule = judged(reading, other)
+            verdict, rule = judged(reading, other)
         found.append(
             ReplayRow(
-                metric=reading.metric, stored=reading.value, fresh=value, same=same, rule=rule
+                metric=reading.metric,
+                stored=reading.value,
+                fresh=value,
+                verdict=verdict,
+                rule=rule,
             )
         )
     return found
 
 
-def is_same(stored: Record, fresh: Record) -> bool:
-    """Return whether the trial had the same result: status and every value, at least one."""
-    found = rows(stored, fresh)
+def holds(stored: Record, fresh: Record, found: Sequence[ReplayRow]) -> bool:
+    """Return whether the trial ended the same, with no value different, and at least one."""
     ended = stored.status == fresh.status
-    return ended and all(row.same for row in found) and (bool(found) or stored.status != "ok")
+    kept = all(row.verdict != "different" for row in found)
+    return ended and kept and (bool(found) or stored.status != "ok")
+
+
+def family_of(reading: Reading) -> Family:
+    """Return the family of a metric; what only a plugin's extractor declares is quality."""
+    declared = find_metric(reading.metric)
+    return "quality" if declared is None else declared.family
 
 
 def has_rule(reading: Reading) -> bool:
@@ -66,12 +88,12 @@ def has_rule(reading: Reading) -> bool:
     return told or "extractor" in reading.how
 
 
-def judged(stored: Reading, fresh: Reading) -> tuple[bool, str]:
+def judged(stored: Reading, fresh: Reading) -> tuple[Verdict, str]:
     """Return whether two readings are the same, and by which rule."""
     a, b = stored.value or 0.0, fresh.value or 0.0
     declared = find_metric(stored.metric)
     if declared is not None and declared.exact:
-        return a == b, "equal"
+        return same_if(a == b), "equal"
     if declared is not None and declared.moment:
         overlap = (
             None not in (stored.low, stored.high, fresh.low, fresh.high)
@@ -79,9 +101,18 @@ def judged(stored: Reading, fresh: Reading) -> tuple[bool, str]:
             and (fresh.low or 0) <= (stored.high or 0)
         )
         close = b > 0 and a > 0 and abs(math.log(b / a)) <= math.log1p(MARGIN)
-        return close or overlap, f"within {MARGIN:.0%}, or intervals overlap"
+        improved = (b > a) == (declared.better == "higher") and declared.better is not None
+        rule = f"within {MARGIN:.0%}, or intervals overlap, or better"
+        return "better" if improved and not close and not overlap else same_if(
+            close or overlap
+        ), rule
     scale = max(abs(a), abs(b), 1e-12)
-    return abs(a - b) / scale <= QUALITY_TOLERANCE, f"within {QUALITY_TOLERANCE:.0e}"
+    return same_if(abs(a - b) / scale <= QUALITY_TOLERANCE), f"within {QUALITY_TOLERANCE:.0e}"
+
+
+def same_if(condition: bool) -> Verdict:  # noqa: FBT001  # the condition is all there is
+    """Return "same" where a condition holds."""
+    return "same" if condition else "different"
 
 
 def changes(stored: Record, fresh: Record) -> list[str]:
@@ -112,8 +143,7 @@ def table(
         grid.add_column(name, justify="right", no_wrap=True)
     grid.add_column("", no_wrap=True)
     for row in found:
-        word = "same" if row.same else "different"
-        grid.add_row(row.metric, number(row.stored, 4), number(row.fresh, 4), word)
-    same = is_same(stored, fresh)
+        grid.add_row(row.metric, number(row.stored, 4), number(row.fresh, 4), row.verdict)
+    same = holds(stored, fresh, found)
     verdict = f"{'same' if same else 'different'}: {len(found)} metrics compared"
     return Group(grid, Text(verdict, style="bold"), *(Text(f"! {line}") for line in around))

@@ -8,14 +8,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sfbench.api.errors import PluginError, SfbenchError, UsageError, WeightsError
+from sfbench.api.errors import DataError, PluginError, SfbenchError, UsageError, WeightsError
 from sfbench.api.images import ImageCollection
+from sfbench.api.spec import PATHS, Option
 from sfbench.catalogue.catalogue import Catalogue, Model
 from sfbench.data import sources
+from sfbench.data.content import content_sha256, file_sha256
 from sfbench.hardware.devices import resolve
 from sfbench.hardware.host import cpu_count
 from sfbench.quality import extractors
-from sfbench.quality.weights import file_sha256
 from sfbench.values.case import (
     BATCH_RULES,
     DTYPES,
@@ -30,6 +31,7 @@ from sfbench.values.case import (
 )
 from sfbench.values.paths import pairs_of, path_of
 from sfbench.values.plan import Plan, parse_resolutions
+from sfbench.values.records import digest
 
 DRAWN_SAMPLES = 1024
 """On a GPU, for `shapes`, whose scenes the CPU has to draw first."""
@@ -106,6 +108,22 @@ def weights_of_run(folder: Path) -> Path:
     raise UsageError(msg)
 
 
+def is_run(path: Path) -> bool:
+    """Return whether a path is a training run's folder."""
+    return (path / "run.json").is_file() or (path / "best.safetensors").is_file()
+
+
+def content_of(option: Option, path: Path) -> str:
+    """Return the digest of what an option names; raises DataError if there is nothing."""
+    if option.kind == "images":
+        return ImageCollection(path).sha256()
+    try:
+        return content_sha256(path)
+    except DataError as error:
+        msg = f"--option {option.name}={path}: {str(error).removeprefix(f'{path}: ')}"
+        raise DataError(msg) from None
+
+
 class Grid:
     """Expands one request; errors are collected in `complaints`, not raised one by one."""
 
@@ -164,8 +182,8 @@ class Grid:
         samples = request.samples or (min(usual, DRAWN_SAMPLES) if drawn else usual)
         threads = request.threads or cpu_count()
         for (model, options), resolution in itertools.product(chosen, resolutions):
-            found = self.tried(self.find_weights, model, resolution, options)
             option_sources = self.option_sources(model, options)
+            found = self.tried(self.find_weights, model, resolution, options, dict(option_sources))
             if len(self.complaints) > before:
                 continue
             kinds = parts_of(batches, [m for m in MEASURES if m in measures], model)
@@ -280,35 +298,51 @@ class Grid:
     def option_sources(
         self, model: Model, options: Mapping[str, Any]
     ) -> tuple[tuple[str, str], ...]:
-        """Return the content digests of options that name files or folders of images."""
+        """Return the content digests of options that name files or folders."""
         found = []
-        for name in (option.name for option in model.options if option.kind == "path"):
-            if not options[name]:
-                msg = f"model {model.name} needs --option {name}=FILE or FOLDER"
+        for option in (one for one in model.options if one.kind in PATHS):
+            path = options[option.name]
+            if path:
+                found.append((option.name, str(self.tried(content_of, option, Path(path)))))
+            elif option.default is None:
+                msg = f"model {model.name} needs --option {option.name}=FILE or FOLDER"
                 self.complaints.append(UsageError(msg))
-                continue
-            content = self.tried(lambda path: ImageCollection(Path(path)).sha256(), options[name])
-            found.append((name, str(content)))
         return tuple(found)
 
-    def find_weights(self, model: Model, resolution: int, options: Mapping[str, Any]) -> Source:
+    def find_weights(
+        self,
+        model: Model,
+        resolution: int,
+        options: Mapping[str, Any],
+        contents: Mapping[str, str],
+    ) -> Source:
         """Return a given file, else a shipped checkpoint, else random initialization.
 
-        `--weights` is "auto", "random", FILE, or comma-separated MODEL=FILE pairs.
+        `--weights` is "auto", "random", FILE, or comma-separated MODEL=FILE pairs. `contents`:
+        digests of options; one of them may be the weights.
         """
         text, pairs = self.request.weights, self.pairs()
         if pairs is not None:
             text = pairs.get(model.name, "auto")
+        named = [o.name for o in model.options if o.weights and o.name in contents]
+        if named and text != "auto":
+            msg = f"--weights {text}: --option {named[0]} of model {model.name} names them, too"
+            raise UsageError(msg)
+        if named:
+            digests = [contents[name] for name in named]
+            return Source(kind="option", sha256=digests[0] if len(named) == 1 else digest(digests))
+        if not model.synthesizes:
+            return Source(kind="none")
         if text == "auto":
             return self.shipped(model, resolution, options)
         if text == "random":
             return Source(kind="random")
         path = path_of(text)
-        path = weights_of_run(path) if path.is_dir() else path
-        if not path.is_file():
+        path = weights_of_run(path) if is_run(path) else path
+        if not path.exists():
             msg = f"--weights {text}: no such file; give a file, a training run, auto or random"
             raise UsageError(msg)
-        return Source(kind="file", path=str(path.resolve()), sha256=file_sha256(path))
+        return Source(kind="file", path=str(path.resolve()), sha256=content_sha256(path))
 
     def shipped(self, model: Model, resolution: int, options: Mapping[str, Any]) -> Source:
         """Return a shipped checkpoint for that resolution and options, if there is one."""
@@ -317,12 +351,12 @@ class Grid:
             same = card["model"] == model.name and card["resolution"] == resolution
             fits = all(options.get(name) == value for name, value in card["options"].items())
             if same and fits and file and Path(file).is_file():
-                digest = file_sha256(Path(file))
-                if card["sha256"] not in {None, digest}:
+                found = file_sha256(Path(file))
+                if card["sha256"] not in {None, found}:
                     msg = (
-                        f"{file}: damaged (sha256 {digest[:12]}..., expected "
+                        f"{file}: damaged (sha256 {found[:12]}..., expected "
                         f"{card['sha256'][:12]}...); install sfbench again, or --weights random"
                     )
                     raise WeightsError(msg)
-                return Source(kind="shipped", path=file, sha256=digest)
+                return Source(kind="shipped", path=file, sha256=found)
         return Source(kind="random")

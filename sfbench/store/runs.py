@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import secrets
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,19 +58,20 @@ class Store:
         self.runs.mkdir(parents=True, exist_ok=True)
         while True:
             target = self.path_of(record)
-            handle, name = tempfile.mkstemp(dir=self.runs, suffix=".part")
+            # Its mode follows the umask, since a store may be shared.
+            part = self.runs / f"{os.getpid()}-{secrets.token_hex(8)}.part"
             try:
-                with os.fdopen(handle, "w", encoding="utf-8") as file:
+                with part.open("x", encoding="utf-8") as file:
                     file.write(record_to_json(record))
                     file.flush()
                     os.fsync(file.fileno())
-                os.link(name, target)
+                os.link(part, target)
             except FileExistsError:
                 record = dataclasses.replace(record, attempt=record.attempt + 1)
             else:
                 return target
             finally:
-                Path(name).unlink()
+                part.unlink(missing_ok=True)
 
     def path_of(self, record: Record) -> Path:
         """Return the file of a record: identity, trial and attempt."""

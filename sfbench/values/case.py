@@ -62,6 +62,11 @@ class Source:
         return cls(**document)
 
 
+def weights_words(kind: str) -> str:
+    """Return what weights are of a kind: random, shipped, file, option, or none at all."""
+    return "no weights" if kind == "none" else f"{kind} weights"
+
+
 def plain(value: Any) -> Any:
     """Return a value as JSON holds it: tuples as lists."""
     return list(value) if isinstance(value, tuple) else value

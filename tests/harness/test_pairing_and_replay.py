@@ -89,23 +89,38 @@ def made(**values: float) -> Record:
 def test_a_replay_compares_sizes_exactly_and_times_by_a_margin() -> None:
     stored = made(parameters=10, throughput_of_core=100, cold_of_build=1)
     rows = {
-        r.metric: r.same for r in replay.rows(stored, made(parameters=10, throughput_of_core=95))
+        r.metric: r.verdict for r in replay.rows(stored, made(parameters=10, throughput_of_core=95))
     }
-    assert rows == {"parameters": True, "throughput.core": True}
+    assert rows == {"parameters": "same", "throughput.core": "same"}
     rows = {
-        r.metric: r.same for r in replay.rows(stored, made(parameters=11, throughput_of_core=80))
+        r.metric: r.verdict for r in replay.rows(stored, made(parameters=11, throughput_of_core=80))
     }
-    assert rows == {"parameters": False, "throughput.core": False}
+    assert rows == {"parameters": "different", "throughput.core": "different"}
+
+
+@pytest.mark.fast
+def test_a_machine_that_became_faster_breaks_no_promise() -> None:
+    stored = made(throughput_of_core=100, memory_of_weights=10)
+    fresh = made(throughput_of_core=200, memory_of_weights=12)
+    by_name = {row.metric: row.verdict for row in replay.rows(stored, fresh)}
+    assert by_name == {"throughput.core": "better", "memory.weights": "different"}
+    speed = replay.rows(stored, fresh, ["speed"])
+    assert replay.holds(stored, fresh, speed)
+    assert not replay.holds(stored, fresh, replay.rows(stored, fresh))
+    slower = made(throughput_of_core=50, memory_of_weights=10)
+    assert not replay.holds(stored, slower, replay.rows(stored, slower, ["speed"]))
+    assert replay.holds(stored, slower, replay.rows(stored, slower, ["memory"]))
 
 
 @pytest.mark.fast
 def test_a_value_that_is_no_longer_measured_is_not_the_same() -> None:
     stored = made(parameters=10, cold_of_build=1)
     (row,) = replay.rows(stored, made(cold_of_build=1))
-    assert not row.same
+    assert row.verdict == "different"
     assert row.fresh is None
-    assert not replay.is_same(made(cold_of_build=1), made(cold_of_build=1))
-    assert replay.is_same(stored, stored)
+    fresh = made(cold_of_build=1)
+    assert not replay.holds(fresh, fresh, replay.rows(fresh, fresh))
+    assert replay.holds(stored, stored, replay.rows(stored, stored))
 
 
 @pytest.mark.fast

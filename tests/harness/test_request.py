@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from sfbench.api.spec import Option
+from sfbench.api.spec import PATHS, Option
 from sfbench.catalogue.catalogue import Catalogue, Model, read_catalogue
 from sfbench.cli.commands import app
 from sfbench.report.pairing import joined_case
@@ -62,7 +62,7 @@ def values(option: Option) -> st.SearchStrategy[str]:
             return st.floats(0, 1, allow_nan=False).map(str)
         case "bool":
             return st.sampled_from(["true", "false"])
-        case "path":
+        case "path" | "images":
             return st.sampled_from(NAMES)
         case _:
             return st.sampled_from(option.choices) if option.choices else st.just("x")
@@ -72,7 +72,7 @@ def values(option: Option) -> st.SearchStrategy[str]:
 def requests(draw: st.DrawFn, models: tuple[Model, ...]) -> Request:
     model = draw(st.sampled_from(models))
     some = draw(st.lists(st.sampled_from(model.options or (None,)), unique_by=named, max_size=4))
-    needed = [option for option in model.options if option.kind == "path"]
+    needed = [option for option in model.options if option.kind in PATHS]
     options = {option.name: draw(values(option)) for option in [*filter(None, some), *needed]}
     weights = draw(st.sampled_from(["auto", "random", *(f"{name}.pt" for name in NAMES)]))
     extractor = draw(

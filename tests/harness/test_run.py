@@ -53,8 +53,9 @@ def test_every_way_to_fail_is_a_row_and_the_others_are_finished(
 
 @pytest.mark.xdist_group("machine")
 def test_a_process_that_lies_or_leaves_things_behind_harms_itself_alone(
-    sfbench_trials: Command,
+    sfbench_trials: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     names = ("junk", "forge", "folder", "exit", "words", "children", "none")
     models = ",".join(f"fault-{name}" for name in names)
     stale = Path(tempfile.mkdtemp(prefix=leftovers.PREFIX))
@@ -76,9 +77,8 @@ def test_a_process_that_lies_or_leaves_things_behind_harms_itself_alone(
     assert len(reason) < 500
     assert reason.isprintable()
     # Nothing is left: no process in whatever session, no folder, also none of a killed run.
-    assert list(leftovers.marked(leftovers.MARK.encode() + b"=")) == []
-    assert not [p for p in processes() if leftovers.PREFIX in p]
-    assert not list(Path(tempfile.gettempdir()).glob(f"{leftovers.PREFIX}*"))
+    assert not [p for p in processes() if f"{leftovers.MARK}={tmp_path}" in p]
+    assert not list(tmp_path.glob(f"{leftovers.PREFIX}*"))
 
 
 def processes() -> list[str]:

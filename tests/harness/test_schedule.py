@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ def test_an_extractor_of_a_plugin_is_part_of_the_identity(tmp_path: Path) -> Non
     catalogue = a_catalogue(a_model())
     names = []
     for code in ("1", "2"):
-        entry = {"name": "mine", "code_sha256": code, "packages": []}
+        entry = {"name": "mine", "plugin": "p", "code_sha256": code, "packages": []}
         known = dataclasses.replace(catalogue, extractors=(entry,))
         (trial,) = pending_trials(Plan(cases=(case,)), known, Store(tmp_path), MACHINE)
         names.append(trial.identity)
@@ -171,3 +172,15 @@ def test_only_what_is_missing_is_launched_and_each_record_is_stored_at_once(tmp_
     )
     assert len(launched) == 2
     assert len(again) == 3
+
+
+def test_a_record_can_be_read_by_others(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    (first, *_) = trials(store)
+    before = os.umask(0o022)
+    try:
+        path = store.add(recorded(first, status="ok"))
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert [one.name for one in path.parent.iterdir()] == [path.name]

@@ -83,7 +83,7 @@ def test_pictures_come_along_and_go_nowhere_else(
         for name in ("pictures/../samples.png", "pictures/a/../../b.png", "pictures/a/run.py"):
             bundle.writestr(name, "hostile")
     done = sfbench("import", "all.zip", "--store", "other")
-    assert "pictures of 1 models" in done.stdout
+    assert "pictures of 1 model," in done.stdout
     (found,) = (path for path in (tmp_path / "other" / "pictures").rglob("*") if path.is_dir())
     assert {path.name for path in found.iterdir()} == {"samples.png", "about.json"}
     assert not (tmp_path / "other" / "samples.png").exists()

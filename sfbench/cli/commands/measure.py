@@ -180,6 +180,9 @@ def replay_command(
     option: Annotated[
         list[str] | None, typer.Option(help="Path of an option that is a file, NAME=PATH.")
     ] = None,
+    only: Annotated[
+        str | None, typer.Option(help="What to compare, e.g. quality,memory; else everything.")
+    ] = None,
     plugin: Plugins = None,
     no_plugin: NoPlugins = None,
     *,
@@ -195,6 +198,7 @@ def replay_command(
             weights=weights,
             data=data,
             option=tuple(option or ()),
+            only=only,
             plugins=tuple(defaults.located(plugin)),
             disabled=tuple(no_plugin or ()),
             launcher=launcher_of(context),

@@ -51,7 +51,7 @@ def launch(job: Job, timeout_seconds: float, on_event: OnEvent) -> Record:
         finally:
             os.close(events)
             end(child)
-            leftovers.end_all(folder.name)
+            leftovers.end_all(str(folder))
         complaint = ""
         try:
             record = read_record(folder, key)
@@ -89,7 +89,7 @@ def spawn(folder: Path, job: Job, key: str) -> tuple[subprocess.Popen[bytes], in
     with (folder / "output.log").open("wb") as output:
         child = subprocess.Popen(  # noqa: S603  # our own module, by an interpreter of the user's
             command,
-            env=os.environ | compiler_caches(job.caches) | {leftovers.MARK: folder.name},
+            env=os.environ | compiler_caches(job.caches) | {leftovers.MARK: str(folder)},
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
