@@ -18,11 +18,12 @@ from sfbench.hardware.machine import machine_class
 from sfbench.report import comparison, verdicts
 from sfbench.report.verdicts import Row
 from sfbench.run.grid import make_plan
-from sfbench.run.live import LegError, measured_legs, quads_of
+from sfbench.run.live import ORDER, LegError, measured_legs, quads_of
 from sfbench.run.schedule import machine_digest
 from sfbench.store.runs import Store
 from sfbench.values.case import Case, Request
 from sfbench.values.job import Job, Launcher
+from sfbench.values.messages import counted
 from sfbench.values.metric_names import CORE
 
 TRIALS_TIMEOUT = 3600.0
@@ -105,6 +106,12 @@ def live_rows(asked: Asked, shared: Request) -> list[Row] | None:
         )
         raise UsageError(msg)
     known = noise.known(sides[0][0].machine, sides[0][0].case.device)
+    count = len(sides[0]) * asked.quads * len(ORDER)
+    print(
+        f"{count} processes to measure in: {counted(len(sides[0]), 'case')}, {asked.quads} quads "
+        "each; what shows a regression is measured again",
+        file=sys.stderr,
+    )
     rows: list[Row] = []
     try:
         for a, b in zip(*sides, strict=True):

@@ -48,7 +48,8 @@ PAIRED = tuple(name for name in COLUMNS if name != "model")
 class Row:
     """One metric of one case on both sides.
 
-    `failure`: why a side has no number; `reason`: why two numbers cannot be compared.
+    `failure`: why a side has no number; `reason`: why two numbers cannot be compared. `identical`:
+    both sides are one identity, equal in code, inputs and machine: whatever differs is the moment.
     """
 
     title: str
@@ -61,6 +62,7 @@ class Row:
     values: Any = None
     second: Comparison | None = None
     recurred: bool = False
+    identical: bool = False
 
     @property
     def kind(self) -> str:
@@ -72,6 +74,8 @@ class Row:
         """The verdict on B: its regression, the opposite, same, or inconclusive."""
         if self.result is None:
             return "failed" if self.failure else "inconclusive"
+        if self.identical:
+            return "same"
         found = self.result.verdict(higher_is_better=metric_of(self.metric).better == "higher")
         return {"slower": self.kind, "faster": GOOD[self.kind]}.get(found, found)
 
@@ -157,7 +161,13 @@ def stored_rows(
         sides = [[r for r in side if key(r) == wanted] for side in (a, b)]
         good = [[r for r in side if r.status == "ok"] for side in sides]
         if good[0] and sides[1]:
-            rows += case_rows(good, sides[1])
+            one = len({record.identity for side in good for record in side}) == 1
+            found = case_rows(good, sides[1])
+            # Quality does not depend on the moment: equal code that gives other images is news.
+            rows += [
+                dataclasses.replace(row, identical=one and row.kind != "worse-quality")
+                for row in found
+            ]
     return adjusted(rows)
 
 

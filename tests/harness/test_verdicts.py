@@ -128,7 +128,8 @@ def trials(rate: float, peak: float, **changes: Any) -> list[Record]:
 def stored(folder: Path, rate: float, peak: float) -> None:
     (folder / "runs").mkdir(parents=True)
     for record in trials(rate, peak):
-        (folder / "runs" / f"{record.trial}.json").write_text(record_to_json(record))
+        own = dataclasses.replace(record, identity=folder.name)
+        (folder / "runs" / f"{record.trial}.json").write_text(record_to_json(own))
 
 
 @pytest.mark.fast
@@ -489,3 +490,22 @@ def test_on_a_machine_that_is_too_noisy_nothing_is_called_the_same() -> None:
     assert calm.verdict() == "same"
     huge = dataclasses.replace(noisy, ratio=0.1, low=0.09, high=0.11)
     assert huge.verdict() == "slower"
+
+
+@pytest.mark.fast
+def test_of_one_identity_only_the_moment_differs() -> None:
+    def timed(rate: float, identity: str) -> list[Record]:
+        reading = Reading(metric="throughput.core", value=rate, low=rate, high=rate)
+        return [a_record([reading], identity=identity, case_key="k") for _ in range(4)]
+
+    (row,) = verdicts.same_cases(timed(100, "i"), timed(50, "i"))
+    assert row.verdict == "same"
+    (row,) = verdicts.same_cases(timed(100, "i"), timed(50, "j"))
+    assert row.verdict == "slower"
+
+
+@pytest.mark.fast
+def test_flags_of_cases_are_for_live_comparisons(sfbench: Command, tmp_path: Path) -> None:
+    done = sfbench("compare", str(tmp_path), str(tmp_path), "--res", "64")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "--res is for --live" in done.stderr

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from sfbench.api.errors import UsageError
 from sfbench.cli import defaults, sound
 from sfbench.cli.commands.flags import (
     AsJson,
@@ -20,7 +21,7 @@ from sfbench.cli.commands.flags import (
     settings_of,
 )
 from sfbench.cli.commands.once import Once
-from sfbench.cli.commands.request_flags import with_request
+from sfbench.cli.commands.request_flags import given_flags, with_request
 from sfbench.cli.commands.root import app
 from sfbench.cli.exits import Exit
 from sfbench.values.case import Request
@@ -153,6 +154,9 @@ def compare_command(
     if live:
         names = [side.partition(",")[0] for side in (a, b)]
         sound.check_models(names, defaults.located(plugin), no_plugin or ())
+    elif given := given_flags(context):
+        msg = f"{given[0]} is for --live; stored records are compared as they were measured"
+        raise UsageError(msg)
     elif not (Path(a).exists() and Path(b).exists()) and not sound.holds_records(store):
         raise typer.Exit(Exit.NOTHING_MEASURED)
     from sfbench.cli import comparing

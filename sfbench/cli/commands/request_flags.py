@@ -26,6 +26,14 @@ def option_of(name: str) -> Any:
     return typer.Option(flag, help=declared.metadata["help"], callback=callback)
 
 
+def given_flags(context: typer.Context) -> list[str]:
+    """Return which flags of a request are on the command line."""
+    names = [field.name for field in dataclasses.fields(Request)]
+    sources = {name: context.get_parameter_source(name) for name in names}
+    given = [name for name, source in sources.items() if source and source.name == "COMMANDLINE"]
+    return [f"--{name.replace('_', '-')}" for name in given]
+
+
 def with_request(*names: str, **fixed: Any) -> Callable[[Command], Command]:
     """Return a decorator that gives a command the flags of these fields of Request, or of all.
 
