@@ -6,6 +6,7 @@ import dataclasses
 import io
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -45,8 +46,11 @@ def check_generator(
     *,
     resolution: int | None = None,
     options: Mapping[str, OptionValue] | None = None,
+    weights: Path | None = None,
 ) -> list[CheckResult]:
     """Return the result of every check of the contract, in order.
+
+    `weights`: the file or folder that a build gets, None for random weights.
 
     A failed check does not stop the others, unless the generator cannot be built at all.
     """
@@ -54,7 +58,9 @@ def check_generator(
         model=spec.name,
         resolution=resolution or usual_resolution(spec),
         options={option.name: option.default for option in spec.options} | dict(options or {}),
-        weights=Source(kind="random"),
+        weights=Source(kind="random")
+        if weights is None
+        else Source(kind="file", path=str(weights)),
         batch=len(contract.SEEDS),
         dtype="fp32",
         mode="eager",

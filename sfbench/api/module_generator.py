@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,8 @@ class Latents:
 class ModuleGenerator:
     """Draws N(0, 1) latents, one `torch.Generator` per seed, and calls the module on them.
 
-    The module is put on the request's device and dtype, in eval mode. It is called as
+    The module is put on the request's device and dtype, in eval mode; a TorchScript module and that
+    of a `torch.export` program will do, too. It is called as
     `forward(z)`, `forward(z, c)` with `classes`, and with `noise=` where `noise_shapes` names one
     image's noise in each layer. `forward` defaults to the module itself. `architecture` is stored
     with every record: the sizes actually built, if the weights decide them.
@@ -47,7 +49,10 @@ class ModuleGenerator:
 
         self.dtype: torch.dtype = getattr(torch, request.dtype)
         self.device = torch.device(request.device)
-        self.module = module.eval().requires_grad_(requires_grad=False).to(self.device, self.dtype)
+        # The module of an exported program is in the mode that it was exported in.
+        with contextlib.suppress(NotImplementedError):
+            module.eval()
+        self.module = module.requires_grad_(requires_grad=False).to(self.device, self.dtype)
         self.resolution = request.resolution
         self.latent_shape = tuple(latent_shape)
         self.classes = classes

@@ -25,6 +25,7 @@ def check(
     target: str,
     resolution: int | None,
     options: Sequence[str],
+    weights: Path | None,
     given: Sequence[str],
     *,
     as_json: bool,
@@ -35,6 +36,9 @@ def check(
     from sfbench.testing import check_generator  # torch comes with it
 
     specs = find(target, given)
+    if weights is not None and len(specs) > 1:
+        msg = f"--weights {weights}: {target} has {len(specs)} models; name one, with --plugin {target}"
+        raise UsageError(msg)
     results = {}
     for spec in specs:
         if resolution is not None and spec.resolutions and resolution not in spec.resolutions:
@@ -42,7 +46,9 @@ def check(
             msg = f"model {spec.name} does not support {resolution} px; expected {sides}"
             raise UsageError(msg)
         values = parsed(spec, options)
-        results[spec.name] = check_generator(spec, resolution=resolution, options=values)
+        results[spec.name] = check_generator(
+            spec, resolution=resolution, options=values, weights=weights
+        )
     if as_json:
         document = {n: [dataclasses.asdict(r) for r in found] for n, found in results.items()}
         print(json.dumps(document, indent=1))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sfbench.api import BuildRequest, ModuleGenerator
 from sfbench.catalogue import asking
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -272,3 +273,31 @@ def test_an_installed_plugin_that_crashes_takes_down_itself_alone(
     listed = json.loads(sfbench_process("plugins", "--json").stdout)
     (entry,) = [e for e in listed if e["name"] == "crasher"]
     assert "status -11" in entry["problem"]
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("kind", ["script", "export"])
+def test_scripted_and_exported_modules_are_modules(kind: str) -> None:
+    import torch
+    from torch import nn
+
+    module: nn.Module = nn.Sequential(nn.Linear(4, 3 * 16), nn.Unflatten(1, (3, 4, 4)))
+    z = torch.zeros(2, 4)
+    if kind == "script":
+        module = torch.jit.trace(module, z)
+    else:
+        batch = torch.export.Dim("batch")
+        module = torch.export.export(module, (z,), dynamic_shapes=({0: batch},)).module()
+    request = BuildRequest(resolution=4)
+    generator = ModuleGenerator(module, request, latent_shape=(4,))
+    images = generator.synthesize(generator.draw_latents([1, 2, 3]))
+    assert images.shape == (3, 3, 4, 4)
+    assert not images.requires_grad
+
+
+def test_weights_are_checked_too(sfbench: Command, tmp_path: Path) -> None:
+    assert sfbench("check", "styleformer", "--weights", "nowhere.pt").returncode == 2
+    (tmp_path / "bad.pt").write_bytes(b"")
+    done = sfbench("check", "styleformer", "--weights", "bad.pt", "--json")
+    assert done.returncode == 1
+    assert "it is empty" in json.loads(done.stdout)["styleformer"][0]["detail"]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sfbench.cli import defaults
+from sfbench.cli import defaults, sound
 from sfbench.cli.commands.flags import (
     AsJson,
     NoPlugins,
@@ -70,15 +70,22 @@ def check_command(
     target: Annotated[str, typer.Argument(help="Name of a model, or a plugin FILE.py.")],
     res: Annotated[int | None, typer.Option(help="Resolution in pixels.")] = None,
     option: Options = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="File or folder of weights; otherwise random.")
+    ] = None,
     plugin: Plugins = None,
     *,
     as_json: AsJson = False,
 ) -> None:
     """Check a model against the plugin contract."""
+    if weights is not None:
+        sound.check_file(weights, "a file or folder of weights")
     from sfbench.cli import checking
 
     raise typer.Exit(
-        checking.check(target, res, option or [], defaults.located(plugin), as_json=as_json)
+        checking.check(
+            target, res, option or [], weights, defaults.located(plugin), as_json=as_json
+        )
     )
 
 
