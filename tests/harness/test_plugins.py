@@ -275,7 +275,8 @@ def test_an_installed_plugin_that_crashes_takes_down_itself_alone(
     assert "status -11" in entry["problem"]
 
 
-@pytest.mark.fast
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:FutureWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 @pytest.mark.parametrize("kind", ["script", "export"])
 def test_scripted_and_exported_modules_are_modules(kind: str) -> None:
     import torch
