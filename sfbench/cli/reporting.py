@@ -104,7 +104,7 @@ def show_as(wanted: Wanted, found: Measurements, notes: Sequence[str]) -> None:
     rows = frame.tidy(found) if tidy else paired(frame.summary(found))
     match wanted.form:
         case "csv":
-            rows.to_csv(sys.stdout, index=False)
+            sys.stdout.write(frame.as_csv(rows))
         case "json":
             rows.to_json(sys.stdout, orient="records", indent=1)
             print()

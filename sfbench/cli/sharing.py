@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +22,7 @@ from sfbench.report import frame
 from sfbench.report.measurements import measurements
 from sfbench.report.pairing import paired
 from sfbench.run.suites import read_suite, scales_of, suite_path
-from sfbench.store.album import ABOUT, KINDS, albums
+from sfbench.store.album import ABOUT, KINDS, albums, place
 from sfbench.store.runs import Store
 from sfbench.store.whole_file import whole_file
 from sfbench.values.messages import counted
@@ -35,6 +36,8 @@ SCHEME = r"[a-z][a-z0-9+-]+:"
 MEMBER_LIMIT = 1 << 26
 """Most bytes of one record (typically thousands) or picture; larger pictures are skipped."""
 IDENTITY = re.compile(r"[0-9a-f]{64}")
+NAMED = 3
+"""Most folders named in a note."""
 UNPACK_FACTOR, UNPACK_FLOOR = 100, 64 << 20
 """A bundle may unpack to at most max(factor times its size, floor) bytes."""
 
@@ -117,13 +120,13 @@ def members(
         yield f"{FOLDER}/{name}", record_to_json(record)
     yield PAGE, page_text(records, store)
     found = measurements(records)
-    yield TABLE, frame.tidy(found).to_csv(index=False)
+    yield TABLE, frame.as_csv(frame.tidy(found))
     about = {"machines": machines(records), "differences": differences(records)}
     yield ENVIRONMENT, json.dumps(about, indent=1)
     for number, figure in enumerate(figures(paired(frame.summary(found)), records), 1):
         yield f"{FIGURES}/{number}.json", figure.chart.to_json()
         yield f"{FIGURES}/{number}.svg", figure.svg()
-        yield f"{FIGURES}/{number}.csv", figure.frame.to_csv(index=False)
+        yield f"{FIGURES}/{number}.csv", frame.as_csv(figure.frame)
     if suite is not None:
         yield SUITE, suite_path(suite).read_text(encoding="utf-8")
     for one in albums(store, [record.case for record in records]):
@@ -145,6 +148,14 @@ def take_in(bundle: Path, store: Path) -> Exit:
     hung = hang(pictures, store)
     told = f", pictures of {counted(hung, 'model')}" if hung else ""
     print(f"{store}: {len(new)} records added{told}, {len(records) - len(new)} already present")
+    shown = {place(store, record.case).name for record in into.load()[0]}
+    alone = sorted(set(pictures) - shown)
+    if alone:
+        print(
+            f"note: pictures of {counted(len(alone), 'model')} without a record are kept, but no page "
+            f"shows them: {', '.join(alone[:NAMED])}{', ...' if len(alone) > NAMED else ''}",
+            file=sys.stderr,
+        )
     return Exit.OK
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -62,6 +63,20 @@ def tidy(found: Measurements) -> pd.DataFrame:
     cases = found.heads[[*CASE, "trial"]].iloc[found.readings["record"]].reset_index(drop=True)
     numbers = found.readings[list(TIDY)].reset_index(drop=True)
     return pd.concat([cases, numbers], axis=1)
+
+
+def as_csv(rows: pd.DataFrame) -> str:
+    """Return rows as CSV; an apostrophe goes before text that a spreadsheet would run as a formula."""
+    inert = rows.copy()
+    for name in rows.select_dtypes(exclude="number"):
+        inert[name] = rows[name].map(inert_cell)
+    return inert.rename(columns=inert_cell).to_csv(index=False)
+
+
+def inert_cell(cell: Any) -> Any:
+    """Return a cell, with an apostrophe before text that a spreadsheet would take for a formula."""
+    formula = isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{cell}" if formula else cell
 
 
 def summary(found: Measurements) -> pd.DataFrame:

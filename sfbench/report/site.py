@@ -86,7 +86,7 @@ def site(
         ),
     )
     yield "report.html", page(newest, beside, title)
-    yield "records.csv", frame.tidy(measurements(records)).to_csv(index=False)
+    yield "records.csv", frame.as_csv(frame.tidy(measurements(records)))
 
 
 def model_page(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -211,6 +212,11 @@ def remarks(part: pd.DataFrame) -> list[Text]:
     return [Text(line, style=style) for line, style in lines]
 
 
+def literal(cell: str) -> str:
+    """Return text of a Markdown table's cell that means itself."""
+    return re.sub(r"([\\|`*\[\]])", r"\\\1", cell).replace("<", "&lt;")
+
+
 def markdown(frame: pd.DataFrame) -> str:
     """Return the tables as GitHub-flavoured Markdown."""
     blocks = []
@@ -228,7 +234,9 @@ def markdown(frame: pd.DataFrame) -> str:
         lines.append("| " + " | ".join("---" for _ in shown) + " |")
         for index, row in part.iterrows():
             cells = [
-                f"**{column.cell(row)}**" if index in marked[column.header] else column.cell(row)
+                f"**{literal(column.cell(row))}**"
+                if index in marked[column.header]
+                else literal(column.cell(row))
                 for column in shown
             ]
             lines.append("| " + " | ".join(cells) + " |")

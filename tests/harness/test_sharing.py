@@ -82,9 +82,16 @@ def test_pictures_come_along_and_go_nowhere_else(
     with zipfile.ZipFile(tmp_path / "all.zip", "a") as bundle:
         for name in ("pictures/../samples.png", "pictures/a/../../b.png", "pictures/a/run.py"):
             bundle.writestr(name, "hostile")
+        bundle.writestr("pictures/nobody-1234/samples.png", "of no record")
     done = sfbench("import", "all.zip", "--store", "other")
-    assert "pictures of 1 model," in done.stdout
-    (found,) = (path for path in (tmp_path / "other" / "pictures").rglob("*") if path.is_dir())
+    assert "pictures of 1 model without a record are kept" in done.stderr
+    assert "nobody-1234" in done.stderr
+    assert "pictures of 2 models," in done.stdout
+    (found,) = (
+        path
+        for path in (tmp_path / "other" / "pictures").rglob("*")
+        if path.is_dir() and "nobody" not in path.name
+    )
     assert {path.name for path in found.iterdir()} == {"samples.png", "about.json"}
     assert not (tmp_path / "other" / "samples.png").exists()
     assert album.open_album(tmp_path / "other", case) is not None

@@ -6,10 +6,11 @@ import dataclasses
 import re
 from typing import Any
 
+import pandas as pd
 import pytest
 from making import a_record
 
-from sfbench.report import frame
+from sfbench.report import frame, table
 from sfbench.report.best import best
 from sfbench.report.headline import headline
 from sfbench.report.latex import escaped, latex
@@ -77,3 +78,11 @@ def test_the_headline_never_sets_two_machines_against_each_other() -> None:
     assert text.startswith("On cpu of machine slow: At 32 px and batch 8, a is fastest: 20.0")
     alone = headline(frame.summary(measurements(on("slow", 20.0, 19.5))))
     assert alone == "At 32 px no model is clearly fastest: the intervals overlap."
+
+
+@pytest.mark.fast
+def test_hostile_names_are_text_in_a_spreadsheet_and_on_a_page() -> None:
+    rows = pd.DataFrame({"model": ["=HYPERLINK(1)", "fine"], "=x": [-1.5, 2.0], "n": ["@a", None]})
+    lines = frame.as_csv(rows).splitlines()
+    assert lines == ["model,'=x,n", "'=HYPERLINK(1),-1.5,'@a", "fine,2.0,"]
+    assert table.literal("a|b <i> `c` [d](e)") == r"a\|b &lt;i> \`c\` \[d\](e)"
