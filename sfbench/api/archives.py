@@ -30,6 +30,9 @@ class ArchiveError(ValueError):
 @contextlib.contextmanager
 def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
     """Open a zip file; errors inside the block are raised as ArchiveError in one line."""
+    if path.is_dir():
+        msg = "a folder; expected a zip file"
+        raise ArchiveError(msg)
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive

@@ -55,6 +55,7 @@ class NonFiniteError(ContractError):
 
 def first_line(error: BaseException, most: int = 200) -> str:
     """Return the first line of an error's message, or its type if it has none; printable."""
-    lines = str(error).strip().splitlines()
+    told = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    lines = told.strip().splitlines()
     text = (lines[0] if lines else type(error).__name__)[:most]
     return text if text.isprintable() else ascii(text)[1:-1]

@@ -31,11 +31,19 @@ def check(
     as_json: bool,
 ) -> Exit:
     """Print the results; 0 when every point holds, 1 otherwise."""
-    if not target.endswith(".py"):
+    if target.endswith(".py"):
+        sound.check_file(Path(target), "a plugin's file, or the name of a model")
+    else:
         sound.check_models([target], given, [])
     from sfbench.testing import check_generator  # torch comes with it
 
     specs = find(target, given)
+    if not specs:
+        msg = (
+            f"{target}: offers no generator to check; extractors are checked by "
+            "sfbench.testing.check_extractor"
+        )
+        raise UsageError(msg)
     if weights is not None and len(specs) > 1:
         msg = f"--weights {weights}: {target} has {len(specs)} models; name one, with --plugin {target}"
         raise UsageError(msg)

@@ -13,7 +13,7 @@ from sfbench.generators.loading import load_plugins
 def convert(source: Path, target: Path, given: Sequence[str]) -> str:
     """Return a description of what was written; raises WeightsError for an unknown format."""
     if not source.is_file():
-        msg = f"{source}: no such file"
+        msg = f"{source}: {'a folder; expected a file' if source.is_dir() else 'no such file'}"
         raise WeightsError(msg)
     if target.suffix != ".safetensors":
         msg = f"{target}: expected a file name that ends in .safetensors"

@@ -55,7 +55,8 @@ class Bench:
     """What an evaluation needs, resolved once: device, extractors, feature stores, progress."""
 
     def __init__(self, asked: Asked) -> None:
-        sound.check_images(images=asked.images, reference=asked.reference)
+        sources.check_there(asked.reference, "--reference")
+        sound.check_images(images=asked.images)
         sound.note_clashes(images=asked.images, reference=asked.reference, weights=asked.weights)
         self.asked = asked
         self.catalogue: Catalogue = defaults.catalogue(asked.plugins, asked.disabled)

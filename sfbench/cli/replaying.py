@@ -23,7 +23,7 @@ from sfbench.store.runs import Store, read
 from sfbench.values.case import request_of
 from sfbench.values.job import Launcher
 from sfbench.values.metrics import FAMILIES, Family
-from sfbench.values.records import Record
+from sfbench.values.records import Record, plugin_file
 
 
 def again(  # noqa: PLR0913  # every part is chosen by the caller
@@ -45,6 +45,11 @@ def again(  # noqa: PLR0913  # every part is chosen by the caller
         msg = f"{path}: {stored.reason}; expected a record, e.g. from results/runs"
         raise DataError(msg)
     catalogue = defaults.catalogue(plugins, disabled)
+    offered = {model.name for model in catalogue.models}
+    file = plugin_file(stored)
+    if file is not None and stored.case["model"] not in offered:
+        msg = f"{path}: its model {stored.case['model']} is of a plugin file; give --plugin {file}"
+        raise UsageError(msg)
     given = {text.partition("=")[0] for text in option}
     missing = sorted(path_options(catalogue, stored.case) - given)
     if missing:

@@ -138,10 +138,10 @@ def members(
 
 def take_in(bundle: Path, store: Path) -> Exit:
     """Add a bundle's records and pictures to a store; existing ones are kept."""
+    records, pictures = read_bundle(bundle)
     into = Store(store)
     into.prepare()
     there = {content(record) for record in into.load()[0]}
-    records, pictures = read_bundle(bundle)
     new = [record for record in records if content(record) not in there]
     for record in new:
         into.add(record)

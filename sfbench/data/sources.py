@@ -20,6 +20,9 @@ BUILT_IN = ("shapes",)
 
 def check_there(text: str, flag: str) -> None:
     """Raise UsageError for a name that is neither built in nor a path."""
+    if not text:
+        msg = f"{flag} is missing or empty; expected a file or folder, or {', '.join(BUILT_IN)}"
+        raise UsageError(msg)
     if text not in BUILT_IN and not path_of(text).exists():
         msg = f"{flag} {text}: not a file or folder, and not one of {', '.join(BUILT_IN)}"
         raise UsageError(msg)

@@ -35,7 +35,8 @@ def find_weights(
     if choice not in {"auto", "download"}:
         path = Path(choice)
         if not path.is_file():
-            msg = f"--extractor-weights {choice}: no such file; give a file, auto or download"
+            what = "a folder" if path.is_dir() else "no such file"
+            msg = f"--extractor-weights {choice}: {what}; give a file, auto or download"
             raise WeightsError(msg)
         return path.resolve(), file_sha256(path)
     for file in files:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import pandas as pd
 
-from sfbench.values.metrics import Better, is_distance
+from sfbench.values.metrics import CUSTOM_TIMING, Better, is_distance, metric_of
 
 
 def best(part: pd.DataFrame, metric: str, better: Better) -> set[object]:
     """Return the rows, at most one per resolution and batch size, that are clearly best.
 
     A value without an interval is never marked and prevents marking another beside it; nothing is
-    best without a rival.
+    best without a rival. Rows of custom timing are neither marked nor rivals.
     """
     low, high = f"{metric}.low", f"{metric}.high"
     if not {metric, low, high} <= set(part.columns):
         return set()
     found = set()
+    part = part if metric_of(metric).family == "quality" else standard(part)
     for _, rows in part[part[metric].notna()].groupby(["resolution", "batch"]):
         if len(rows) == 1 or rows[[low, high]].isna().any(axis=None):
             continue
@@ -29,6 +30,13 @@ def best(part: pd.DataFrame, metric: str, better: Better) -> set[object]:
         if clear:
             found.add(order.index[0])
     return found
+
+
+def standard(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that were timed as the protocol says."""
+    if "flags" not in rows:
+        return rows
+    return rows[~rows["flags"].fillna("").str.contains(CUSTOM_TIMING, regex=False)]
 
 
 def common_distance(rows: pd.DataFrame) -> str | None:

@@ -8,6 +8,8 @@ import altair as alt
 import pandas as pd
 import vl_convert
 
+from sfbench.values.metrics import CUSTOM_TIMING
+
 WIDTH, HEIGHT = 560, 280
 OKABE_ITO = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 """Distinguishable with any color vision (Okabe and Ito, 2008)."""
@@ -45,6 +47,9 @@ def labeled(rows: pd.DataFrame) -> pd.Series:
         if len(set(rows[name])) > 1:
             label = label + rows[name].map(form.format)
     label = label + of_weights(rows)
+    if "flags" in rows:
+        custom = rows["flags"].fillna("").str.contains(CUSTOM_TIMING, regex=False)
+        label = label + custom.map(lambda is_custom: ", custom timing" if is_custom else "")
     # Among rows with the same label, the older ones are numbered.
     order = rows["started"].sort_values(ascending=False, kind="stable").index
     number = label[order].groupby([label[order], rows["resolution"][order]]).cumcount()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from sfbench.report.best import best, common_distance
+from sfbench.report.best import best, common_distance, standard
 from sfbench.report.table import number
 from sfbench.values.metric_names import CORE
 
@@ -31,7 +31,9 @@ def speed(rows: pd.DataFrame) -> str:
     """Return which model is clearly fastest at the largest resolution that several share."""
     if CORE not in rows or rows[CORE].isna().all():
         return ""
-    rows = rows[rows[CORE].notna()]
+    rows = standard(rows[rows[CORE].notna()])
+    if rows.empty:
+        return ""
     counts = rows.groupby("resolution")["model"].nunique()
     shared = counts[counts > 1]
     if shared.empty:
@@ -65,8 +67,11 @@ def quality(rows: pd.DataFrame) -> str:
     rows = (
         rows[rows[name].notna() & (rows["quality"] == basis.iloc[-1])] if len(basis) else rows[:0]
     )
-    if len(rows) < 2:  # noqa: PLR2004  # one alone has no rival
+    if rows["model"].nunique() < 2:  # noqa: PLR2004  # one alone has no rival
         return ""
+    bounds = [f"{name}.low", f"{name}.high"]
+    if not set(bounds) <= set(rows) or rows[bounds].isna().any(axis=None):
+        return f"Which model has the lowest {name} is open: not every value has an interval."
     least = rows.sort_values(name).iloc[0]
     sure = best(rows, name, "lower")
     if least.name not in sure:

@@ -26,14 +26,14 @@ SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasc
 def latex(frame: pd.DataFrame) -> str:
     """Return one table environment per set of comparable rows; needs the package booktabs."""
     several = len(frame["machine"].unique()) > 1
-    parts = [environment(part, machine=several) for part in same_basis(frame)]
+    parts = [environment(part, frame, machine=several) for part in same_basis(frame)]
     return "% \\usepackage{booktabs}\n" + "\n".join(parts)
 
 
-def environment(part: pd.DataFrame, *, machine: bool) -> str:
-    """Return the table of rows whose numbers are comparable."""
+def environment(part: pd.DataFrame, rows: pd.DataFrame, *, machine: bool) -> str:
+    """Return the table of those rows whose numbers are comparable."""
     shown = filled(part)
-    marked = emphasized(part, shown)
+    marked = emphasized(part, shown, rows)
     lines = [r"\begin{table}", r"\centering", rf"\begin{{tabular}}{{ll{'r' * len(shown)}}}"]
     headers = ["model", "how", *(column.header for column in shown)]
     lines += [r"\toprule", f"{' & '.join(map(escaped, headers))} \\\\", r"\midrule"]

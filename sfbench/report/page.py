@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ from sfbench.store.album import Album
 from sfbench.store.album import plain as plain_name
 from sfbench.store.training_runs import TrainingRun
 from sfbench.values.case import COLUMNS, request_of, weights_words
-from sfbench.values.records import Record, digest
+from sfbench.values.records import Record, digest, plugin_file
 
 FILES = Path(__file__).parent / "page_files"
 FILTERS = (("model", "Model"), ("resolution", "Resolution (px)"), ("dtype", "Precision"))
@@ -81,7 +82,9 @@ def page(records: Sequence[Record], beside: Beside, title: str) -> str:
         script=raw((FILES / "page.js").read_text(encoding="utf-8")),
         filters=[choices(rows, name, label) for name, label in FILTERS],
         count=len(rows),
-        results=[part_of(part, newest, options, machine=several) for part in same_basis(rows)],
+        results=[
+            part_of(part, rows, newest, options, machine=several) for part in same_basis(rows)
+        ],
         figures=[shown(figure) for figure in figures(rows, records, beside.runs)],
         gallery=gallery(beside.albums, options),
         notes=[*beside.notes, *left_out(there - len(records))],
@@ -132,14 +135,15 @@ def choices(rows: pd.DataFrame, name: str, label: str) -> dict[str, Any]:
 
 def part_of(
     part: pd.DataFrame,
+    rows: pd.DataFrame,
     newest: Mapping[str, Record],
     options: Mapping[str, Mapping[str, Any]],
     *,
     machine: bool,
 ) -> dict[str, Any]:
-    """Return a table of rows whose numbers are comparable."""
+    """Return a table of those rows whose numbers are comparable."""
     columns = filled(part)
-    marked = emphasized(part, columns)
+    marked = emphasized(part, columns, rows)
     return {
         "heading": heading(part, machine=machine).replace("\n", ", "),
         "headers": [column.header for column in columns],
@@ -164,7 +168,9 @@ def command(row: Any, newest: Mapping[str, Record], defaults: Mapping[str, Any])
     """Return the command that reproduces a row."""
     judged = newest.get(row.get("quality_identity"))
     case = joined_case(newest[row["identity"]].case, None if judged is None else judged.case)
-    return request_of(case, defaults).command()
+    file = plugin_file(newest[row["identity"]])
+    given = "" if file is None else f" --plugin {shlex.quote(file)}"
+    return request_of(case, defaults).command() + given
 
 
 def page_name(model: str) -> str:

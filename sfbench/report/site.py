@@ -79,7 +79,7 @@ def site(
             notes=[f"{older} older records are shown only in the histories."] if older else [],
             models=models,
             results=[
-                part_of(part, newest_of, beside.options, machine=several)
+                part_of(part, ranked, newest_of, beside.options, machine=several)
                 for part in same_basis(ranked)
             ],
             machines=machines(newest),
@@ -106,7 +106,7 @@ def model_page(
         "about": list(about.facts.items()),
         "made": made(records),
         "results": [
-            part_of(part, newest, beside.options, machine=len(set(rows["machine"])) > 1)
+            part_of(part, rows, newest, beside.options, machine=len(set(rows["machine"])) > 1)
             for part in same_basis(rows)
         ],
         "gallery": gallery(of_model(beside.albums, name), beside.options),

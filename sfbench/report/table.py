@@ -130,12 +130,22 @@ def with_interval(column: Column, row: Any) -> tuple[str, tuple[str, str] | None
     return value, (low, high)
 
 
-def emphasized(part: pd.DataFrame, shown: Sequence[Column]) -> dict[str, set[object]]:
-    """Return, per header, the rows that are clearly best in that column."""
-    return {
-        column.header: best(part, column.metric, column.better) if column.better else set()
-        for column in shown
-    }
+def emphasized(
+    part: pd.DataFrame, shown: Sequence[Column], rows: pd.DataFrame
+) -> dict[str, set[object]]:
+    """Return, per header, the rows of a part that are clearly best in that column.
+
+    Speed and memory are compared among all rows of the machine and device, whatever their quality
+    was measured on.
+    """
+    place = part.iloc[0]
+    here = rows[(rows["machine"] == place["machine"]) & (rows["device"] == place["device"])]
+    found: dict[str, set[object]] = {}
+    for column in shown:
+        of_quality = column.better and metric_of(column.metric).family == "quality"
+        among = part if of_quality else here
+        found[column.header] = best(among, column.metric, column.better) if column.better else set()
+    return found
 
 
 def badges(row: Any) -> str:
@@ -178,7 +188,7 @@ def terminal(frame: pd.DataFrame, notes: Sequence[str]) -> RenderableType:
         table.add_column("model", no_wrap=True, min_width=21)
         for column in shown:
             table.add_column(column.header, justify="right", no_wrap=True)
-        marked = emphasized(part, shown)
+        marked = emphasized(part, shown, frame)
         for index, row in part.iterrows():
             name = Text(row["model"]).append(f"\n{status(row)}", style="dim")
             for option in filter(None, row["variant"].split("; ")):
@@ -228,7 +238,7 @@ def markdown(frame: pd.DataFrame) -> str:
             Column("how", described),
             Column("status", lambda row: row["status"]),
         ]
-        marked = emphasized(part, shown)
+        marked = emphasized(part, shown, frame)
         lines = [f"**{heading(part, machine=several)}**".replace("\n", ": "), ""]
         lines.append("| " + " | ".join(column.header for column in shown) + " |")
         lines.append("| " + " | ".join("---" for _ in shown) + " |")

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from sfbench.api.errors import DataError
+from sfbench.api.errors import DataError, first_line
 from sfbench.values.records import FINAL, Record, record_from_json, record_to_json
 
 
@@ -123,4 +123,4 @@ def read(path: Path) -> Record | Unreadable:
     try:
         return record_from_json(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
-        return Unreadable(path, str(error))
+        return Unreadable(path, first_line(error))

@@ -136,10 +136,11 @@ def train(wanted: Wanted, group: ProcessGroup, watcher: Watcher) -> Path:
         backend = backend.of_process(group.local_rank)
     set_policy(backend, case.dtype if case.dtype == "tf32" else "fp32", case.threads)
     with joined(group, wanted.parts, backend.process_group) as engine:
+        # First what can fail: a folder with a run in it means that training began.
+        learner = build_learner(wanted, engine)
         if engine.rank == 0:
             run_folder.begin(wanted.out, wanted.document(group.world), resume=wanted.resume)
         engine.wait()
-        learner = build_learner(wanted, engine)
         listener = Recorder(wanted, learner, engine, watcher)
         loader = DataLoader(
             images=wanted.images,
@@ -165,7 +166,7 @@ def build_learner(wanted: Wanted, engine: Engine) -> Learner:
     """Return the learner; raises with a hint for models that cannot be trained."""
     case, spec = wanted.case, wanted.spec
     if spec.build_learner is None:
-        msg = f"model {spec.name} cannot be trained: its plugin offers no learner"
+        msg = f"model {spec.name} cannot be trained: its GeneratorSpec has no build_learner"
         raise UnsupportedError(msg)
     check_images(wanted)
     count = engine.world * engine.parts

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sfbench.api.errors import ContractError, SkippedError, UnsupportedError
-from sfbench.catalogue.registry import find_generator
+from sfbench.catalogue.registry import BY_HAND, find_generator
 from sfbench.generators.building import build
 from sfbench.generators.loading import load_plugins
 from sfbench.hardware.host import host_memory, reset_host_peak
@@ -36,7 +37,10 @@ def load_model(trial: Trial) -> None:
     plugins, changed = load_plugins([trial.job.plugin], trial.job.plugins, trial.job.disabled)
     trial.provenance["switches_set_by_import"] = changed
     plugin, trial.spec = find_generator(plugins, trial.case.model)
-    trial.provenance["plugin"] = {"name": plugin.source.name, "origin": plugin.source.origin}
+    source = plugin.source
+    trial.provenance["plugin"] = {"name": source.name, "origin": source.origin}
+    if source.origin == BY_HAND:
+        trial.provenance["plugin"]["file"] = Path(source.target).name
     if trial.spec.synthesizes:
         return
     name = trial.spec.name

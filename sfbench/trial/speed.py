@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sfbench.hardware.policy import out_of_memory, torch_dtype
 from sfbench.trial.state import Trial, inference
 from sfbench.values.metric_names import CORE, FLOPS, MFU
+from sfbench.values.metrics import CUSTOM_TIMING
 from sfbench.values.records import Reading
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ def probe_of(trial: Trial) -> SpeedProbe:
 
     case = trial.case
     if not case.timing.is_protocol:
-        trial.raise_flags(["custom_timing"])
+        trial.raise_flags([CUSTOM_TIMING])
     return SpeedProbe(
         batch=case.batch,
         seed=case.seed,

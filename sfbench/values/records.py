@@ -148,6 +148,13 @@ def digest(value: Any) -> str:
     return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
+def plugin_file(record: Record) -> str | None:
+    """Return the name of the file that a record's model is a plugin of; None for an installed one."""
+    plugin = record.provenance.get("plugin")
+    file = plugin.get("file") if isinstance(plugin, Mapping) else None
+    return file if isinstance(file, str) else None
+
+
 def record_to_json(record: Record) -> str:
     """Return the record as one JSON document, readable by people."""
     document = dataclasses.asdict(record)

@@ -6,8 +6,12 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
 HEAVY = ("torch", "pandas", "scipy", "numpy", "altair", "PIL")
 COMMANDS = [
     ["run", "--model", "nobody"],
@@ -73,3 +77,31 @@ def test_no_command_imports_anything_heavy_for_an_error(tmp_path: Path) -> None:
         if command not in (["list"], ["--help"]):
             assert code in {2, 5, 7}, (command, code, error)
             assert len(error.splitlines()) == 1, (command, error)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["quality", "--images", "images"], 2, "--reference is missing or empty"),
+        (["run", "--model", "styleformer", "--data", ""], 2, "--data is missing or empty"),
+        (["replay", "images"], 2, "images: Is a directory"),
+        (["import", "images", "--store", "new"], 2, "a folder; expected a zip file"),
+        (["convert", "images", "w.safetensors"], 2, "images: a folder; expected a file"),
+        (["check", "nofile.py"], 2, "nofile.py: no such file"),
+        (["check", "extractor.py"], 2, "offers no generator to check"),
+    ],
+)
+def test_what_is_missing_or_of_another_kind_is_said_in_one_line(
+    arguments: list[str], code: int, words: str, sfbench: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "extractor.py").write_text(
+        "from sfbench.api import ExtractorSpec, hookimpl\n"
+        "@hookimpl\n"
+        "def sfbench_extractors():\n"
+        "    return [ExtractorSpec(name='e', summary='', build=print)]\n"
+    )
+    done = sfbench(*arguments)
+    assert (done.returncode, done.stderr.count("\n")) == (code, 1), done.stderr
+    assert words in done.stderr
+    assert not (tmp_path / "new").exists()

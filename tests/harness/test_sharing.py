@@ -121,7 +121,7 @@ def test_a_damaged_bundle_adds_nothing(
     done = sfbench("import", "bad.zip", "--store", "store")
     assert done.returncode == 2
     assert words in done.stderr
-    assert list((tmp_path / "store" / "runs").iterdir()) == []
+    assert not (tmp_path / "store").exists()
     assert list(tmp_path.rglob("*evil*")) == []
 
 

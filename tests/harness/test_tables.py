@@ -12,6 +12,7 @@ from making import a_record
 
 from sfbench.report import frame, table
 from sfbench.report.best import best
+from sfbench.report.figure import labeled
 from sfbench.report.headline import headline
 from sfbench.report.latex import escaped, latex
 from sfbench.report.measurements import measurements
@@ -86,3 +87,43 @@ def test_hostile_names_are_text_in_a_spreadsheet_and_on_a_page() -> None:
     lines = frame.as_csv(rows).splitlines()
     assert lines == ["model,'=x,n", "'=HYPERLINK(1),-1.5,'@a", "fine,2.0,"]
     assert table.literal("a|b <i> `c` [d](e)") == r"a\|b &lt;i> \`c\` \[d\](e)"
+
+
+@pytest.mark.fast
+def test_rows_of_custom_timing_are_no_rivals() -> None:
+    fast = made("a", 190, 200, 210)
+    custom = dataclasses.replace(fast, flags=("custom_timing",))
+    assert marked(fast, made("b", 90, 100, 110)) == ["a"]
+    assert marked(custom, made("b", 90, 100, 110), made("c", 40, 50, 60)) == ["b"]
+    rows = frame.summary(measurements([custom, made("b", 90, 100, 110)]))
+    assert "b generates 100 images/s" in headline(rows)
+    assert any("custom timing" in label for label in labeled(rows.assign(variant="")))
+
+
+@pytest.mark.fast
+def test_speed_is_compared_across_tables_of_quality() -> None:
+    slow = made("a", 1, 2, 3, extractor={"kind": "x", "sha256": None})
+    rows = frame.summary(measurements([slow, made("b", 8, 9, 10)]))
+    rows["quality"] = ["x, y", ""]
+    parts = list(table.same_basis(rows))
+    assert len(parts) == 2
+    text = table.markdown(rows)
+    assert "**9.00 ±1.0**" in text
+    assert "**2.00" not in text
+
+
+@pytest.mark.fast
+def test_a_lowest_distance_needs_two_models_and_intervals() -> None:
+    def judged(model: str, low: float | None, high: float | None) -> Record:
+        reading = Reading(metric="fd[x]", unit="", value=5.0, low=low, high=high)
+        return a_record([reading], identity=model, case_key=model, case={"model": model})
+
+    def told(*records: Record) -> str:
+        rows = frame.summary(measurements(records))
+        return headline(rows.assign(quality="x, y"))
+
+    assert "lowest" not in told(judged("a", 4, 6))
+    assert "is open: not every value has an interval" in told(
+        judged("a", None, None), judged("b", 4, 6)
+    )
+    assert "the intervals overlap" in told(judged("a", 4, 6), judged("b", 4, 6))
