@@ -58,6 +58,8 @@ def identity(asked: Mapping[str, Any]) -> str:
 
 def differences(there: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
     """Return the differences between two runs, a few words each."""
+    if there.get("model") != asked.get("model"):
+        return [f"it is of {there.get('model')}, {asked.get('model')} was requested"]
     found = []
     for name in sorted({*there, *asked} - set(LENGTH)):
         old, new = there.get(name), asked.get(name)
