@@ -14,6 +14,7 @@ import msgspec
 from sfbench.api.errors import first_line
 
 T = TypeVar("T")
+REFUSALS = (msgspec.MsgspecError, ValueError, RecursionError)
 ESCAPES = re.compile(r"\\[bfnrt]|\\u00[01789]", re.IGNORECASE)
 """How JSON writes control characters; a text without any needs no second look."""
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -30,7 +31,7 @@ def read_document(text: str | bytes, kind: type[T]) -> T:
         if CONTROL.search(raw) is None and ESCAPES.search(raw) is None:
             return msgspec.json.decode(text, type=kind)
         return msgspec.convert(printable(msgspec.json.decode(text)), type=kind)
-    except (ValueError, RecursionError, UnicodeError) as error:
+    except REFUSALS as error:
         raise DocumentError(first_line(error)) from None
 
 
@@ -38,7 +39,7 @@ def as_document(value: Any, kind: type[T]) -> T:
     """Return a value of a declared type from what a document holds; raises DocumentError."""
     try:
         return msgspec.convert(value, type=kind)
-    except (ValueError, RecursionError) as error:
+    except REFUSALS as error:
         raise DocumentError(first_line(error)) from None
 
 
