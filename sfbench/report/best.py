@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from sfbench.values.metrics import CUSTOM_TIMING, Better, is_distance, metric_of
+from sfbench.values.metric_names import CUSTOM_TIMING
+from sfbench.values.metrics import Better, is_distance, metric_of
 
 
 def best(part: pd.DataFrame, metric: str, better: Better) -> set[object]:

@@ -8,7 +8,7 @@ import altair as alt
 import pandas as pd
 import vl_convert
 
-from sfbench.values.metrics import CUSTOM_TIMING
+from sfbench.values.metric_names import CUSTOM_TIMING
 
 WIDTH, HEIGHT = 560, 280
 OKABE_ITO = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from sfbench.hardware.policy import out_of_memory, torch_dtype
 from sfbench.trial.state import Trial, inference
-from sfbench.values.metric_names import CORE, FLOPS, MFU
-from sfbench.values.metrics import CUSTOM_TIMING
+from sfbench.values.metric_names import CORE, CUSTOM_TIMING, FLOPS, MFU
 from sfbench.values.records import Reading
 
 if TYPE_CHECKING:

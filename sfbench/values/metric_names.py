@@ -15,3 +15,6 @@ MINIMUM_MEMORY = "memory.minimum"
 COLD_COMPILE, WARM_COMPILE = "cold.compile", "warm.compile"
 PARAMETERS, FLOPS, MFU, ENERGY = "parameters", "flops", "mfu", "energy"
 FID, FD, IS, KID = "fid", "fd", "is", "kid"
+
+CUSTOM_TIMING = "custom_timing"
+"""The flag of a record that was not timed as the protocol says: compared with no other."""

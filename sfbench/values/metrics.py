@@ -43,8 +43,6 @@ FAMILIES: tuple[Family, ...] = (
 """What is measured, and again, together: see `run/identity`."""
 
 MEBI = 1 << 20
-CUSTOM_TIMING = "custom_timing"
-"""The flag of a record that was not timed as the protocol says: compared with no other."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
