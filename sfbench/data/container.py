@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, NamedTuple
 
 from sfbench.api.images import MOST_CLASSES
+from sfbench.data.content import file_sha256
 from sfbench.data.item import Item
 
 SHOWN, DIGITS = 3, 10
@@ -128,9 +129,3 @@ def folder_classes(names: Sequence[str]) -> dict[str, int]:
     parents = {str(PurePosixPath(name).parent) for name in names}
     flat = any(len(PurePosixPath(name).parts) != 2 for name in names)  # noqa: PLR2004  # class, file
     return {} if flat or len(parents) == 1 else {p: i for i, p in enumerate(sorted(parents))}
-
-
-def file_sha256(path: Path) -> str:
-    """Return the digest of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

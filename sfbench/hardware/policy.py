@@ -51,21 +51,11 @@ def set_policy(backend: Backend, dtype: str, threads: int) -> None:
 @contextlib.contextmanager
 def kept_settings() -> Iterator[None]:
     """Put torch's settings back afterwards, whatever is set inside."""
-    import torch  # slow
-
-    threads = torch.get_num_threads()
-    matmul = torch.backends.cuda.matmul.allow_tf32
-    cudnn = torch.backends.cudnn
-    flags = (cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic)
-    dtype, gradients = torch.get_default_dtype(), torch.is_grad_enabled()
+    flags = global_flags()
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
-        torch.backends.cuda.matmul.allow_tf32 = matmul
-        cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic = flags
-        torch.set_default_dtype(dtype)
-        torch.set_grad_enabled(gradients)
+        restore_flags(flags)
 
 
 def restore_flags(flags: Mapping[str, Any]) -> None:

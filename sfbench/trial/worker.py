@@ -34,7 +34,7 @@ from sfbench.hardware.policy import out_of_memory
 from sfbench.store.whole_file import write_whole
 from sfbench.trial.state import Trial
 from sfbench.trial.steps import carry_out
-from sfbench.values.job import Job, case_document, job_from_json
+from sfbench.values.job import Job, job_from_json, record_of
 from sfbench.values.metrics import METRICS, find_metric
 from sfbench.values.records import Reading, Record, Status, record_to_json
 
@@ -56,17 +56,12 @@ def measured(job: Job, emit: Callable[[Mapping[str, Any]], None]) -> Record:
         status = status_of(error)
         reason = shortened(error)
         trial.provenance["traceback"] = traceback_of(error)
-    return Record(
-        identity=job.identity,
-        case_key=job.case.key(),
-        case=case_document(job.case),
-        trial=job.trial,
-        attempt=job.attempt,
+    return record_of(
+        job,
         status=status,
         reason=reason,
         readings=tuple(map(with_unit, [*untimed(trial), *trial.readings])),
         flags=tuple(trial.flags),
-        machine=job.machine,
         provenance=trial.provenance,
         started=began.isoformat(timespec="seconds"),
         seconds=time.perf_counter() - started,

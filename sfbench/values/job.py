@@ -72,6 +72,19 @@ def job_from_json(text: str) -> Job:
     return Job(**document)
 
 
+def record_of(job: Job, **outcome: Any) -> Record:
+    """Return the record of a job's trial; `outcome`: the fields that say how it ended."""
+    return Record(
+        identity=job.identity,
+        case_key=job.case.key(),
+        case=case_document(job.case),
+        trial=job.trial,
+        attempt=job.attempt,
+        machine=job.machine,
+        **outcome,
+    )
+
+
 def case_document(case: Case) -> dict[str, Any]:
     """Return the case as stored: its canonical inputs, and the names of its source files."""
     names = {

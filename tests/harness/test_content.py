@@ -46,6 +46,9 @@ def test_a_folder_is_its_files_and_their_names(tmp_path: Path) -> None:
     assert content_sha256(hub) == first
     (hub / "unet" / "model.bin").rename(hub / "unet" / "model2.bin")
     assert content_sha256(hub) != first
+    (hub / "dangling").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="dangling cannot be read"):
+        content_sha256(hub)
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(DataError, match="empty folder"):

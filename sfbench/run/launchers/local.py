@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from sfbench.hardware import leftovers
-from sfbench.values.job import Job, OnEvent, case_document, job_to_json
+from sfbench.values.job import Job, OnEvent, job_to_json, record_of
 from sfbench.values.records import Record, Status, record_from_json
 
 LAST_WAIT_SECONDS = 10
@@ -63,15 +63,10 @@ def launch(job: Job, timeout_seconds: float, on_event: OnEvent) -> Record:
     status, reason = outcome(child.returncode, output, None if ended else timeout_seconds)
     if complaint and status == "error":
         reason = complaint
-    return Record(
-        identity=job.identity,
-        case_key=job.case.key(),
-        case=case_document(job.case),
-        trial=job.trial,
-        attempt=job.attempt,
+    return record_of(
+        job,
         status=status,
         reason=reason,
-        machine=job.machine,
         started=started.isoformat(timespec="seconds"),
         seconds=time.perf_counter() - clock,
     )
