@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -188,11 +189,62 @@ def warped(images: Tensor, inverse: Matrices) -> Tensor:
     before, after = (taps + 1) // 2, (taps - 2) // 2
     large = upfirdn2d(padded, kernel, up=(2, 2), padding=(before, after, before, after), gain=4.0)
     grid = sampling_grid(inverse, out_side, large.shape[3])
-    sampled = F.grid_sample(large, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    sampled = Sampled.apply(large, grid)
     before, after = (taps - 1) // 2 - 2 * SUPPORT, (taps - 2) // 2 - 2 * SUPPORT
     return upfirdn2d(
         sampled, kernel, down=(2, 2), padding=(before, after, before, after), flip=True
     ).reshape(batch, channels, side, side)
+
+
+class Sampled(torch.autograd.Function):
+    """Bilinear samples at the places of a grid; linear in the images, and so is its derivative.
+
+    torch 2.11 cannot differentiate the gradient of `grid_sample`, as R1 needs. The grid
+    [batch, side, side, 2] gets no gradient.
+    """
+
+    @staticmethod
+    def forward(images: Tensor, grid: Tensor) -> Tensor:
+        """Return the samples [batch, channels, side, side]."""
+        return F.grid_sample(
+            images, grid, mode="bilinear", padding_mode="zeros", align_corners=False
+        )
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG004  # torch
+        """Keep the grid, and the shape of the images."""
+        images, grid = inputs
+        ctx.save_for_backward(grid)
+        ctx.shape = images.shape
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        """Return the gradient of the images."""
+        (grid,) = ctx.saved_tensors
+        return Spread.apply(grads[0], grid, ctx.shape), None
+
+
+class Spread(torch.autograd.Function):
+    """The transpose of `Sampled`: values go back to the pixels that they were sampled from."""
+
+    @staticmethod
+    def forward(values: Tensor, grid: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """Return images of that shape."""
+        images = values.new_empty(()).expand(shape)  # its shape alone counts
+        gradients = torch.ops.aten.grid_sampler_2d_backward
+        spread, _ = gradients(values, images, grid, 0, 0, False, [True, False])  # noqa: FBT003
+        return spread  # type: ignore[no-any-return]  # torch
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG004  # torch
+        """Keep the grid."""
+        ctx.save_for_backward(inputs[1])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        """Return the gradient of the values."""
+        (grid,) = ctx.saved_tensors
+        return Sampled.apply(grads[0], grid), None, None
 
 
 def needed_margin(inverse: Matrices, side: int, out_side: int) -> int:

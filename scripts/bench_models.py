@@ -1,13 +1,16 @@
 """Time our models against the official code, interleaved, and compare their peak memory.
 
     python scripts/bench_models.py CHECKOUT [--only NAME,NAME] [--quads 8]
+        [--device cuda] [--dtype tf32]
 
 CHECKOUT is a folder with the official Styleformer code, which holds StyleGAN2 as well; it is run
-and never copied. Both get the same weights and the same latents (batch 8, fp32, all processors),
-and their images are compared. Both draw their noise inside the timed call. The speed ratio is the
-official seconds over ours, the median of ABBA quads with the order-statistic interval of that
-median; the memory ratio is our peak of resident memory above the loaded model over theirs, each in
-a fresh process. Exits 1 when a goal is missed or images differ.
+and never copied. Both get the same weights and the same latents (batch 8), and their images are
+compared. Both draw the batch's noise inside the timed call. The speed ratio is the official seconds
+over ours, the median of ABBA quads with the order-statistic interval of that median; each part of a
+quad is as many calls as fill a tenth of a second. The memory ratio is our peak above the loaded
+model over theirs: the allocator's on a GPU, else resident memory, each in a fresh process. On a GPU
+the official code uses its own CUDA kernels if they compile here, which the first line says, and a
+last column gives images/s of ours as a CUDA graph. Exits 1 when a goal is missed or images differ.
 """
 
 from __future__ import annotations
@@ -18,25 +21,32 @@ import importlib
 import json
 import subprocess
 import sys
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils import cpp_extension
 
 from reference_models import official
 from reference_models.style_generator import StyleGenerator
 from reference_models.styleformer import Styleformer
 from reference_models.stylegan2 import StyleGAN2
+from sfbench.api.errors import UnsupportedError
 from sfbench.hardware import host
+from sfbench.hardware.backend import Backend
+from sfbench.hardware.devices import find_backend, resolve
+from sfbench.hardware.policy import set_policy
+from sfbench.speed.blocks import calls_per_block, time_block
 from sfbench.speed.intervals import median, quantile_interval
 
 BATCH = 8
 LATENT = 512
-TOLERANCE = 5e-6
+TOLERANCE = {"fp32": 5e-6, "tf32": 1e-2}
+PART_SECONDS = 0.1
 MEBI = 1 << 20
 
 
@@ -114,12 +124,39 @@ ROWS = {
 }
 
 
+def official_module(checkout: Path, name: str) -> ModuleType:
+    """Import a module of the official code.
+
+    It looks for its compiled kernels by name, where newer versions of torch no longer put them.
+    """
+    if str(checkout) not in sys.path:
+        sys.path.insert(0, str(checkout))
+        load = cpp_extension.load
+
+        def named(*arguments: Any, **options: Any) -> Any:
+            sys.modules[options["name"]] = built = load(*arguments, **options)
+            return built
+
+        cpp_extension.load = named
+    return importlib.import_module(name)
+
+
+def kernels(checkout: Path, backend: Backend) -> str:
+    """Return what computes bias, activation and resampling in the official code."""
+    modules = [official_module(checkout, f"torch_utils.ops.{n}") for n in ("bias_act", "upfirdn2d")]
+    if backend.peaks() is None:
+        return "torch's operations"
+    done = all([module._init() for module in modules])  # noqa: C419, SLF001  # both, whatever the first says
+    return (
+        "its own CUDA kernels" if done else "torch's operations (its CUDA kernels did not compile)"
+    )
+
+
 def theirs(row: Row, checkout: Path) -> nn.Module:
     """Return the official generator with its own initial weights, seeded."""
-    sys.path.insert(0, str(checkout))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        made: nn.Module = importlib.import_module(row.module).Generator(**row.arguments)
+        made: nn.Module = official_module(checkout, row.module).Generator(**row.arguments)
     return made.eval().requires_grad_(requires_grad=False)
 
 
@@ -137,44 +174,63 @@ def call(model: nn.Module, z: Tensor) -> Callable[[], Tensor]:
     """Return the timed call: noise is drawn in it, as the official programs do."""
     if not isinstance(model, StyleGenerator):
         return lambda: model(z, None)
-    sources = [torch.Generator().manual_seed(seed) for seed in range(len(z))]
-    return lambda: model(z, noise=model.draw_noise(sources))
+    shapes = [(len(z), *shape) for shape in model.noise_shapes]
+    return lambda: model(z, noise=[torch.randn(shape, device=z.device) for shape in shapes])
 
 
-def latents() -> Tensor:
+def latents(backend: Backend) -> Tensor:
     """Return the batch."""
-    return torch.randn(BATCH, LATENT, generator=torch.Generator().manual_seed(0))
+    z = torch.randn(BATCH, LATENT, generator=torch.Generator().manual_seed(0))
+    return z.to(backend.name)
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """Return how long the work takes."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+def quads(
+    peer: Callable[[], object], own: Callable[[], object], count: int, backend: Backend
+) -> list[tuple[float, float]]:
+    """Return the seconds of a call of each ABBA quad: the peer's, ours."""
 
+    def seconds(work: Callable[[], object], calls: int = 1) -> float:
+        return time_block(work, calls, backend).seconds_per_call
 
-def quads(peer: Callable[[], object], own: Callable[[], object], count: int) -> list[float]:
-    """Return the ratio of each ABBA quad: the peer's seconds over ours."""
-    ratios = []
+    calls = {work: calls_per_block(seconds(work), PART_SECONDS) for work in (peer, own)}
+    found = []
     for _ in range(count):
-        a, b, c, d = seconds(peer), seconds(own), seconds(own), seconds(peer)
-        ratios.append((a + d) / (b + c))
-    return ratios
+        a, b, c, d = (seconds(work, calls[work]) for work in (peer, own, own, peer))
+        found.append(((a + d) / 2, (b + c) / 2))
+    return found
 
 
-def peak_above_loaded(name: str, checkout: Path, which: str) -> int:
-    """Return the bytes of the peak above the loaded model, measured in a fresh process."""
+def peak_above_loaded(name: str, checkout: Path, which: str, backend: Backend) -> int:
+    """Return the bytes of the peak above the loaded model."""
+    if backend.peaks() is not None:
+        return allocator_peak(ROWS[name], checkout, which, backend)
     command = [sys.executable, __file__, str(checkout), "--memory", which, "--only", name]
     done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603  # this script
     return int(json.loads(done.stdout.splitlines()[-1]))
 
 
+def allocator_peak(row: Row, checkout: Path, which: str, backend: Backend) -> int:
+    """Return the bytes that the allocator gave out at most above the loaded model."""
+    model = (theirs(row, checkout) if which == "theirs" else ours(row)).to(backend.name)
+    z = latents(backend)
+    with torch.inference_mode():
+        for _ in range(2):
+            backend.reset_peaks()
+            loaded = backend.peaks()
+            call(model, z)()
+            backend.synchronize()
+            most = backend.peaks()
+    assert loaded is not None  # noqa: S101  # asked before
+    assert most is not None  # noqa: S101
+    return most.allocated - loaded.allocated
+
+
 def memory_child(row: Row, checkout: Path, which: str) -> None:
-    """Print the bytes of the peak above the loaded model."""
+    """Print the bytes of the peak of resident memory above the loaded model."""
     model = theirs(row, checkout) if which == "theirs" else ours(row)
     if which == "ours":
         official_weights(model)
-    z = latents()
+    z = latents(find_backend("cpu"))
     loaded = host.host_memory("VmRSS")
     if loaded is None or not host.reset_host_peak():
         sys.exit("this system cannot reset the peak of resident memory")
@@ -191,27 +247,48 @@ def official_weights(model: nn.Module) -> None:
         tensor.normal_(generator=source)
 
 
-def measure(name: str, row: Row, checkout: Path, count: int) -> bool:
+def graph_seconds(work: Callable[[], Tensor], backend: Backend) -> float | None:
+    """Return the seconds of a call of ours as a graph of the device; None where it has none."""
+    try:
+        replay, _ = backend.captured(work)
+    except UnsupportedError:
+        return None
+    once = time_block(replay, 8, backend).seconds_per_call
+    found = [time_block(replay, calls_per_block(once, PART_SECONDS), backend) for _ in range(8)]
+    return median([block.seconds_per_call for block in found])
+
+
+def measure(name: str, given: argparse.Namespace, backend: Backend) -> bool:
     """Print a row; return whether its goals are reached."""
+    row, checkout = ROWS[name], given.checkout
     peer, own = theirs(row, checkout), ours(row)
     own.load_state_dict(official.official_state(dict(peer.state_dict())), strict=True)
-    z = latents()
+    peer, own, z = peer.to(backend.name), own.to(backend.name), latents(backend)
     with torch.inference_mode():
         first, second = call(peer, z), call(own, z)
         expected, got = first(), second()  # noise strengths are 0 before training
         difference = ((got - expected).abs().max() / expected.abs().max()).item()
-        second()
-        ratios = quads(first, second, count)
+        for _ in range(3):
+            first(), second()
+        times = quads(first, second, given.quads, backend)
+        graph = graph_seconds(second, backend)
+    del peer, own, first, second, expected, got
+    ratios = [theirs / ours for theirs, ours in times]
     interval = quantile_interval(ratios, 0.5)
     bounds = f"[{interval[0]:.2f}, {interval[1]:.2f}]" if interval else ""
-    own_peak = peak_above_loaded(name, checkout, "ours")
-    peer_peak = peak_above_loaded(name, checkout, "theirs")
+    own_peak, peer_peak = (
+        peak_above_loaded(name, checkout, which, backend) for which in ("ours", "theirs")
+    )
     memory = own_peak / peer_peak
-    reached = median(ratios) >= row.speed and memory <= row.memory and difference <= TOLERANCE
+    good = difference <= TOLERANCE[given.dtype]
+    reached = median(ratios) >= row.speed and memory <= row.memory and good
+    rates = [BATCH / median([pair[side] for pair in times]) for side in (1, 0)]
     print(
         f"{row.title:<26} {median(ratios):5.2f} {bounds:<14} >= {row.speed:<4g} "
+        f"{rates[0]:8.1f} {rates[1]:8.1f} "
         f"{memory:5.2f} <= {row.memory:<5g} {own_peak / MEBI:6.0f} {peer_peak / MEBI:6.0f}  "
-        f"{difference:.0e}  {'reached' if reached else 'MISSED'}",
+        f"{difference:.0e}  {'reached' if reached else 'MISSED'}"
+        + (f"  {BATCH / graph:8.1f}" if graph else ""),
         flush=True,
     )
     return reached
@@ -223,23 +300,27 @@ def main() -> int:
     parser.add_argument("checkout", type=Path)
     parser.add_argument("--only", default=",".join(ROWS))
     parser.add_argument("--quads", type=int, default=8)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", choices=sorted(TOLERANCE), default="fp32")
     parser.add_argument("--memory", choices=("ours", "theirs"), help="used by the script itself")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
-    torch.set_num_threads(host.cpu_count())
+    backend = resolve(given.device)
+    set_policy(backend, given.dtype, host.cpu_count())
     names = given.only.split(",")
     if given.memory:
         memory_child(ROWS[names[0]], given.checkout, given.memory)
         return 0
+    print(f"the official code uses {kernels(given.checkout, backend)}")
     print(
-        f"official seconds over ours, {given.quads} ABBA quads, batch {BATCH}, fp32, "
-        f"{host.cpu_count()} threads, {host.cpu_model()}, torch {torch.__version__}"
+        f"official seconds over ours, {given.quads} ABBA quads, batch {BATCH}, {given.dtype}, "
+        f"{host.cpu_count()} threads, {backend.processor()}, torch {torch.__version__}"
     )
     print(
-        f"{'':<26} {'speed':>5} {'interval':<14} {'goal':<7} {'memory':>6} {'goal':<7} "
-        f"{'MiB':>6} {'theirs':>6}  differ"
+        f"{'':<26} {'speed':>5} {'interval':<14} {'goal':<7} {'images/s':>8} {'theirs':>8} "
+        f"{'memory':>6} {'goal':<7} {'MiB':>6} {'theirs':>6}  differ"
     )
-    reached = [measure(n, ROWS[n], given.checkout, given.quads) for n in names]
+    reached = [measure(name, given, backend) for name in names]
     return int(not all(reached))
 
 

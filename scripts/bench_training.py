@@ -1,14 +1,15 @@
 """Time a training step of ours against the official code's, interleaved.
 
-    python scripts/bench_training.py CHECKOUT [--only NAME,NAME] [--quads 3] [--batch N]
+    python scripts/bench_training.py CHECKOUT [--only NAME,NAME] [--quads 3] [--batch N] [--device cuda]
 
 CHECKOUT is a folder with the official Styleformer code, which holds StyleGAN2 as well; it is run
 and never copied. Both train the same architecture in the same configuration (sizes, batch, ADA,
 fp32, all processors) on the same images: losses, gradients, Adam and the moving average of weights,
 as each program does them. A step with R1 comes every sixteenth time: both kinds are timed apart, in
-ABBA quads, and seconds per kimg are their weighted sum. The ratio is the official's over ours, its
-interval from the quads. Peak memory is resident memory above what was loaded, each in a fresh
-process. Exits 1 when a goal is missed.
+ABBA quads, and seconds per kimg are their weighted sum; each part of a quad is as many steps as fill
+a tenth of a second. The ratio is the official's over ours, its interval from the quads. Peak memory
+is the allocator's on a GPU, else resident memory, above what was loaded, each in a fresh process.
+Exits 1 when a goal is missed.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from __future__ import annotations
 import argparse
 import copy
 import dataclasses
-import importlib
 import json
 import subprocess
 import sys
@@ -30,13 +30,17 @@ import bench_models
 import torch
 from preset_learner import preset_learner
 
+from reference_models.augmentation import Sampled
 from reference_models.training_presets import TRAINING_PRESETS
 from sfbench.data.decode import Decoding
 from sfbench.data.prepare import Preparation, prepare
 from sfbench.data.prepared import PreparedImages
 from sfbench.data.ready import drawn
 from sfbench.hardware import host
-from sfbench.hardware.devices import find_backend
+from sfbench.hardware.backend import Backend
+from sfbench.hardware.devices import resolve
+from sfbench.hardware.policy import set_policy
+from sfbench.speed.blocks import calls_per_block, time_block
 from sfbench.speed.intervals import median
 from sfbench.train.data_loader import DataLoader
 from sfbench.train.engine import Engine
@@ -84,7 +88,7 @@ def images(folder: Path, side: int) -> PreparedImages:
     return PreparedImages(folder)
 
 
-def feed_of(row: Row, folder: Path, batch: int) -> DataLoader:
+def feed_of(row: Row, folder: Path, batch: int, backend: Backend) -> DataLoader:
     """Return the steps' images."""
     side = preset_of(row).resolution
     return DataLoader(
@@ -93,13 +97,13 @@ def feed_of(row: Row, folder: Path, batch: int) -> DataLoader:
         seed=0,
         hflip=False,
         conditional=False,
-        backend=find_backend("cpu"),
+        backend=backend,
     )
 
 
 def ours(row: Row, loader: DataLoader, folder: Path) -> Step:
     """Return a step of this project's loop."""
-    learner, _ = preset_learner(row.model, row.preset, loader.batch)
+    learner, _ = preset_learner(row.model, row.preset, loader.batch, loader.backend.name)
     length = Length(steps=1 << 30, tick=1 << 30, snapshot=1 << 30, save_seconds=float("inf"))
     trainer = Trainer(learner, loader, Engine(0, 1, 1), length, folder, Listener())
     trainer.save_seconds = float("inf")
@@ -114,10 +118,11 @@ def ours(row: Row, loader: DataLoader, folder: Path) -> Step:
 def theirs(row: Row, loader: DataLoader, checkout: Path) -> Step:
     """Return a step as the official loop does it: phases, Adam, the average of the weights."""
     preset = preset_of(row)
-    sys.path.insert(0, str(checkout))
-    generator = bench_models.theirs(row.generator, checkout)
+    device = torch.device(loader.backend.name)
+    generator = bench_models.theirs(row.generator, checkout).to(device)
     settings = preset.settings
-    discriminator = importlib.import_module("training.networks_Discriminator").Discriminator(
+    networks = bench_models.official_module(checkout, "training.networks_Discriminator")
+    discriminator = networks.Discriminator(
         c_dim=0,
         img_resolution=preset.resolution,
         img_channels=3,
@@ -127,14 +132,19 @@ def theirs(row: Row, loader: DataLoader, checkout: Path) -> Step:
         conv_clamp=256,
         epilogue_kwargs={"mbstd_group_size": min(settings["deviation_group"], loader.batch)},
     )
-    augment = importlib.import_module("training.augment").AugmentPipe(
+    discriminator = discriminator.to(device)
+    # Its own grid_sample that can be derived twice knows torch 1.7 to 1.9 alone; R1 needs one.
+    sampling = bench_models.official_module(checkout, "torch_utils.ops.grid_sample_gradfix")
+    sampling.grid_sample = Sampled.apply
+    augment = bench_models.official_module(checkout, "training.augment").AugmentPipe(
         aug_linformer=False, **AUGMENTATIONS
     )
+    augment = augment.to(device)
     generator.train().requires_grad_(requires_grad=False)
     discriminator.train().requires_grad_(requires_grad=False)
     average = copy.deepcopy(generator).eval()
-    loss = importlib.import_module("training.loss").StyleGAN2Loss(
-        device=torch.device("cpu"), G_mapping=generator.mapping, G_synthesis=generator.synthesis,
+    loss = bench_models.official_module(checkout, "training.loss").StyleGAN2Loss(
+        device=device, G_mapping=generator.mapping, G_synthesis=generator.synthesis,
         D=discriminator, augment_pipe=augment, style_mixing_prob=0, pl_weight=0,
         r1_gamma=settings["gamma"],
     )  # fmt: skip
@@ -146,13 +156,14 @@ def theirs(row: Row, loader: DataLoader, checkout: Path) -> Step:
             discriminator.parameters(), lr=rate * lazy, betas=(0.0, 0.99**lazy), eps=1e-8
         ),
     }
-    networks = {"G": generator, "D": discriminator}
+    parts = {"G": generator, "D": discriminator}
 
     def phase(name: str, real: torch.Tensor, gain: int) -> None:
-        network, optimizer = networks[name[0]], optimizers[name[0]]
+        network, optimizer = parts[name[0]], optimizers[name[0]]
         optimizer.zero_grad(set_to_none=True)
         network.requires_grad_(requires_grad=True)
-        z, none = torch.randn(loader.batch, 512), torch.zeros(loader.batch, 0)
+        z = torch.randn(loader.batch, 512, device=device)
+        none = torch.zeros(loader.batch, 0, device=device)
         loss.accumulate_gradients(
             phase=name, real_img=real, real_c=none, gen_z=z, gen_c=none, sync=True, gain=gain
         )
@@ -177,44 +188,56 @@ def theirs(row: Row, loader: DataLoader, checkout: Path) -> Step:
     return step
 
 
-def made(row: Row, which: str, batch: int, checkout: Path, folder: Path) -> Step:
+def made(row: Row, which: str, batch: int, checkout: Path, folder: Path, backend: Backend) -> Step:
     """Return one of the two, warm."""
-    loader = feed_of(row, folder / f"images-{which}", batch)
+    loader = feed_of(row, folder / f"images-{which}", batch, backend)
     step = ours(row, loader, folder) if which == "ours" else theirs(row, loader, checkout)
     step(0)
+    step(1)
     return step
 
 
-def peak_above_loaded(name: str, which: str, batch: int, checkout: Path) -> int:
+def peak_above_loaded(name: str, which: str, batch: int, given: argparse.Namespace) -> int:
     """Return the bytes of a step's peak above the loaded program, in a fresh process."""
-    command = [sys.executable, __file__, str(checkout), "--memory", which, "--only", name]
-    command += ["--batch", str(batch)]
+    command = [sys.executable, __file__, str(given.checkout), "--memory", which, "--only", name]
+    command += ["--batch", str(batch), "--device", given.device, "--dtype", given.dtype]
     done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603  # this script
     return int(json.loads(done.stdout.splitlines()[-1]))
 
 
-def memory_child(row: Row, which: str, batch: int, checkout: Path, folder: Path) -> None:
-    """Print the bytes of the peak of steps above what is resident before the first."""
-    loader = feed_of(row, folder / "images", batch)
-    step = ours(row, loader, folder) if which == "ours" else theirs(row, loader, checkout)
-    loaded = host.host_memory("VmRSS")
-    if loaded is None or not host.reset_host_peak():
-        sys.exit("this system cannot reset the peak of resident memory")
-    step(0)
-    step(1)
-    print((host.host_memory("VmHWM") or 0) - loaded)
-
-
-def measure(name: str, batch: int | None, quads: int, checkout: Path) -> bool:
-    """Print a row; return whether its goal is reached."""
-    row = ROWS[name]
-    images = batch or preset_of(row).batch
+def memory_child(row: Row, which: str, given: argparse.Namespace, backend: Backend) -> None:
+    """Print the bytes of the peak of steps above what is in use before the first."""
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
-        peer, own = (made(row, which, images, checkout, folder) for which in ("theirs", "ours"))
+        loader = feed_of(row, folder / "images", given.batch, backend)
+        step = ours(row, loader, folder) if which == "ours" else theirs(row, loader, given.checkout)
+        backend.reset_peaks()
+        allocator, loaded = backend.peaks(), host.host_memory("VmRSS")
+        if loaded is None or not host.reset_host_peak():
+            sys.exit("this system cannot reset the peak of resident memory")
+        step(0)
+        step(1)
+        backend.synchronize()
+    most = backend.peaks()
+    if allocator is not None and most is not None:
+        print(most.allocated - allocator.allocated)
+    else:
+        print((host.host_memory("VmHWM") or 0) - loaded)
+
+
+def measure(name: str, given: argparse.Namespace, backend: Backend) -> bool:
+    """Print a row; return whether its goal is reached."""
+    row = ROWS[name]
+    images = given.batch or preset_of(row).batch
+    with tempfile.TemporaryDirectory() as text:
+        folder = Path(text)
+        peer, own = (
+            made(row, which, images, given.checkout, folder, backend)
+            for which in ("theirs", "ours")
+        )
         seconds: list[tuple[float, float]] = []
-        for _ in range(quads):
-            plain, with_r1 = (quad(peer, own, number) for number in (1, R1_EVERY))
+        for _ in range(given.quads):
+            plain, with_r1 = (quad(peer, own, number, backend) for number in (1, R1_EVERY))
             weights = (1 - 1 / R1_EVERY, 1 / R1_EVERY)
             seconds.append(
                 tuple(  # type: ignore[arg-type]  # two of them
@@ -223,7 +246,7 @@ def measure(name: str, batch: int | None, quads: int, checkout: Path) -> bool:
                 )
             )
     ratios = [peer_seconds / own_seconds for peer_seconds, own_seconds in seconds]
-    peaks = [peak_above_loaded(name, which, images, checkout) for which in ("ours", "theirs")]
+    peaks = [peak_above_loaded(name, which, images, given) for which in ("ours", "theirs")]
     reached = median(ratios) >= row.speed
     print(
         f"{row.model:<12} {row.preset:<15} {images:5} {median([s[1] for s in seconds]):8.1f} "
@@ -235,10 +258,16 @@ def measure(name: str, batch: int | None, quads: int, checkout: Path) -> bool:
     return reached
 
 
-def quad(peer: Step, own: Step, number: int) -> tuple[float, float]:
+def quad(peer: Step, own: Step, number: int, backend: Backend) -> tuple[float, float]:
     """Return the seconds of a step, theirs and ours: A, B, B, A."""
-    order = (peer, own, own, peer)
-    a, b, c, d = (bench_models.seconds(lambda step=step: step(number)) for step in order)  # type: ignore[misc]  # bound at once
+
+    def seconds(step: Step, calls: int = 1) -> float:
+        return time_block(lambda: step(number), calls, backend).seconds_per_call
+
+    calls = {
+        step: calls_per_block(seconds(step), bench_models.PART_SECONDS) for step in (peer, own)
+    }
+    a, b, c, d = (seconds(step, calls[step]) for step in (peer, own, own, peer))
     return (a + d) / 2, (b + c) / 2
 
 
@@ -249,25 +278,28 @@ def main() -> int:
     parser.add_argument("--only", default=",".join(ROWS))
     parser.add_argument("--quads", type=int, default=3)
     parser.add_argument("--batch", type=int, help="instead of the configuration's")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", choices=("fp32", "tf32"), default="fp32")
     parser.add_argument("--memory", choices=("ours", "theirs"), help="used by the script itself")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
-    torch.set_num_threads(host.cpu_count())
+    backend = resolve(given.device)
+    set_policy(backend, given.dtype, host.cpu_count())
+    official = bench_models.kernels(given.checkout, backend)
     names = given.only.split(",")
     if given.memory:
-        with tempfile.TemporaryDirectory() as folder:
-            row = ROWS[names[0]]
-            memory_child(row, given.memory, given.batch, given.checkout, Path(folder))
+        memory_child(ROWS[names[0]], given.memory, given, backend)
         return 0
+    print(f"the official code uses {official}")
     print(
-        f"s/kimg, {given.quads} ABBA quads, fp32, ADA (p 0), R1 every {R1_EVERY}th step, "
-        f"{host.cpu_count()} threads, {host.cpu_model()}, torch {torch.__version__}"
+        f"s/kimg, {given.quads} ABBA quads, {given.dtype}, ADA (p 0), R1 every {R1_EVERY}th step, "
+        f"{host.cpu_count()} threads, {backend.processor()}, torch {torch.__version__}"
     )
     print(
         f"{'':<28} {'batch':>5} {'ours':>8} {'theirs':>8} {'ratio':>6} {'range':<13} {'goal':<7} "
         f"{'MiB':>7} {'theirs':>7}"
     )
-    reached = [measure(name, given.batch, given.quads, given.checkout) for name in names]
+    reached = [measure(name, given, backend) for name in names]
     return int(not all(reached))
 
 

@@ -9,7 +9,9 @@ from sfbench.api import BuildRequest, LearnRequest
 from sfbench.catalogue.registry import find_generator, load_plugin, plugin_sources
 
 
-def preset_learner(model: str, name: str, batch: int | None = None) -> tuple[Any, Any]:
+def preset_learner(
+    model: str, name: str, batch: int | None = None, device: str = "cpu"
+) -> tuple[Any, Any]:
     """Return the learner of a preset, and the preset; `batch` instead of its own.
 
     Groups of minibatch deviation are no larger than the batch.
@@ -24,7 +26,7 @@ def preset_learner(model: str, name: str, batch: int | None = None) -> tuple[Any
     if spec.build_learner is None:
         sys.exit(f"{model} cannot be trained")
     request = LearnRequest(
-        build=BuildRequest(resolution=preset.resolution, options=options),
+        build=BuildRequest(resolution=preset.resolution, options=options, device=device),
         settings=settings,
         batch=images,
         shard=images,

@@ -40,6 +40,17 @@ def test_maps_of_places_do_what_they_say() -> None:
     assert (shifted[:, :, 5:, 3:] - x[:, :, :-5, :-3]).abs().max() < 1e-5
 
 
+def test_samples_are_those_of_torch_and_can_be_derived_twice() -> None:
+    source = torch.Generator().manual_seed(0)
+    images = torch.randn(2, 3, 7, 7, generator=source, dtype=torch.float64, requires_grad=True)
+    grid = torch.rand(2, 5, 5, 2, generator=source, dtype=torch.float64) * 2.4 - 1.2
+    expected = torch.nn.functional.grid_sample(images, grid, align_corners=False)
+    found = augmentation.Sampled.apply(images, grid)
+    assert torch.equal(found, expected)
+    torch.autograd.gradcheck(lambda x: augmentation.Sampled.apply(x, grid), images)
+    torch.autograd.gradgradcheck(lambda x: augmentation.Sampled.apply(x, grid) ** 2, images)
+
+
 def test_gray_stays_gray_under_every_map_of_colors() -> None:
     uniforms, normals = numbers()
     chances = augmentation.Chances(uniforms, normals, torch.tensor(1.0))
