@@ -14,6 +14,7 @@ from sfbench.hardware.machine import machine_class
 from sfbench.quality.extractors import offers
 from sfbench.quality.published import INCEPTION
 from sfbench.quality.weights import place
+from sfbench.values.metrics import MEBI
 
 BUSY_PERCENT = 10.0
 
@@ -27,11 +28,11 @@ def examined(catalogue: Catalogue, *, as_json: bool) -> str:
     processor, count = machine["cpu"], machine["cpus"]
     lines = [
         f"machine     {processor}, {count} processors, {machine['system']}",
-        f"quota       {facts['cpu_quota'] or 'none'} processors allowed by the control group",
+        f"quota       {quota(facts['cpu_quota'])}",
         f"pressure    {shown(facts['cpu_pressure_percent'], '%')} of the last 10 s spent waiting",
         f"host peak   {'can be reset' if facts['host_peak_resettable'] else 'cannot be reset'}",
         f"gpus        {', '.join(gpu['name'] for gpu in facts['gpus']) or 'none'}",
-        *(f"  {gpu}" for gpu in facts["gpus"]),
+        *(f"            {gpu_line(gpu)}" for gpu in facts["gpus"]),
         "versions    " + ", ".join(f"{k} {v or '-'}" for k, v in machine["versions"].items()),
         f"plugins     {len(facts['plugins'])}, broken: {', '.join(facts['broken']) or 'none'}",
         "weights     of extractors, with their expected paths:",
@@ -95,6 +96,28 @@ def weights_line(row: dict[str, Any]) -> str:
     return f"  {row['extractor']}: {row['state']} ({size}, {digest})\n    {row['path']}"
 
 
+def quota(processors: float | None) -> str:
+    """Return what the control group allows."""
+    if processors is None:
+        return "none: every processor may be used"
+    return f"{processors:g} processors allowed by the control group"
+
+
+def gpu_line(gpu: dict[str, Any]) -> str:
+    """Return what the driver says of a GPU in one line; what it does not say is left out."""
+    numbers = {
+        "{:,.0f} MiB": ("memory_bytes", 1 / MEBI),
+        "{:,.0f} W at most": ("power_limit_milliwatts", 1 / 1000),
+        "{:,.0f} MHz": ("sm_clock_mhz", 1),
+    }
+    said = [
+        words.format(gpu[name] * scale)
+        for words, (name, scale) in numbers.items()
+        if gpu.get(name) is not None
+    ]
+    return ", ".join([f"driver {gpu['driver']}", *said])
+
+
 def advice(facts: dict[str, Any]) -> list[str]:
     """Return advice, one line per finding."""
     lines = []
@@ -104,10 +127,8 @@ def advice(facts: dict[str, Any]) -> list[str]:
     if not facts["host_peak_resettable"]:
         lines.append("host memory peaks will be null: /proc/self/clear_refs cannot be written")
     for gpu in facts["gpus"]:
-        if gpu["throttle_reasons"]:
-            lines.append(
-                f"{gpu['name']}: clocks are throttled (reasons {gpu['throttle_reasons']:#x})"
-            )
+        if gpu["held_down"]:
+            lines.append(f"{gpu['name']}: clocks are throttled (reasons {gpu['clock_reasons']:#x})")
         if gpu["other_processes"]:
             lines.append(f"{gpu['name']}: {gpu['other_processes']} other processes use it")
     standard = [row for row in facts["extractor_weights"] if row["extractor"] == INCEPTION]

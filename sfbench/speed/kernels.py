@@ -20,7 +20,7 @@ STAND_INS = (
 def fallback_kernels(work: Callable[[], object], backend: Backend) -> list[str]:
     """Return the names of the fallbacks that one call uses; nothing is timed here."""
     activities = [torch.profiler.ProfilerActivity.CPU]
-    with torch.profiler.profile(activities=activities) as profile:
+    with torch.profiler.profile(activities=activities, acc_events=True) as profile:
         work()
         backend.synchronize()
     names = {str(event.key) for event in profile.key_averages()}

@@ -57,15 +57,16 @@ def test_images_are_those_of_the_cpu(model: str) -> None:
 
 
 def test_every_precision_is_computed_and_measured(sfbench_trials: Command) -> None:
-    asked = ("--model", ",".join(MODELS), "--res", "64", "--measure", "speed,memory")
+    asked = ("--model", "styleformer-linformer,stylegan2", "--res", "64")
+    asked = (*asked, "--measure", "speed,memory")
     records = run(sfbench_trials, *asked, "--dtype", "fp32,tf32,bf16,fp16")
-    assert len(records) == 16
+    assert len(records) == 8
     for record in records:
         found, dtype = values(record), record["case"]["dtype"]
         names = ("requested_peak", "allocated_peak", "reserved_peak", "in_use")
         assert all(found[f"memory.device_{name}"] > 0 for name in names)
         assert found["throughput.core"] > 0
-        assert record["provenance"]["accelerator"]["name"]
+        assert record["provenance"]["gpu"]["name"]
         if dtype != "fp32":
             assert 0 < found["difference.eager_fp32"] < 0.05
 

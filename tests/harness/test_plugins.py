@@ -10,6 +10,7 @@ import pytest
 
 from sfbench.api import BuildRequest, ModuleGenerator
 from sfbench.catalogue import asking
+from sfbench.cli import doctor
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 BUILT_IN = {
@@ -197,6 +198,19 @@ def test_report_of_an_empty_store_says_so_and_exits_5(sfbench: Command) -> None:
 
 
 @pytest.mark.fast
+def test_doctor_says_of_a_gpu_what_its_driver_says_and_complains_of_heat_alone() -> None:
+    idle = {
+        "name": "G", "driver": "580.1", "memory_bytes": 80 << 30, "power_limit_milliwatts": None,
+        "sm_clock_mhz": 345, "clock_reasons": 1, "held_down": False, "other_processes": 0,
+    }  # fmt: skip
+    assert doctor.gpu_line(idle) == "driver 580.1, 81,920 MiB, 345 MHz"
+    facts = {"cpu_pressure_percent": 0, "host_peak_resettable": True, "extractor_weights": []}
+    assert not any("throttled" in line for line in doctor.advice({**facts, "gpus": [idle]}))
+    hot = idle | {"clock_reasons": 0x41, "held_down": True}
+    assert any("0x41" in line for line in doctor.advice({**facts, "gpus": [hot]}))
+    assert doctor.quota(None) == "none: every processor may be used"
+
+
 def test_doctor_reports_without_changing_anything(sfbench: Command) -> None:
     facts = json.loads(sfbench("doctor", "--json").stdout)
     assert facts["machine"]["cpus"] >= 1

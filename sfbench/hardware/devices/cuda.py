@@ -91,15 +91,15 @@ class CudaBackend(Backend):
         torch.cuda.reset_peak_memory_stats(self.index)
 
     def peaks(self) -> AllocatorPeaks | None:
-        """Return the peaks of torch's CUDA allocator."""
+        """Return the peaks of torch's CUDA allocator; it has no counters before its first tensor."""
         import torch  # slow
 
         stats = torch.cuda.memory_stats(self.index)
         return AllocatorPeaks(
-            allocated=stats["allocated_bytes.all.peak"],
-            requested=stats["requested_bytes.all.peak"],
-            reserved=stats["reserved_bytes.all.peak"],
-            retries=stats["num_alloc_retries"],
+            allocated=stats.get("allocated_bytes.all.peak", 0),
+            requested=stats.get("requested_bytes.all.peak", 0),
+            reserved=stats.get("reserved_bytes.all.peak", 0),
+            retries=stats.get("num_alloc_retries", 0),
         )
 
     def pools(self) -> dict[str, int]:
@@ -195,6 +195,7 @@ def facts(handle: Any, driver: str) -> dict[str, Any]:
             return None
 
     memory = asked(pynvml.nvmlDeviceGetMemoryInfo)
+    reasons = asked(pynvml.nvmlDeviceGetCurrentClocksEventReasons)
     processes = asked(pynvml.nvmlDeviceGetComputeRunningProcesses)
     return {
         "name": str(asked(pynvml.nvmlDeviceGetName)),
@@ -202,7 +203,8 @@ def facts(handle: Any, driver: str) -> dict[str, Any]:
         "memory_bytes": None if memory is None else int(memory.total),
         "power_limit_milliwatts": asked(pynvml.nvmlDeviceGetEnforcedPowerLimit),
         "sm_clock_mhz": asked(pynvml.nvmlDeviceGetClockInfo, pynvml.NVML_CLOCK_SM),
-        "throttle_reasons": asked(pynvml.nvmlDeviceGetCurrentClocksEventReasons),
+        "clock_reasons": reasons,
+        "held_down": bool((reasons or 0) & HELD_DOWN),
         "other_processes": None if processes is None else len(processes),
     }
 
