@@ -204,7 +204,12 @@ def test_doctor_says_of_a_gpu_what_its_driver_says_and_complains_of_heat_alone()
         "sm_clock_mhz": 345, "clock_reasons": 1, "held_down": False, "other_processes": 0,
     }  # fmt: skip
     assert doctor.gpu_line(idle) == "driver 580.1, 81,920 MiB, 345 MHz"
-    facts = {"cpu_pressure_percent": 0, "host_peak_resettable": True, "extractor_weights": []}
+    facts = {
+        "cpu_pressure_percent": 0,
+        "host_peak_resettable": True,
+        "extractor_weights": [],
+        "broken": [],
+    }
     assert not any("throttled" in line for line in doctor.advice({**facts, "gpus": [idle]}))
     hot = idle | {"clock_reasons": 0x41, "held_down": True}
     assert any("0x41" in line for line in doctor.advice({**facts, "gpus": [hot]}))

@@ -76,7 +76,7 @@ def train_command(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train a model; an interrupted run continues with --resume, with identical results."""
+    """Train a model; an interrupted run continues with --resume, on a CPU with identical results."""
     from sfbench.cli import training
 
     short = {"gamma": gamma, "augment": augment}
