@@ -15,7 +15,7 @@ from sfbench.cli import defaults, noise
 from sfbench.cli.exits import Exit
 from sfbench.cli.progress import PassProgress
 from sfbench.hardware.machine import machine_class
-from sfbench.report import comparison, verdicts
+from sfbench.report import comparison, verdict_table, verdicts
 from sfbench.report.verdicts import Row
 from sfbench.run.grid import make_plan
 from sfbench.run.live import ORDER, LegError, measured_legs, quads_of
@@ -71,7 +71,7 @@ def compare(asked: Asked, shared: Request, *, as_json: bool) -> Exit:
     else:
         from sfbench.cli.reporting import console
 
-        console().print(verdicts.table(found, asked.a, asked.b))
+        console().print(verdict_table.table(found, asked.a, asked.b))
     return code(found, asked.fail_on)
 
 

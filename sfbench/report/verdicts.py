@@ -1,4 +1,4 @@
-"""Rows of a comparison: the metric, the case, the verdict, and the table."""
+"""Rows of a comparison: the metric, the case, and the verdict."""
 
 from __future__ import annotations
 
@@ -6,11 +6,6 @@ import dataclasses
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-from rich import box
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
 
 from sfbench.api.errors import DataError
 from sfbench.report.comparison import Comparison, holm, of_intervals, of_trials
@@ -255,49 +250,3 @@ def document(row: Row) -> dict[str, Any]:
     if row.result is not None:
         extra |= {"margin": row.result.margin, "resolvable": row.result.resolvable}
     return dataclasses.asdict(row) | extra
-
-
-def table(rows: Sequence[Row], a: str, b: str) -> RenderableType:
-    """Return the rows for a terminal of 80 columns."""
-    found = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
-    found.add_column("case and metric", overflow="fold")
-    for name in ("B / A", "95 % interval", "p", "margin"):
-        found.add_column(name, justify="right", no_wrap=True)
-    found.add_column("B is", no_wrap=True)
-    for row in rows:
-        result = row.result
-        cells = ["-"] * 4
-        if result is not None:
-            cells = [
-                f"{result.ratio:.3f}",
-                f"{result.low:.3f} .. {result.high:.3f}",
-                f"{result.p:.3f}",
-                f"{100 * result.margin:.1f} %",
-            ]
-        found.add_row(Text(f"{row.title}\n  {row.metric}"), *cells, row.verdict)
-    return Group(Text(f"A = {a}\nB = {b}", style="bold"), found, *map(Text, notes(rows)))
-
-
-def notes(rows: Sequence[Row]) -> list[str]:
-    """Return notes on the numbers."""
-    lines = [*dict.fromkeys(said for row in rows if (said := row.failure or row.reason))]
-    for row in rows:
-        if row.second is not None:
-            word = "recurred" if row.recurred else "did not recur"
-            lines.append(
-                f"! {row.title} {row.metric}: {word} when measured again ({row.second.ratio:.3f})"
-            )
-    speeds = [row for row in rows if row.metric in SPEED and row.result is not None]
-    if any(not row.interleaved for row in rows):
-        lines.append("stored runs were not interleaved: confirm a change in speed with --live")
-    if any(row.result is None and not (row.failure or row.reason) for row in rows):
-        lines.append("- inconclusive without a number: two trials per side are needed (--trials 3)")
-    if speeds:
-        worst = max(row.result.resolvable for row in speeds if row.result is not None)
-        units = min(row.result.units for row in speeds if row.result is not None)
-        what = "quads" if speeds[0].interleaved else "trials"
-        lines.append(
-            f"{units} {what}; smallest detectable difference in speed: "
-            f"{100 * worst:.1f} % (noise from {speeds[0].noise_from})"
-        )
-    return lines

@@ -14,6 +14,7 @@ from making import a_case, a_model
 
 import sfbench
 from sfbench.catalogue.reach import SourceTree, UnknownModuleError, tree_around, versions_of
+from sfbench.run import identity
 from sfbench.run.identity import Identities, measuring_code
 from sfbench.trial.steps import STEPS
 from sfbench.values.case import Source
@@ -283,3 +284,45 @@ def test_an_identity_moves_with_case_code_machine_and_python(copy: Path) -> None
         Identities({"cpu": "x", "versions": {"python": "3.11.7"}}, tree).of(CASE, a_model())
         == before
     )
+
+
+@pytest.mark.fast
+def test_versions_count_of_every_package_that_takes_part(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[set[str]] = []
+    monkeypatch.setattr(identity, "versions_of", lambda names: asked.append(set(names)))
+    known = Identities(MACHINE, SourceTree({"sfbench": copy}))
+    extractor = {"code_sha256": "3", "packages": ["clip"]}
+    timed = dataclasses.replace(CASE, measure=("speed",), mode="compile-max-autotune")
+    known.of(CASE, a_model(packages=("timm",)), extractor)
+    known.of(timed, a_model(packages=("timm",)), extractor)
+    known.of(dataclasses.replace(timed, mode="cuda-graph"), a_model())
+    judged, compiled, graphed = asked
+    assert {"torch", "timm", "clip"} < judged
+    assert {"torch", "timm"} | identity.COMPILERS < compiled
+    assert "clip" not in compiled
+    assert not identity.COMPILERS & graphed
+
+
+@pytest.mark.fast
+def test_the_commit_is_that_of_the_checkout_and_says_whether_it_was_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "sfbench" / "identity.py"
+    here.parent.mkdir()
+    here.write_text("1")
+    monkeypatch.setattr(identity, "__file__", str(here))
+    commit = identity.commit.__wrapped__
+    assert commit() is None
+    made = ("-c", "user.name=n", "-c", "user.email=e", "commit", "-qm", "one")
+    for words in (("init", "-q"), ("add", "."), made):
+        assert identity.git(tmp_path, *words) == ""
+    assert str(commit()) == identity.git(tmp_path, "rev-parse", "--short=12", "HEAD")
+    (tmp_path / "untracked").write_text("1")
+    assert not str(commit()).endswith("+")
+    here.write_text("2")
+    assert str(commit()).endswith("+")
+    assert identity.git(tmp_path, "no-such-command") is None
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert identity.git(tmp_path, "status") is None

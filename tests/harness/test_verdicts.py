@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
 import math
 import subprocess
@@ -12,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 from making import a_case, a_record
-from rich.console import Console
 
 from sfbench.api.errors import DataError
 from sfbench.report import comparison, verdicts
@@ -156,6 +154,29 @@ def test_times_of_two_machines_and_variants_of_a_model_are_not_compared() -> Non
 
 
 @pytest.mark.fast
+def test_only_equal_cases_meet_and_all_of_them_do() -> None:
+    low, high = trials(100, 1e8), trials(10, 1e8, case_key="256", identity="j")
+    faster = trials(200, 1e8, case_key="256", identity="k")
+    rows = verdicts.same_cases([*low, *high], [*low, *faster])
+    speeds = [row for row in rows if row.metric == "throughput.core"]
+    assert [row.verdict for row in speeds] == ["same", "faster"]
+    assert len(rows) == 4
+    older = trials(200, 1e8, case_key="256", protocol=0)
+    assert verdicts.same_cases(high, older) == []
+    larger = {**low[0].case, "batch": 64}
+    other = trials(60, 1e8, case={**larger, "model": "n"}, case_key="n", identity="n")
+    assert verdicts.two_models([*low, *other], "m", "n") == []
+
+
+@pytest.mark.fast
+def test_the_last_failure_of_a_case_is_named() -> None:
+    first, *more = trials(1, 1, status="oom", reason="no room", readings=())
+    last = dataclasses.replace(more[-1], status="timeout", reason="too long")
+    (row,) = verdicts.same_cases(trials(100, 1e8), [first, last])
+    assert str(row.failure).endswith("timeout: too long")
+
+
+@pytest.mark.fast
 def test_graphs_are_compared_by_what_they_reserve() -> None:
     host = {"memory.host_above_loaded"}
     device = {*host, "memory.device_allocated_peak", "memory.device_reserved_peak"}
@@ -242,57 +263,6 @@ def test_a_regression_that_did_not_recur_is_not_confirmed() -> None:
     assert math.isclose(verdicts.document(memory)["margin"], 0.03)
 
 
-def told(rows: list[verdicts.Row]) -> str:
-    console = Console(width=80, file=io.StringIO(), highlight=False)
-    console.print(verdicts.table(rows, "one", "two"))
-    return console.file.getvalue()  # type: ignore[attr-defined]
-
-
-@pytest.mark.fast
-def test_a_table_shows_the_numbers_and_says_what_they_rest_on() -> None:
-    slow = Comparison(ratio=0.8, low=0.78, high=0.82, p=0.0078, noise=0.002, units=8)
-    row = verdicts.Row(
-        title="32px b8",
-        metric="throughput.core",
-        result=slow,
-        interleaved=True,
-        noise_from="these quads",
-    )
-    text = told([row])
-    for words in (
-        "A = one", "B = two", "32px b8", "throughput.core", "0.800", "0.780 .. 0.820", "0.008",
-        "3.0 %", "slower", "8 quads; smallest detectable difference in speed: 3.3 % (noise from these quads)",
-    ):  # fmt: skip
-        assert words in text, words
-    assert "--live" not in text
-    assert "recurred" not in text
-    again = dataclasses.replace(row, second=dataclasses.replace(slow, ratio=0.9), recurred=True)
-    assert "! 32px b8 throughput.core: recurred when measured again (0.900)" in told([again])
-    assert again.confirmed
-    gone = dataclasses.replace(again, recurred=False)
-    assert "did not recur when measured again" in told([gone])
-    assert not gone.confirmed
-
-
-@pytest.mark.fast
-def test_stored_rows_say_that_they_were_not_interleaved_and_what_is_missing() -> None:
-    found = Comparison(ratio=1, low=0.99, high=1.01, p=1, noise=0.001, units=3)
-    rows = [
-        verdicts.Row(title="t", metric="throughput.core", result=found),
-        verdicts.Row(title="t", metric="throughput.e2e"),
-        verdicts.Row(title="u", metric="throughput.core", failure="u (B): oom: no room"),
-        verdicts.Row(title="v", metric="throughput.core", reason="v: measured elsewhere"),
-    ]
-    text = told(rows)
-    for words in (
-        "u (B): oom: no room", "v: measured elsewhere", "--live",
-        "- inconclusive without a number", "3 trials; smallest detectable difference",
-    ):  # fmt: skip
-        assert words in text, words
-    assert text.count("u (B): oom: no room") == 1
-    assert [row.verdict for row in rows] == ["same", "inconclusive", "failed", "inconclusive"]
-
-
 @pytest.mark.fast
 def test_a_row_as_json_holds_what_a_gate_needs() -> None:
     slow = Comparison(ratio=0.8, low=0.78, high=0.82, p=0.0078, noise=0.002, units=8)
@@ -335,6 +305,9 @@ def test_p_is_adjusted_within_each_metric() -> None:
 
     empty = verdicts.Row(title="t", metric="throughput.core")
     rows = [row("throughput.core", 0.01), empty, row("throughput.core", 0.04), row("fd[x]", 0.04)]
+    alone = verdicts.adjusted([*rows, row("memory.host_peak", 0.03)])[-1]
+    assert alone.result is not None
+    assert alone.result.p == 0.03
     found = verdicts.adjusted(rows)
     assert [None if r.result is None else round(r.result.p, 4) for r in found] == [
         0.02,
@@ -446,6 +419,7 @@ def test_quality_without_an_interval_on_either_side_is_inconclusive() -> None:
     assert row.result is not None
     zero = Reading(metric="fd[x]", value=0.0, low=0.0, high=0.0)
     assert verdicts.bounds(zero) == (0.0, 0.0, 0.0)
+    assert verdicts.bounds(Reading(metric="fd[x]", value=2.0, low=1.0, high=3.0)) == (2, 1, 3)
 
 
 @pytest.mark.fast
@@ -455,27 +429,6 @@ def test_the_title_of_a_pair_shows_where_the_sides_differ() -> None:
         verdicts.title(a_case(dtype="fp32"), a_case(dtype="bf16", mode="compile", batch=9))
         == "32px b8 fp32/bf16 eager/compile"
     )
-
-
-@pytest.mark.fast
-def test_notes_are_said_only_where_they_hold() -> None:
-    found = Comparison(ratio=1, low=0.99, high=1.01, p=1, noise=0.001, units=8)
-    live = verdicts.Row(title="t", metric="throughput.core", result=found, interleaved=True)
-    assert len(verdicts.notes([live])) == 1
-    failed = verdicts.Row(title="u", metric="throughput.core", failure="why", interleaved=True)
-    assert verdicts.notes([failed]) == ["why"]
-    because = dataclasses.replace(failed, failure=None, reason="because")
-    assert verdicts.notes([because]) == ["because"]
-    empty = dataclasses.replace(failed, failure=None)
-    assert verdicts.notes([empty]) == [
-        "- inconclusive without a number: two trials per side are needed (--trials 3)"
-    ]
-    memory = verdicts.Row(title="t", metric="memory.host_peak", result=found, interleaved=True)
-    assert verdicts.notes([memory]) == []
-    stored = dataclasses.replace(memory, interleaved=False)
-    assert verdicts.notes([stored]) == [
-        "stored runs were not interleaved: confirm a change in speed with --live"
-    ]
 
 
 @pytest.mark.fast

@@ -1,0 +1,244 @@
+"""Estimators beside their formulas written out, one pair at a time, and beside simulation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+from numpy.typing import NDArray
+
+from sfbench.quality import frechet, kernel, uncertainty
+from sfbench.quality.statistics import Moments, Rows, moments_of
+
+pytestmark = pytest.mark.fast
+Array = NDArray[np.float64]
+
+
+def rows(count: int, width: int, seed: int, shift: float = 0.0, scale: float = 1.0) -> Rows:
+    drawn = np.random.default_rng(seed).normal(shift, scale, size=(count, width))
+    return drawn.astype(np.float32)
+
+
+def cubed(x: Array, y: Array) -> float:
+    return float((x @ y / len(x) + 1) ** 3)
+
+
+def near(x: Array, y: Array) -> float:
+    x, y = x / np.linalg.norm(x), y / np.linalg.norm(y)
+    return float(np.exp(-((x - y) @ (x - y)) / (2 * 10**2)))
+
+
+def pairwise(first: Array, second: Array, of: object) -> Array:
+    return np.array([[of(x, y) for y in second] for x in first])  # type: ignore[operator]
+
+
+def written_out(*sets: Rows, of: object, biased: bool) -> tuple[float, float]:
+    """Return the squared discrepancy and its standard error: singles, then pairs."""
+    first, second = (one.astype(np.float64) for one in sets)
+    cross = pairwise(first, second, of)
+    means, spreads, each = [], [], []
+    for one in (first, second):
+        own, count = pairwise(one, one, of), len(one)
+        keep = np.ones((count, count), bool) if biased else ~np.eye(count, dtype=bool)
+        own = np.where(keep, own, 0.0)
+        pairs = keep.sum()
+        by_row = own.sum(axis=1) / (count - (not biased))
+        means.append(own.sum() / pairs)
+        each.append(by_row)
+        square = (own**2).sum() / pairs
+        spreads.append(square - 2 * (by_row**2).mean() + means[-1] ** 2)
+    alone = (cross.mean(axis=1) ** 2).mean() + (cross.mean(axis=0) ** 2).mean()
+    between = (cross**2).mean() - alone + cross.mean() ** 2
+    n, m = len(first), len(second)
+    error = 0.0
+    for by_row, across, own, count, other in (
+        (each[0], cross.mean(axis=1), spreads[0], n, m),
+        (each[1], cross.mean(axis=0), spreads[1], m, n),
+    ):
+        noise = own / (count - 1) + between / other
+        error += 4 * max(np.var(by_row - across, ddof=1) - noise, 0) / count
+        error += 2 * own / (count * (count - 1))
+    error += 4 * between / (n * m)
+    return means[0] + means[1] - 2 * cross.mean(), float(np.sqrt(error))
+
+
+@pytest.mark.parametrize("shift", [0.0, 1.0])
+@pytest.mark.parametrize("bytes_of_a_block", [1 << 26, 1])
+def test_discrepancies_are_the_sums_over_pairs(
+    shift: float, bytes_of_a_block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel, "BLOCK_BYTES", bytes_of_a_block)
+    first, second = rows(9, 4, 0, shift), rows(7, 4, 1)
+    found = kernel.whole_discrepancy(first, second)
+    expected = written_out(first, second, of=cubed, biased=False)
+    assert (found.value, found.error) == pytest.approx(expected, rel=1e-10)
+    assert (found.generated, found.real) == (9, 7)
+    found = kernel.cmmd(first, second)
+    value, error = written_out(first, second, of=near, biased=True)
+    assert found.value == pytest.approx(1000 * value, rel=1e-6)
+    assert found.error == pytest.approx(1000 * error, rel=1e-3)
+    assert (found.generated, found.real) == (9, 7)
+
+
+def test_a_discrepancy_of_two_rows_has_no_error_and_of_three_has_one() -> None:
+    for few, many in ((rows(2, 3, 0), rows(5, 3, 1)), (rows(5, 3, 0), rows(2, 3, 1))):
+        found = kernel.whole_discrepancy(few, many)
+        assert found.value == pytest.approx(written_out(few, many, of=cubed, biased=False)[0])
+        assert (found.error, found.generated, found.real) == (None, len(few), len(many))
+        assert kernel.cmmd(few, many).error is None
+    assert kernel.whole_discrepancy(rows(3, 3, 0), rows(3, 3, 1)).error is not None
+
+
+def test_of_many_rows_a_seeded_sample_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel, "MOST_ROWS", 6)
+    first, second = rows(9, 4, 0), rows(8, 4, 1)
+    drawn = [
+        one[np.sort(np.random.RandomState(2020).permutation(len(one))[:6])]
+        for one in (first, second)
+    ]
+    found = kernel.whole_discrepancy(first, second)
+    assert found.value == pytest.approx(written_out(*drawn, of=cubed, biased=False)[0], rel=1e-10)
+    assert (found.generated, found.real) == (6, 6)
+    assert kernel.at_most(first, None) is first
+
+
+@pytest.mark.parametrize(("shift", "most"), [(0.0, 1.5), (0.6, 1.2)])
+def test_the_error_of_a_discrepancy_is_how_much_it_varies(shift: float, most: float) -> None:
+    """It is too wide for a few rows of equal distributions: the term of singles is never negative."""
+    found = [
+        kernel.whole_discrepancy(rows(40, 4, 2 * seed, shift), rows(60, 4, 2 * seed + 1))
+        for seed in range(200)
+    ]
+    spread = np.std([one.value for one in found])
+    typical = np.sqrt(np.mean([(one.error or 0) ** 2 for one in found]))
+    assert 0.85 * spread < typical < most * spread
+
+
+def test_subsets_are_those_of_the_package_that_is_replayed() -> None:
+    source = torch.Generator().manual_seed(5)
+    expected = []
+    for _ in range(3):
+        real = torch.randperm(8, generator=source)[:4]
+        expected.append((torch.randperm(9, generator=source)[:4].tolist(), real.tolist()))
+    drawn = list(kernel.subset_rows(9, 8, 3, 4, 5, "torch-real-first"))
+    assert [(mine.tolist(), theirs.tolist()) for mine, theirs in drawn] == expected
+    for draws, first in (("numpy-generated-first", 0), ("numpy-real-first", 1)):
+        legacy = np.random.RandomState(5)
+        for pair in kernel.subset_rows(9, 8, 3, 4, 5, draws):  # type: ignore[arg-type]  # a literal
+            for place in (first, 1 - first):
+                assert (
+                    pair[place].tolist() == legacy.choice((9, 8)[place], 4, False).tolist()
+                )  # NumPy
+
+
+def moments(covariance: Array, mean: Array, count: int = 1000) -> Moments:
+    return Moments(count, mean, covariance)
+
+
+def covariance(width: int, seed: int, rank: int | None = None) -> Array:
+    factor = rows(width, rank or width, seed).astype(np.float64)
+    return np.asarray(factor @ factor.T / width)
+
+
+@pytest.mark.parametrize("rank", [5, 3])
+def test_the_optimal_map_carries_one_gaussian_onto_the_other(rank: int) -> None:
+    first = moments(covariance(5, 0, rank), np.zeros(5))
+    second = moments(4 * covariance(5, 1), np.ones(5))
+    there, back = frechet.optimal_maps(first, second)
+    np.testing.assert_allclose(there, there.T, atol=1e-9)
+    # The trace of the root is that of T S1, whatever S1 spans; of the way back, where both do.
+    root = frechet.trace_of_root(first, second)
+    assert np.trace(there @ first.covariance) == pytest.approx(root, rel=1e-9)
+    if rank == 5:
+        moved = there @ first.covariance @ there
+        np.testing.assert_allclose(moved, second.covariance, rtol=1e-6, atol=1e-8)
+        np.testing.assert_allclose(there @ back, np.eye(5), atol=1e-8)
+
+
+def test_the_algebras_of_other_packages_agree_where_nothing_is_singular(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first, second = moments(covariance(4, 0), np.zeros(4)), moments(covariance(4, 1), np.ones(4))
+    exact = frechet.frechet_distance(first, second)
+    for algebra in ("eigvals", "sqrtm"):
+        found = frechet.frechet_distance(first, second, algebra)  # type: ignore[arg-type]  # a literal
+        assert found == pytest.approx(exact, rel=1e-8)
+    # Where scipy finds no root, packages add a millionth to both diagonals and try again.
+    tried = []
+
+    def once_without(matrix: Array) -> Array:
+        tried.append(matrix)
+        return np.full((4, 4), np.nan) if len(tried) == 1 else root(matrix)
+
+    root = scipy.linalg.sqrtm
+    monkeypatch.setattr(scipy.linalg, "sqrtm", once_without)
+    frechet.trace_by_sqrtm(first, second)
+    offset = 1e-6 * np.eye(4)
+    again = (first.covariance + offset) @ (second.covariance + offset)
+    np.testing.assert_allclose(tried[0], first.covariance @ second.covariance)
+    np.testing.assert_array_equal(tried[1], again)
+
+
+def influence(x: Rows, other: Rows) -> float:
+    """Return the variance of what each sample adds to the distance of Gaussians on a line."""
+    x, other = x.astype(np.float64), other.astype(np.float64)
+    u = (x - x.mean()).ravel()
+    shift, stretch = x.mean() - other.mean(), 1 - other.std(ddof=1) / x.std(ddof=1)
+    return float(np.var(2 * shift * u + stretch * u**2, ddof=1))
+
+
+def test_the_error_of_a_frechet_distance_adds_the_influence_of_every_sample(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(uncertainty, "CHUNK_ROWS", 7)
+    x, y = rows(30, 1, 0, 1.0, 2.0), rows(20, 1, 1)
+    both = uncertainty.frechet_error(x, moments_of(x), y, moments_of(y))
+    assert both == pytest.approx(np.sqrt(influence(x, y) / 30 + influence(y, x) / 20), rel=1e-9)
+    one = uncertainty.frechet_error(x, moments_of(x), None, moments_of(y))
+    assert one == pytest.approx(np.sqrt(influence(x, y) / 30), rel=1e-9)
+
+
+def test_a_frechet_distance_of_two_rows_has_no_error_and_of_three_has_one() -> None:
+    few, many = rows(2, 1, 0), rows(9, 1, 1)
+    assert uncertainty.frechet_error(few, moments_of(few), many, moments_of(many)) is None
+    assert uncertainty.frechet_error(many, moments_of(many), few, moments_of(few)) is None
+    three = rows(3, 1, 0)
+    assert uncertainty.frechet_error(three, moments_of(three), many, moments_of(many)) is not None
+
+
+def test_halves_are_seeded_disjoint_and_leave_at_most_one_row_out() -> None:
+    x = rows(11, 2, 0)
+    order = np.random.RandomState(2020).permutation(11)
+    for half, places in zip(uncertainty.halves(x), (order[:5], order[5:10]), strict=True):
+        np.testing.assert_array_equal(half, x[np.sort(places)])
+
+
+def test_the_bias_of_order_one_over_n_is_taken_off() -> None:
+    x, y = rows(40, 2, 0, 0.5), rows(30, 2, 1)
+    plain = frechet.frechet_distance(moments_of(x), moments_of(y))
+    pairs = zip(uncertainty.halves(x), uncertainty.halves(y), strict=True)
+    halved = [frechet.frechet_distance(moments_of(a), moments_of(b)) for a, b in pairs]
+    found = uncertainty.richardson_frechet(x, y, plain)
+    assert found == pytest.approx(2 * plain - np.mean(halved), rel=1e-12)
+    exact = [frechet.frechet_distance(moments_of(a), moments_of(y)) for a in uncertainty.halves(x)]
+    found = uncertainty.richardson_frechet(x, moments_of(y), plain)
+    assert found == pytest.approx(2 * plain - np.mean(exact), rel=1e-12)
+
+
+@pytest.mark.parametrize("count", [15, 200])
+def test_the_distance_at_infinity_is_a_line_over_one_over_n(count: int) -> None:
+    x, second = rows(count, 2, 0, 0.5), moments_of(rows(60, 2, 1))
+    source = np.random.default_rng(0)
+    sizes = np.linspace(max(count // 10, 2), count, 15).astype(int)
+    distances = [
+        frechet.frechet_distance(moments_of(source.choice(x, n, replace=False)), second)
+        for n in sizes
+    ]
+    line, spread = np.polyfit(1 / sizes, distances, 1, cov=True)
+    found = uncertainty.frechet_infinity(x, second)
+    assert found.value == pytest.approx(line[1], rel=1e-9)
+    assert found.error == pytest.approx(np.sqrt(spread[1, 1]), rel=1e-9)
+    assert found.bounds() == pytest.approx(
+        (found.value - 1.959964 * found.error, found.value + 1.959964 * found.error)
+    )
