@@ -26,14 +26,20 @@ CACHES = frozenset({"__MACOSX", "@eaDir"})
 """Folders in which systems keep copies and thumbnails of images."""
 MOST_CLASSES = 65_536
 ORIENTATION, OPAQUE = 0x0112, 255
+DEEP_GRAY = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I"})
 RESIZE = "Pillow Lanczos on uint8, after a center crop to a square"
 
 
 class ReadImage(NamedTuple):
-    """Pixels, uint8 [height, width, 3], and a note of the conversion that was needed, or None."""
+    """Pixels, uint8 [height, width, 3], and a note of the conversion that was needed, or None.
+
+    `stored`: the image as packages read it that only let Pillow convert it to RGB, where that gives
+    other pixels: not turned by its EXIF orientation, 16-bit gray clipped; None where it does not.
+    """
 
     pixels: np.ndarray
     note: str | None
+    stored: ReadImage | None = None
 
 
 class ImageCollection:
@@ -141,7 +147,7 @@ class ImageCollection:
         """
         name = self.names[index]
         try:
-            return upright_rgb(open_image(self.read_bytes(name)), resolution)
+            return read_rgb(open_image(self.read_bytes(name)), resolution)
         except DataError:
             raise
         except Exception as error:  # noqa: BLE001  # strange metadata and members raise anything
@@ -171,26 +177,37 @@ class ImageCollection:
         return digest.hexdigest()
 
 
-def upright_rgb(opened: Image.Image, resolution: int | None) -> ReadImage:
+def read_rgb(opened: Image.Image, resolution: int | None) -> ReadImage:
     """Return an image as uint8 RGB, upright by its EXIF orientation, and what had to be done to it.
 
     With a resolution, an image of another size is cropped to a centered square and resized.
     """
-    from PIL import Image, ImageOps  # slow to import
+    from PIL import ImageOps  # slow to import
 
     turned = opened.getexif().get(ORIENTATION, 1) != 1
     rgb, note = to_rgb(ImageOps.exif_transpose(opened))
+    stored = None
+    if turned or opened.mode in DEEP_GRAY:
+        words = "EXIF orientation ignored" if turned else "16-bit gray clipped to 8 bits"
+        stored = ReadImage(sized(opened.convert("RGB"), resolution), words)
     if turned:
         note = "turned upright by its EXIF orientation"
     if getattr(opened, "n_frames", 1) > 1:
         note = "animated or of several pages: the first is used"
+    return ReadImage(sized(rgb, resolution), note, stored)
+
+
+def sized(rgb: Image.Image, resolution: int | None) -> np.ndarray:
+    """Return the pixels of an image, cropped and resized if it has another resolution."""
+    from PIL import Image  # slow to import
+
     if resolution is not None and rgb.size != (resolution, resolution):
         # Cropped first: when resizing with a box, the filter would read pixels outside it.
         side = min(rgb.size)
         left, top = (rgb.width - side) // 2, (rgb.height - side) // 2
         square = rgb.crop((left, top, left + side, top + side))
         rgb = square.resize((resolution, resolution), Image.Resampling.LANCZOS)
-    return ReadImage(np_array(rgb), note)
+    return np_array(rgb)
 
 
 def is_image_name(name: str) -> bool:
@@ -263,7 +280,7 @@ def to_rgb(image: Image.Image) -> tuple[Image.Image, str | None]:
 
     Transparency is dropped, not composed onto a color, as every metrics package does.
     """
-    if image.mode in {"I;16", "I;16L", "I;16B", "I;16N", "I"}:
+    if image.mode in DEEP_GRAY:
         import numpy as np  # slow to import
         from PIL import Image as Pillow  # slow to import
 

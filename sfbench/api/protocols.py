@@ -68,11 +68,13 @@ class FeatureExtractor(Protocol):
 class Picture(NamedTuple):
     """One image: pixels [3, height, width], and a note of any conversion to 8-bit RGB, or None.
 
-    Pixels are uint8, or floating point in [-1, 1] from a generator.
+    Pixels are uint8, or floating point in [-1, 1] from a generator. `stored`: the same image as
+    packages read it that neither turn it upright nor reduce 16 bits, where that differs.
     """
 
     pixels: Tensor
     note: str | None = None
+    stored: Picture | None = None
 
 
 @runtime_checkable

@@ -11,7 +11,7 @@ from PIL import Image
 
 from sfbench.api.errors import DataError, first_line
 from sfbench.api.image_files import open_image
-from sfbench.api.images import RESIZE, upright_rgb
+from sfbench.api.images import RESIZE, ReadImage, read_rgb
 from sfbench.api.protocols import Picture
 from sfbench.data.container import Container
 
@@ -46,10 +46,10 @@ class ContainerDataset:
             return Picture(torch.from_numpy(np.array(content)).permute(2, 0, 1), None)
         try:
             opened = open_image(content) if isinstance(content, bytes) else of_pixels(content)
-            pixels, note = upright_rgb(opened, self.resolution)
+            found = read_rgb(opened, self.resolution)
         except Exception as error:  # noqa: BLE001  # strange metadata and members raise anything
             raise DataError(self.problem(item.name, first_line(error))) from None
-        return Picture(torch.from_numpy(pixels).permute(2, 0, 1), note)
+        return picture(found)
 
     def is_ready(self, pixels: np.ndarray) -> bool:
         """Return whether pixels are RGB of the size that is wanted."""
@@ -64,6 +64,12 @@ class ContainerDataset:
         """Return class numbers, or None where any image has none."""
         found = [self.container.label(index) for index in indices]
         return None if None in found else [label for label in found if label is not None]
+
+
+def picture(found: ReadImage) -> Picture:
+    """Return what was read of a file as tensors."""
+    stored = None if found.stored is None else picture(found.stored)
+    return Picture(torch.from_numpy(found.pixels).permute(2, 0, 1), found.note, stored)
 
 
 def of_pixels(pixels: np.ndarray) -> Image.Image:

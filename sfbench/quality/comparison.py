@@ -204,6 +204,7 @@ class Comparison:
             "protocol": protocol.name,
             "extractor": dict(preprocessing.extractor.identity)
             | {"resize": preprocessing.resize, "scale": preprocessing.scale},
+            "reading": preprocessing.reading,
             "quantization": preprocessing.quantization,
             "generated": len(generated.statistics),
             "images": dict(self.generated.identity),
@@ -278,6 +279,8 @@ def view_of(protocol: Protocol, extractor: FeatureExtractor, *, floating: bool) 
     inception = extractor.name.startswith(INCEPTION)
     return Preprocessing(
         extractor=extractor,
+        # Images that a generator hands over were in no file.
+        reading="upright" if floating else protocol.reading,
         quantization=protocol.quantization if floating else BYTES,
         resize=extractor.resize if protocol.resize == OWN_RESIZE else protocol.resize,
         # The scale applies to Inception only; other networks have their own.

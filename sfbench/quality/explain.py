@@ -111,8 +111,8 @@ class Explanation:
     def with_factor(self, state: Protocol, factor: str, target: Protocol) -> Protocol:
         """Return the protocol with one convention taken from the target."""
         match factor:
-            case "quantization":
-                return dataclasses.replace(state, quantization=target.quantization)
+            case "reading" | "quantization":
+                return dataclasses.replace(state, **{factor: getattr(target, factor)})
             case "resize":
                 return dataclasses.replace(state, resize=target.resize, scale=target.scale)
             case "ddof":
@@ -133,6 +133,8 @@ class Explanation:
             self.preprocessing(protocol, floating=self.comparison.generated.floating)
             for protocol in (self.first, self.second)
         ]
+        # Images of a generator are in no file, yet the reference may be files.
+        yield "reading", self.first.reading, self.second.reading, self.second
         yield (
             "quantization",
             preprocessings[0].quantization,

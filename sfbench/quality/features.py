@@ -11,7 +11,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ from sfbench.quality.statistics import FeatureStatistics, Rows
 from sfbench.values.pixels import QUANTIZERS
 
 BATCH = 32
+Reading = Literal["upright", "stored"]
 Progress = Callable[[str, int, int], None]
 """Called with the activity, the number of images done, and the total."""
 
@@ -45,6 +46,7 @@ def feature_code(*modules: str) -> Reach:
 class Preprocessing:
     """One way from images to an extractor's features.
 
+    `reading`: which pixels of a file are taken, where a protocol's differ from the upright ones.
     `quantization` applies only to floating-point images and is "bytes" for files. `scale`: "own"
     leaves 0..255 to the extractor; "unit" feeds it x / 255 * 2 - 1 where it expects (x - 128) / 128.
     `spatial`: also keep spatial features.
@@ -55,17 +57,23 @@ class Preprocessing:
     resize: str
     scale: str = "own"
     spatial: bool = False
+    reading: Reading = "upright"
 
     @property
     def identity(self) -> dict[str, Any]:
         """Everything about the preprocessing that affects a feature."""
         return {
             "extractor": dict(self.extractor.identity),
+            "reading": self.reading,
             "quantization": self.quantization,
             "resize": self.resize,
             "scale": self.scale,
             "spatial": self.spatial,
         }
+
+    def read(self, picture: Picture) -> Picture:
+        """Return the picture as the protocol reads it."""
+        return (self.reading == "stored" and picture.stored) or picture
 
     def prepared(self, images: Tensor) -> Tensor:
         """Return images [batch, 3, h, w] as the extractor takes them, float32 in 0..255."""
@@ -261,20 +269,22 @@ class FeaturePass:
             preprocessing: [] for preprocessing in keys
         }
         bad: dict[int, str] = {}
-        notes: dict[str, int] = {}
+        notes: dict[Preprocessing, dict[str, int]] = {preprocessing: {} for preprocessing in keys}
         done, total = so_far
         starts = range(0, len(indices), BATCH)
         chunks = (list(indices[start : start + BATCH]) for start in starts)
         with torch.inference_mode():
             for batch in self.ahead(image_set, chunks):
-                good: list[tuple[int, Tensor]] = []
+                good: list[tuple[int, Picture]] = []
                 for index, found in batch:
                     if isinstance(found, DataError):
                         bad[index] = str(found)
                         continue
-                    if found.note:
-                        notes[found.note] = notes.get(found.note, 0) + 1
-                    good.append((index, found.pixels))
+                    good.append((index, found))
+                    for preprocessing, counts in notes.items():
+                        note = preprocessing.read(found).note
+                        if note:
+                            counts[note] = counts.get(note, 0) + 1
                 if good:
                     numbers = [index for index, _ in good]
                     for preprocessing, features in self.extracted(
@@ -284,9 +294,8 @@ class FeaturePass:
                 done += len(batch)
                 self.progress(image_set.what, done, total)
         for preprocessing, key in keys.items():
-            store.save(
-                key, number, shard_of(rows[preprocessing], bad, notes), name=name_of(image_set)
-            )
+            shard = shard_of(rows[preprocessing], bad, notes[preprocessing])
+            store.save(key, number, shard, name=name_of(image_set))
 
     def ahead(
         self, image_set: ImageSet, chunks: Iterator[list[int]]
@@ -308,20 +317,25 @@ class FeaturePass:
                 yield waiting.result()
 
     def extracted(
-        self, pixels: Sequence[Tensor], preprocessings: Sequence[Preprocessing]
+        self, pictures: Sequence[Picture], preprocessings: Sequence[Preprocessing]
     ) -> dict[Preprocessing, Features]:
         """Return the features of up to a batch of images, of one size or of several."""
-        extracted: dict[Preprocessing, Features] = {}
-        for preprocessing in preprocessings:
+        made: dict[Preprocessing, Features] = {}
+        alike = {preprocessing: preprocessing for preprocessing in preprocessings}
+        if all(picture.stored is None for picture in pictures):
+            alike = {one: dataclasses.replace(one, reading="upright") for one in preprocessings}
+        for preprocessing in dict.fromkeys(alike.values()):
             with strict_precision():
                 found = [
-                    preprocessing.extractor(group) for group in self.prepared(pixels, preprocessing)
+                    preprocessing.extractor(group)
+                    for group in self.prepared(pictures, preprocessing)
                 ]
-            extracted[preprocessing] = joined(found, spatial=preprocessing.spatial)
-        return extracted
+            made[preprocessing] = joined(found, spatial=preprocessing.spatial)
+        return {preprocessing: made[one] for preprocessing, one in alike.items()}
 
-    def prepared(self, pixels: Sequence[Tensor], preprocessing: Preprocessing) -> list[Tensor]:
+    def prepared(self, pictures: Sequence[Picture], preprocessing: Preprocessing) -> list[Tensor]:
         """Return images as the extractor takes them: one batch, or one per size if it takes any."""
+        pixels = [preprocessing.read(picture).pixels for picture in pictures]
         quantized = [self.quantized(image, preprocessing).to(self.device)[None] for image in pixels]
         if len({image.shape for image in quantized}) == 1:
             return [preprocessing.prepared(torch.cat(quantized))]

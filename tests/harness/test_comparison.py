@@ -114,6 +114,75 @@ def test_an_interrupted_pass_goes_on_after_its_last_shard(tmp_path: Path) -> Non
     assert extractor.images == 150 - 80, "everything is kept: nothing is seen again"
 
 
+def odd_files(folder: Path) -> RealImages:
+    """Return eight images: one lies on its side, one is 16-bit gray, the others are plain."""
+    folder.mkdir()
+    for number in range(8):
+        picture = Image.fromarray(ShapesDataset(16).draw(number).transpose(1, 2, 0))
+        picture.save(folder / f"{number}.png")
+    sideways = Image.Exif()
+    sideways[0x0112] = 6
+    picture.save(folder / "1.png", exif=sideways)
+    Image.fromarray(np.full((16, 16), 33_000, np.uint16)).save(folder / "2.png")
+    images = ContainerDataset(ImageFiles(folder), None, "0")
+    return RealImages(dataset=images, indices=range(8))
+
+
+def test_a_card_reads_files_as_its_package_does(tmp_path: Path) -> None:
+    images, extractor = odd_files(tmp_path / "odd"), Means()
+    ours = preprocessing(extractor)
+    theirs = dataclasses.replace(ours, reading="stored")
+    store = FeatureStore(tmp_path / "store")
+    forward().ensure(images, [ours, theirs], store)
+    upright, stored = (
+        forward().extract(images, one, store, logits=False) for one in (ours, theirs)
+    )
+    differ = (upright.statistics.features != stored.statistics.features).any(axis=1)
+    assert differ.nonzero()[0].tolist() == [1, 2]
+    assert stored.statistics.features[2].tolist() == [255.0] * 12
+    assert upright.statistics.features[2].tolist() == [128.0] * 12
+    with Image.open(tmp_path / "odd" / "1.png") as opened:
+        lying = torch.from_numpy(np.array(opened.convert("RGB"))).permute(2, 0, 1)[None]
+    expected = extractor(theirs.prepared(lying)).pooled[0]
+    assert np.array_equal(stored.statistics.features[1], expected.numpy())
+    assert stored.notes == {"EXIF orientation ignored": 1, "16-bit gray clipped to 8 bits": 1}
+    assert set(upright.notes) == {
+        "turned upright by its EXIF orientation",
+        "16-bit gray reduced to 8 bits",
+    }
+
+
+def test_images_that_read_alike_are_seen_once(tmp_path: Path) -> None:
+    extractor = Means()
+    both = [preprocessing(extractor)]
+    both.append(dataclasses.replace(both[0], reading="stored"))
+    forward().ensure(scenes(0, 9), both, FeatureStore(tmp_path))
+    assert extractor.images == 9
+
+
+def test_explain_names_how_files_are_read(tmp_path: Path) -> None:
+    images = odd_files(tmp_path / "odd")
+    comparison = Comparison(
+        generated=images,
+        reference=scenes(0, 40),
+        protocols=[],
+        open_extractor=lambda _: Means(),
+        forward=forward(),
+        stores=(FeatureStore(tmp_path / "a"), FeatureStore(tmp_path / "b")),
+        extractor="means",
+    )
+    ours, theirs = read_protocol("sfbench"), read_protocol("pytorch-fid")
+    steps = list(Explanation(comparison, ours, theirs).steps())
+    (reading,) = [step for step in steps if step.factor == "reading"]
+    assert (reading.before, reading.after) == ("upright", "stored")
+    assert reading.change != 0
+
+
+def test_only_our_own_card_turns_images() -> None:
+    turning = [name for name in protocol_names() if read_protocol(name).reading == "upright"]
+    assert turning == ["sfbench"]
+
+
 @pytest.mark.usefixtures("small_shards")
 def test_a_damaged_shard_is_made_again(tmp_path: Path) -> None:
     store = FeatureStore(tmp_path)

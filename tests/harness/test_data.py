@@ -84,7 +84,7 @@ def test_other_kinds_of_images_become_rgb_and_say_what_was_done(
     mode: str, color: object, suffix: str, expected: int, note: str, tmp_path: Path
 ) -> None:
     Image.new(mode, (4, 4), color).save(tmp_path / f"x.{suffix}")
-    pixels, found = ImageCollection(tmp_path).read(0)
+    pixels, found, _ = ImageCollection(tmp_path).read(0)
     assert pixels.shape == (4, 4, 3)
     assert np.unique(pixels).tolist() == [expected]
     assert found is not None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sfbench.api.errors import UsageError
 
 if TYPE_CHECKING:
+    from sfbench.quality.features import Reading
     from sfbench.quality.frechet import Algebra
     from sfbench.quality.inception_score import Division, Order
     from sfbench.quality.kernel import Draws
@@ -90,12 +91,17 @@ class More:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Protocol:
-    """One package's path from images to numbers; None for what it does not measure."""
+    """One package's path from images to numbers; None for what it does not measure.
+
+    `reading`: files are read "upright" by their EXIF orientation and with 16-bit gray reduced, or
+    as "stored", with what Pillow's conversion to RGB makes of them.
+    """
 
     name: str
     summary: str
     source: str
     extractor: str
+    reading: Reading
     quantization: str
     resize: str
     scale: str
