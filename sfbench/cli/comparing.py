@@ -13,20 +13,27 @@ from sfbench.api.errors import UsageError
 from sfbench.catalogue.catalogue import Catalogue
 from sfbench.cli import defaults, noise
 from sfbench.cli.exits import Exit
-from sfbench.cli.progress import PassProgress
+from sfbench.cli.progress import PassProgress, clock
+from sfbench.hardware.devices import find_backend
 from sfbench.hardware.machine import machine_class
 from sfbench.report import comparison, verdict_table, verdicts
 from sfbench.report.verdicts import Row
 from sfbench.run.grid import make_plan
+from sfbench.run.identity import Identities
 from sfbench.run.live import ORDER, LegError, measured_legs, quads_of
 from sfbench.run.schedule import machine_digest
+from sfbench.store.quads import KeptQuads
 from sfbench.store.runs import Store
 from sfbench.values.case import Case, Request
 from sfbench.values.job import Job, Launcher
 from sfbench.values.messages import counted
 from sfbench.values.metric_names import CORE
+from sfbench.values.records import digest
+from sfbench.values.timing import BLOCK_SECONDS, BLOCKS
 
 TRIALS_TIMEOUT = 3600.0
+START_SECONDS = 3.0
+"""Least time from the start of a process to its first block."""
 SIDE_KEYS = frozenset({"res", "batch", "dtype", "mode", "device", "weights"})
 """Flags that the two sides may differ in, written MODEL,key=value."""
 
@@ -42,6 +49,7 @@ class Asked:
     fail_on: tuple[str, ...]
     store: Path
     launcher: Launcher
+    margin_limit: float = comparison.LARGEST_MARGIN
     plugins: tuple[str, ...] = ()
     disabled: tuple[str, ...] = ()
 
@@ -52,15 +60,7 @@ def compare(asked: Asked, shared: Request, *, as_json: bool) -> Exit:
     if unknown:
         msg = f"--fail-on {unknown[0]}: expected {', '.join(verdicts.KINDS)}"
         raise UsageError(msg)
-    if asked.live:
-        found = live_rows(asked, shared)
-    else:
-        records = [Store(asked.store).load()[0]]
-        if Path(asked.a).exists() and Path(asked.b).exists():
-            records = [verdicts.read_records(Path(side)) for side in (asked.a, asked.b)]
-            found = verdicts.same_cases(*records)
-        else:
-            found = verdicts.two_models(records[0], asked.a, asked.b)
+    found = live_rows(asked, shared) if asked.live else stored_rows(asked)
     if found is None:
         return Exit.INTERRUPTED
     if not found:
@@ -73,6 +73,23 @@ def compare(asked: Asked, shared: Request, *, as_json: bool) -> Exit:
 
         console().print(verdict_table.table(found, asked.a, asked.b))
     return code(found, asked.fail_on)
+
+
+def stored_rows(asked: Asked) -> list[Row]:
+    """Compare two folders or files of records, or two models of the store."""
+    sides = (asked.a, asked.b)
+    if all(Path(side).exists() for side in sides):
+        found = verdicts.same_cases(*(verdicts.read_records(Path(side)) for side in sides))
+    else:
+        found = verdicts.two_models(Store(asked.store).load()[0], *sides)
+    return [limited(row, asked.margin_limit) for row in found]
+
+
+def limited(row: Row, limit: float) -> Row:
+    """Return the row under the limit of the margin that was asked for."""
+    if row.result is None:
+        return row
+    return dataclasses.replace(row, result=dataclasses.replace(row.result, limit=limit))
 
 
 def code(rows: Sequence[Row], fail_on: Sequence[str]) -> Exit:
@@ -107,28 +124,69 @@ def live_rows(asked: Asked, shared: Request) -> list[Row] | None:
         raise UsageError(msg)
     known = noise.known(sides[0][0].machine, sides[0][0].case.device)
     count = len(sides[0]) * asked.quads * len(ORDER)
-    print(
-        f"{count} processes to measure in: {counted(len(sides[0]), 'case')}, {asked.quads} quads "
-        "each; what shows a regression is measured again",
-        file=sys.stderr,
-    )
+    kept = [kept_quads(a, b, asked, catalogue) for a, b in zip(*sides, strict=True)]
+    there = sum(min(len(one.load()), asked.quads) for one in kept if one is not None)
+    announce(count, there * len(ORDER), sides[0], asked)
     rows: list[Row] = []
     try:
-        for a, b in zip(*sides, strict=True):
-            rows += one_case(a, b, asked, known)
+        for a, b, one in zip(*sides, kept, strict=True):
+            rows += one_case(a, b, asked, known, one)
         rows = verdicts.adjusted(rows)
-        return [again(row, sides, asked, known) for row in rows]
+        rows = [again(row, sides, asked, known) for row in rows]
     except KeyboardInterrupt:
-        print("interrupted: a comparison needs all its quads; nothing was saved", file=sys.stderr)
+        there = sum(len(one.load()) for one in kept if one is not None)
+        total = len(sides[0]) * asked.quads
+        print(
+            f"interrupted: {there} of {total} quads are kept in {asked.store / 'quads'}; repeat the "
+            "command to go on",
+            file=sys.stderr,
+        )
         return None
+    for one in kept:
+        if one is not None:
+            one.clear()
+    return rows
 
 
-def one_case(a: Job, b: Job, asked: Asked, known: float | None) -> list[Row]:
+def announce(count: int, there: int, jobs: Sequence[Job], asked: Asked) -> None:
+    """Say what the comparison costs, before it starts."""
+    backend = find_backend(jobs[0].case.device)
+    timed = BLOCKS * BLOCK_SECONDS
+    least = (count - there) * (START_SECONDS + backend.warmup_seconds + timed)
+    already = f" ({there} are kept from an interrupted comparison)" if there else ""
+    print(
+        f"{count} processes to measure in{already}: {counted(len(jobs), 'case')}, {asked.quads} "
+        f"quads each, {clock(least)} or more; what shows a regression is measured again",
+        file=sys.stderr,
+    )
+
+
+def kept_quads(a: Job, b: Job, asked: Asked, catalogue: Catalogue) -> KeptQuads | None:
+    """Return where the finished quads of these cases are kept.
+
+    None where one side is another installation, whose code is not known here.
+    """
+    if a.interpreter or b.interpreter:
+        return None
+    identities = Identities(machine_class() | {"environment": a.environment})
+    sides = [identities.of(job.case, catalogue.model(job.case.model)) for job in (a, b)]
+    return KeptQuads(asked.store, digest(sides)[:24])
+
+
+def one_case(
+    a: Job, b: Job, asked: Asked, known: float | None, kept: KeptQuads | None = None
+) -> list[Row]:
     """Return the rows of one pair of cases: speed and memory."""
     bar = PassProgress(sys.stderr, live=sys.stderr.isatty(), quiet=False)
     try:
         legs = measured_legs(
-            a, b, asked.quads, asked.launcher, timeout_seconds=TRIALS_TIMEOUT, progress=bar
+            a,
+            b,
+            asked.quads,
+            asked.launcher,
+            timeout_seconds=TRIALS_TIMEOUT,
+            progress=bar,
+            kept=kept,
         )
     except LegError as error:
         return [Row(title=verdicts.title(a.case, b.case), metric=CORE, failure=str(error))]
@@ -152,7 +210,7 @@ def one_case(a: Job, b: Job, asked: Asked, known: float | None) -> list[Row]:
                 + (" or doctor --aa, whichever is larger" if one is not None else ""),
             )
         )
-    return rows
+    return [limited(row, asked.margin_limit) for row in rows]
 
 
 def again(row: Row, sides: Sequence[Sequence[Job]], asked: Asked, known: float | None) -> Row:

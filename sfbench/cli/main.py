@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sfbench.api.errors import PluginError, SfbenchError
-from sfbench.cli import quick
+from sfbench.cli import quick, signals
 from sfbench.cli.exits import Exit
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ def main(arguments: Sequence[str] | None = None, launcher: Launcher | None = Non
     `launcher`: how trials are started; None for processes of this machine.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None:
+        signals.end_as_interrupts()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A terminal without a character gets its escape, not a traceback.

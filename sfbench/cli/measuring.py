@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -147,9 +146,6 @@ def carried_out(asked: Sequence[Request], settings: Settings) -> Done | None:
     machine = machine_class() | {"environment": environment}
     trials = pending_trials(plan, catalogue, store, machine)
     listener = ProgressLines(sys.stderr, live=sys.stderr.isatty())
-    # A cluster ends jobs with SIGTERM, which must also end the trial's process and keep the rest.
-    for sent in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(sent, signal.default_int_handler)
     try:
         records = carry_out(
             trials,

@@ -60,6 +60,20 @@ def check_format(form: str) -> None:
         raise UsageError(msg)
 
 
+def check_sides(sides: Sequence[str], store: Path) -> None:
+    """Raise UsageError naming a side of a stored comparison that is no file, folder or model."""
+    if all(Path(side).exists() for side in sides):
+        return
+    models = sorted({str(record.case["model"]) for record in Store(store).load()[0]})
+    for side in sides:
+        if side not in models:
+            msg = (
+                f"{side}: neither a file or folder of records nor a model measured in {store}, "
+                f"which holds {', '.join(models) or 'no records'}"
+            )
+            raise UsageError(msg)
+
+
 def holds_records(store: Path) -> bool:
     """Return whether a store holds any record file; print a hint if not."""
     if Store(store).is_empty():

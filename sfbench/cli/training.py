@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -118,8 +117,6 @@ def train(asked: Asked, *, as_json: bool) -> Exit:
         out=asked.out,
         resume=asked.resume,
     )
-    if group.world == 1:  # torchrun ends its processes by itself
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         training.train(wanted, group, shown)
     except KeyboardInterrupt:

@@ -18,7 +18,7 @@ from scipy import stats
 Verdict = Literal["faster", "slower", "same", "inconclusive"]
 LEAST_MARGIN = 0.03
 LARGEST_MARGIN = 0.10
-"""Beyond it a machine is too noisy for "same" to mean anything."""
+"""Beyond it a machine is too noisy for any verdict, unless --margin-limit allows it."""
 NOISE_MARGIN = 3.0
 ALPHA = 0.05
 MOST_EXACT = 20
@@ -45,7 +45,7 @@ class Comparison:
     """B over A: the ratio, its 95 % interval, the p-value, and the noise.
 
     `noise`: standard error of the log ratio that identical code shows here. `p` is adjusted where
-    several cases were compared together.
+    several cases were compared together. `limit`: the largest margin that a verdict may rest on.
     """
 
     ratio: float
@@ -54,6 +54,7 @@ class Comparison:
     p: float
     noise: float
     units: int
+    limit: float = LARGEST_MARGIN
 
     @property
     def margin(self) -> float:
@@ -61,18 +62,23 @@ class Comparison:
         return max(LEAST_MARGIN, math.expm1(NOISE_MARGIN * self.noise))
 
     @property
+    def noisy(self) -> bool:
+        """Whether the machine is too noisy for a verdict."""
+        return self.margin > self.limit
+
+    @property
     def resolvable(self) -> float:
         """The smallest true difference that would be detected 95 times in 100."""
         return self.margin + float(stats.norm.ppf(0.95)) * self.noise
 
     def verdict(self, *, higher_is_better: bool = True) -> Verdict:
-        """Return the verdict on B."""
+        """Return the verdict on B: inconclusive where the margin is beyond its limit."""
+        if self.noisy:
+            return "inconclusive"
         limit = math.log1p(self.margin)
         change = math.log(self.ratio)
         if self.p <= ALPHA and abs(change) > limit:
             return "faster" if (change > 0) == higher_is_better else "slower"
-        if self.margin > LARGEST_MARGIN:
-            return "inconclusive"
         if -limit <= math.log(self.low) and math.log(self.high) <= limit:
             return "same"
         return "inconclusive"

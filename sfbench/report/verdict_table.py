@@ -42,6 +42,13 @@ def notes(rows: Sequence[Row]) -> list[str]:
             lines.append(
                 f"! {row.title} {row.metric}: {word} when measured again ({row.second.ratio:.3f})"
             )
+    lines += [
+        f"! {row.title} {row.metric}: the margin, {100 * row.result.margin:.0f} %, is over "
+        f"{100 * row.result.limit:g} %: too noisy for a verdict; try a quiet machine, more --quads, or "
+        "--margin-limit"
+        for row in rows
+        if row.result is not None and row.result.noisy
+    ]
     speeds = [row for row in rows if row.metric in SPEED and row.result is not None]
     if any(not row.interleaved for row in rows):
         lines.append("stored runs were not interleaved: confirm a change in speed with --live")

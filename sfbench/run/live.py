@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from sfbench.api.errors import SfbenchError
 from sfbench.report.comparison import Quad
+from sfbench.store.quads import KeptQuads, Leg
 from sfbench.values.job import Job, Launcher
 
 Progress = Callable[[str, int, int], None]
@@ -17,21 +18,22 @@ class LegError(SfbenchError):
     """A process of a quad failed; says which, and why."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Leg:
-    """One process's outcome: its side, and its readings by name."""
-
-    side: str
-    values: Mapping[str, float]
-
-
 def measured_legs(
-    a: Job, b: Job, quads: int, launcher: Launcher, *, timeout_seconds: float, progress: Progress
+    a: Job,
+    b: Job,
+    quads: int,
+    launcher: Launcher,
+    *,
+    timeout_seconds: float,
+    progress: Progress,
+    kept: KeptQuads | None = None,
 ) -> list[list[Leg]]:
-    """Return the legs of each quad; raises LegError when one fails."""
-    found: list[list[Leg]] = []
+    """Return the legs of each quad, those first that are kept; raises LegError when one fails."""
+    found = [] if kept is None else kept.load()[:quads]
     total = quads * len(ORDER)
-    for number in range(quads):
+    if found:
+        progress("processes", len(found) * len(ORDER), total)
+    for number in range(len(found), quads):
         legs = []
         for place, side in enumerate(ORDER):
             job = a if side == "a" else b
@@ -45,6 +47,8 @@ def measured_legs(
             legs.append(Leg(side, values))
             progress("processes", number * len(ORDER) + place + 1, total)
         found.append(legs)
+        if kept is not None:
+            kept.add(legs)
     return found
 
 

@@ -141,6 +141,10 @@ def compare_command(
         str,
         typer.Option(help="Exit with 4 on these regressions: slower,more-memory,worse-quality."),
     ] = "",
+    margin_limit: Annotated[
+        float,
+        typer.Option(help="Largest noise margin, in percent, at which a verdict is given."),
+    ] = 10.0,
     store: StoreFolder = defaults.STORE,
     plugin: Plugins = None,
     no_plugin: NoPlugins = None,
@@ -157,8 +161,11 @@ def compare_command(
     elif given := given_flags(context):
         msg = f"{given[0]} is for --live; stored records are compared as they were measured"
         raise UsageError(msg)
-    elif not (Path(a).exists() and Path(b).exists()) and not sound.holds_records(store):
-        raise typer.Exit(Exit.NOTHING_MEASURED)
+    else:
+        sound.check_sides((a, b), store)
+    if not 0 < margin_limit < float("inf"):
+        msg = f"--margin-limit {margin_limit:g}: expected percent, above 0"
+        raise UsageError(msg)
     from sfbench.cli import comparing
 
     asked = comparing.Asked(
@@ -169,6 +176,7 @@ def compare_command(
         fail_on=tuple(filter(None, fail_on.split(","))),
         store=store,
         launcher=launcher_of(context),
+        margin_limit=margin_limit / 100,
         plugins=tuple(defaults.located(plugin)),
         disabled=tuple(no_plugin or ()),
     )
