@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import zipfile
@@ -49,7 +50,8 @@ class ImageCollection:
     linked folders are followed. What is beside the images is counted in `others` (files that are no
     images, by name), `hidden` (images left out) and `empty` (folders without a file); of
     dataset.json, `unmatched` (names of no image) and `unlabeled` (images it does not name). Raises
-    DataError when the path does not exist, is neither folder nor zip, or holds no image.
+    DataError when the path does not exist, is neither folder nor zip, holds no image, or two of one
+    name.
     """
 
     def __init__(self, path: Path) -> None:
@@ -68,6 +70,10 @@ class ImageCollection:
             msg = f"{path}: a damaged zip file ({error})"
             raise DataError(msg) from None
         names = sorted(self._all_names())
+        twice = [name for name, after in itertools.pairwise(names) if name == after]
+        if twice:
+            msg = f"{path}: {twice.count(twice[0]) + 1} entries are named {twice[0]}; expected one each"
+            raise DataError(msg)
         seen = [name for name in names if not is_hidden(name)]
         self.names = [name for name in seen if is_image_name(name)]
         self.hidden = [name for name in names if is_hidden(name) and is_image_name(name)]

@@ -16,7 +16,6 @@ from sfbench.hardware.devices import AUTO, backends
 
 if TYPE_CHECKING:
     from sfbench.catalogue.catalogue import Catalogue
-    from sfbench.train.engine import ProcessGroup
 
 STORE = Path("results")
 MEASURING = (
@@ -81,32 +80,6 @@ def device_flag(text: str) -> str:
     if not hidden:
         return text
     return next(kind.kind for kind in kinds if kind not in hidden and kind.present())
-
-
-def ranks() -> tuple[int, int]:
-    """Return this process's rank and the world size, as torchrun sets them."""
-    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def process_group() -> ProcessGroup:
-    """Return the rendezvous of the processes that torchrun started; trivial for one process."""
-    from sfbench.train.engine import ProcessGroup  # torch comes with it
-
-    rank, world = ranks()
-    return ProcessGroup(
-        rank=rank,
-        world=world,
-        local_rank=local_rank(),
-        address=os.environ.get("MASTER_ADDR", "localhost"),
-        port=int(os.environ.get("MASTER_PORT", "0")),
-        attempt=os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"),
-        hosted=os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True",
-    )
-
-
-def local_rank() -> int:
-    """Return this process's local rank."""
-    return int(os.environ.get("LOCAL_RANK", "0"))
 
 
 def located(plugins: Sequence[str] | None) -> list[str]:

@@ -24,6 +24,7 @@ from sfbench.generators.loading import load_plugins
 from sfbench.hardware.devices import resolve
 from sfbench.hardware.host import cpu_count
 from sfbench.hardware.policy import set_policy
+from sfbench.hardware.processes import process_group
 from sfbench.quality import extractors, published
 from sfbench.quality.protocols import AUTO, Protocol, read_protocol, read_protocols
 
@@ -55,6 +56,7 @@ class Bench:
     """What an evaluation needs, resolved once: device, extractors, feature stores, progress."""
 
     def __init__(self, asked: Asked) -> None:
+        group = process_group()
         sources.check_there(asked.reference, "--reference")
         sound.check_images(images=asked.images)
         sound.note_clashes(images=asked.images, reference=asked.reference, weights=asked.weights)
@@ -64,10 +66,11 @@ class Bench:
             self.catalogue.model(asked.model)
         from sfbench.quality.feature_store import FeatureStore  # numpy comes with it
 
-        self.rank, self.world = defaults.ranks()
+        self.group = group
+        self.rank, self.world = group.rank, group.world
         backend = resolve(asked.device)
         if self.world > 1:
-            backend = backend.of_process(defaults.local_rank())
+            backend = backend.of_process(group.local_rank)
         self.device = backend.name
         if asked.samples is not None and asked.samples < 1:
             msg = f"--samples {asked.samples}: expected a whole number, 1 or more"
@@ -110,13 +113,13 @@ class Bench:
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
-        """Join torchrun's process group, and leave it at the end."""
+        """Join the other processes, and leave them at the end."""
         if self.world == 1:
             yield
             return
         from sfbench.quality import ranks  # torch comes with it
 
-        ranks.join()
+        ranks.enter(self.group)
         try:
             yield
             ranks.wait_for_all()

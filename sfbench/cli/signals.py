@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import signal
 
+from sfbench.hardware.processes import TORCHRUN
+
 SENT = (signal.SIGTERM, signal.SIGHUP)
-TORCHRUN = "TORCHELASTIC_RUN_ID"
 
 
 def end_as_interrupts() -> None:

@@ -20,6 +20,7 @@ from sfbench.cli.progress import PassProgress, clock
 from sfbench.data.sources import container_of, locate
 from sfbench.generators.loading import load_plugins
 from sfbench.hardware import host
+from sfbench.hardware.processes import process_group
 from sfbench.values.case import Request, flag_text
 
 SNAPSHOTS = 10
@@ -57,13 +58,13 @@ class Asked:
 
 def train(asked: Asked, *, as_json: bool) -> Exit:
     """Train; 130 when interrupted, with the last complete step saved."""
+    group = process_group()
     catalogue = defaults.catalogue(asked.plugins, asked.disabled)
     catalogue.model(asked.model)
     sound.check_images(data=asked.data)
     sound.note_clashes(data=asked.data)
     from sfbench.train import training  # torch comes with it
 
-    group = defaults.process_group()
     shown = Shown(asked, quiet=group.rank > 0, as_json=as_json)
     names = catalogue.owners(asked.model, asked.extractor)
     loaded, _ = load_plugins(names, asked.plugins, asked.disabled)

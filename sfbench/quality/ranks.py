@@ -6,12 +6,14 @@ import datetime as dt
 
 import torch.distributed
 
+from sfbench.hardware.processes import ProcessGroup, join
+
 PATIENCE = dt.timedelta(hours=12)
 
 
-def join() -> None:
-    """Join torchrun's process group, which the environment describes."""
-    torch.distributed.init_process_group("gloo", timeout=PATIENCE)
+def enter(group: ProcessGroup) -> None:
+    """Join the other processes; raises UsageError if they do not come."""
+    join(group, "gloo", PATIENCE)
 
 
 def wait_for_all() -> None:

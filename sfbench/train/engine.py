@@ -8,7 +8,6 @@ at a fixed stride) and random numbers belong to images.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import datetime as dt
 import os
 import sys
@@ -17,8 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed import TCPStore  # type: ignore[attr-defined]  # torch exports it unnamed
-from torch.distributed.distributed_c10d import PrefixStore
+
+from sfbench.hardware.processes import ProcessGroup, join
 
 TIMEOUT = dt.timedelta(minutes=5)
 ORPHANED = 1
@@ -105,48 +104,14 @@ def by_type(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
         yield [tensor for tensor in tensors if tensor.dtype == dtype]
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessGroup:
-    """The rendezvous of a run's processes, as torchrun passes it to each of them.
-
-    `local_rank`: number of the process on its machine. `attempt` counts restarts. `hosted`: torchrun
-    itself hosts the store.
-    """
-
-    rank: int = 0
-    world: int = 1
-    local_rank: int = 0
-    address: str = "localhost"
-    port: int = 0
-    attempt: str = "0"
-    hosted: bool = False
-
-
 @contextlib.contextmanager
 def joined(group: ProcessGroup, parts: int, backend: str) -> Iterator[Engine]:
-    """Join the other processes by torch.distributed's `backend`; one process joins nothing.
-
-    Each attempt after a restart has its own keys in the store: otherwise processes find the
-    addresses of dead ones and wait for them until the timeout.
-    """
+    """Join the other processes by torch.distributed's `backend`; one process joins nothing."""
     engine = Engine(group.rank, group.world, parts)
     if group.world == 1:
         yield engine
         return
-    store = TCPStore(
-        group.address,
-        group.port,
-        world_size=group.world,
-        is_master=group.rank == 0 and not group.hosted,
-        timeout=TIMEOUT,
-    )
-    dist.init_process_group(
-        backend,
-        store=PrefixStore(f"sfbench/{group.attempt}", store),
-        rank=group.rank,
-        world_size=group.world,
-        timeout=TIMEOUT,
-    )
+    join(group, backend, TIMEOUT)
     try:
         yield engine
     finally:

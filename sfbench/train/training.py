@@ -21,13 +21,14 @@ from sfbench.data.ready import ready_images
 from sfbench.hardware.devices import find_backend
 from sfbench.hardware.host import host_memory
 from sfbench.hardware.policy import set_policy
+from sfbench.hardware.processes import ProcessGroup
 from sfbench.inspection.tiles import grid
 from sfbench.quality.extractors import open_extractor
 from sfbench.quality.probe import QualityProbe
 from sfbench.store.whole_file import write_whole
 from sfbench.train import run_folder
 from sfbench.train.data_loader import DataLoader
-from sfbench.train.engine import Engine, ProcessGroup, joined
+from sfbench.train.engine import Engine, joined
 from sfbench.train.log import RunLog
 from sfbench.train.loop import Length, Listener, Tick, Trainer
 from sfbench.values.case import Case

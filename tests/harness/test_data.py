@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -140,7 +141,10 @@ def test_array_files_of_images_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arrays", "found"),
     [
-        ({"other": np.zeros(3)}, "holds other; expected images arr_0"),
+        (
+            {"other": np.zeros(3)},
+            r"holds other; expected images \(arr_0\), or statistics \(mu and sigma\)",
+        ),
         ({"arr_0": np.zeros((2, 4, 4, 3), np.float32)}, "float32"),
         ({"arr_0": np.zeros((2, 6, 6, 5), np.uint8)}, "1, 3 or 4 channels"),
         ({"arr_0": np.array([{}], dtype=object)}, "cannot be read|pickle"),
@@ -282,3 +286,12 @@ def test_hidden_and_cache_folders_are_left_out_and_counted_and_links_are_followe
     assert images.hidden == sorted(left)
     told = open_container(tmp_path / "images")[1].beside()
     assert told["images in hidden or cache folders are left out"].count == 5
+
+
+def test_a_zip_with_two_entries_of_one_name_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for content in (b"1", b"2", b"3"):
+            archive.writestr("a.png", content)
+    with pytest.raises(DataError, match=r"x\.zip: 3 entries are named a\.png; expected one each"):
+        ImageCollection(tmp_path / "x.zip")

@@ -98,7 +98,8 @@ def read(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
         msg = f"{path}: cannot be read as an array file ({error})"
         raise DataError(msg) from None
     if image is None:
-        msg = f"{path}: holds {', '.join(there) or 'nothing'}; expected images {IMAGES[0]}"
+        found = ", ".join(there) or "nothing"
+        msg = f"{path}: holds {found}; expected images ({IMAGES[0]}), or statistics (mu and sigma)"
         raise DataError(msg)
     return arrays[image], None if label is None else arrays[label]
 
