@@ -16,6 +16,7 @@ from sfbench.cli.one_case import one_case
 from sfbench.cli.progress import PassProgress
 from sfbench.generators.loading import load_plugins
 from sfbench.values.case import Request, weights_words
+from sfbench.values.messages import counted
 from sfbench.values.plan import parse_seeds
 
 FEWEST_SEEDS, MOST_SEEDS = 2, 64
@@ -39,7 +40,8 @@ def grid(
     from sfbench.inspection.sampling import draw_grid  # torch comes with it
 
     draw_grid(spec, case, numbers, output)
-    return f"{output}: {len(numbers)} images, {case.title()}, {weights_words(case.weights.kind)}"
+    count = counted(len(numbers), "image")
+    return f"{output}: {count}, {case.title()}, {weights_words(case.weights.kind)}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

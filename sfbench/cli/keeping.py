@@ -11,6 +11,7 @@ from sfbench.cli import defaults
 from sfbench.cli.exits import Exit
 from sfbench.cli.judging import Asked, Bench
 from sfbench.quality.protocols import read_protocol
+from sfbench.values.messages import counted
 
 
 def stats(asked: Asked, protocol: str, out: Path | None, *, clear: bool, as_json: bool) -> Exit:
@@ -59,7 +60,7 @@ def stored(*, clear: bool, as_json: bool) -> Exit:
     print(f"{len(rows)} sets of features, {total / 1e6:,.1f} MB, in {store.folder}")
     for row in rows:
         key = row["key"]
-        size = f"{row['shards']:>4} shards {row['bytes'] / 1e6:>8,.1f} MB"
+        size = f"{counted(row['shards'], 'shard'):>11} {row['bytes'] / 1e6:>8,.1f} MB"
         seen = f"{key['extractor']['name']}, {key['resize']}"
         print(f"  {row['folder'][:8]} {size}  {seen}: {row['name']}")
     return Exit.OK

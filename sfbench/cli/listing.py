@@ -9,13 +9,13 @@ from typing import Any
 
 from sfbench.api.errors import UsageError
 from sfbench.catalogue.catalogue import Catalogue
+from sfbench.data.containers import described
 from sfbench.values.metrics import METRICS
 
-DATA = (
-    {"name": "shapes", "summary": "shaded colored shapes drawn from a seed, 5 classes, any size"},
-    {"name": "FILE.zip", "summary": "StyleGAN-format or plain zip of images"},
-    {"name": "FOLDER", "summary": "images in a folder and its subfolders"},
-)
+SHAPES = {
+    "name": "shapes",
+    "summary": "built in: shaded colored shapes drawn from a seed, 5 classes, any size",
+}
 NO_MODELS = "weights, conversion or export only"
 
 
@@ -40,7 +40,7 @@ def listed(catalogue: Catalogue, what: str, *, as_json: bool) -> str:
         case "metrics":
             rows = metrics()
         case _:
-            rows = [dict(row) for row in DATA]
+            rows = [SHAPES, *({"name": name, "summary": text} for name, text in described())]
     if as_json:
         return json.dumps(rows, indent=1, sort_keys=True)
     return columns(rows, SHOWN[what])

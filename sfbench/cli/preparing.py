@@ -13,6 +13,7 @@ from sfbench.cli.beside import announce
 from sfbench.cli.exits import Exit
 from sfbench.cli.progress import PassProgress
 from sfbench.data.prepared_folder import is_prepared
+from sfbench.values.messages import counted
 
 if TYPE_CHECKING:
     from sfbench.data.prepare import Preparation
@@ -106,7 +107,7 @@ def described(folder: Path, meta: Mapping[str, Any]) -> str:
     source, rejected = meta["source"], meta["rejected"]
     classes = f"{meta['classes']} classes" if meta["classes"] else "no classes"
     lines = [
-        f"{folder}: {meta['images']:,} images, {meta['resolution']} px, {classes}",
+        f"{folder}: {counted(meta['images'], 'image')}, {meta['resolution']} px, {classes}",
         f"  from     {source['name']} ({source['kind']})",
         f"  made     crop {meta['crop']}, filter {meta['filter']}, alpha {meta['alpha']}",
         f"  sha256   {meta['sha256']}",
@@ -114,7 +115,7 @@ def described(folder: Path, meta: Mapping[str, Any]) -> str:
     if "sound" in meta:
         words = "pixels match the stored sha256" if meta["sound"] else "DAMAGED: build it again"
         lines.append(f"  check    {words}")
-    lines += [f"  {count:,} images: {note}" for note, count in meta["converted"].items()]
+    lines += [f"  {counted(count, 'image')}: {note}" for note, count in meta["converted"].items()]
     lines += [f"  left out {one['name']}: {one['reason']}" for one in rejected[:SHOWN_REJECTED]]
     if len(rejected) > SHOWN_REJECTED:
         lines.append(f"  and {len(rejected) - SHOWN_REJECTED} more (--json lists all)")

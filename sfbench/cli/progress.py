@@ -12,6 +12,9 @@ from typing import Any, TextIO
 from sfbench.values.case import Case
 from sfbench.values.records import Record
 
+PLAIN_SECONDS = 30.0
+"""Where nobody sees a line redrawn, progress inside a phase is a line this often."""
+
 
 class ProgressLines:
     """Writes progress to a stream; `live` redraws one line, otherwise each trial gets its lines."""
@@ -23,6 +26,7 @@ class ProgressLines:
         self.done = 0
         self.began = time.monotonic()
         self.phase_began = self.began
+        self.told = self.began
         self.title = ""
         self.phase = ""
         self.width = 0
@@ -54,7 +58,8 @@ class ProgressLines:
             text = f"{phase} {done}/{total}" + (f", {clock(left)} left" if done < total else "")
         if self.live:
             self.redraw(f"{self.title}: {text}{self.remaining()}")
-        elif "done" not in event:
+        elif "done" not in event or time.monotonic() - self.told > PLAIN_SECONDS:
+            self.told = time.monotonic()
             self.write(f"  {text}")
 
     def remaining(self) -> str:
@@ -109,7 +114,9 @@ class PassProgress:
         now = time.monotonic()
         if what != self.what:
             self.what, self.began, self.told, self.first = what, now, now, done
-        if self.quiet or (now - self.told < (0.2 if self.live else 30) and done != total):
+        if self.quiet or (
+            now - self.told < (0.2 if self.live else PLAIN_SECONDS) and done != total
+        ):
             return
         self.told = now
         if not total:

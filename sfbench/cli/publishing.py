@@ -11,6 +11,7 @@ from sfbench.cli.reporting import beside
 from sfbench.report.site import About, site
 from sfbench.store.runs import Store
 from sfbench.store.whole_file import write_whole
+from sfbench.values.messages import counted
 
 
 def publish(store: Path, out: Path, title: str) -> Exit:
@@ -52,5 +53,5 @@ def publish(store: Path, out: Path, title: str) -> Exit:
         msg = f"{out}: cannot be written ({error.strerror})"
         raise DataError(msg) from None
     print(f"{(out / 'index.html').absolute()}")
-    print(f"{count} files of {len(records)} records")
+    print(f"{counted(count, 'file')} of {counted(len(records), 'record')}")
     return Exit.OK

@@ -94,7 +94,7 @@ def write_bundle(store: Path, kept: Sequence[Record], target: Path, suite: str |
     except OSError as error:
         msg = f"{target}: cannot be written ({error.strerror})"
         raise DataError(msg) from None
-    print(f"{target}: {len(kept)} records, {PAGE}, {TABLE}; {count} files in all")
+    print(f"{target}: {counted(len(kept), 'record')}, {PAGE}, {TABLE}; {count} files in all")
 
 
 def of_suite(name: str, records: Sequence[Record]) -> list[Record]:
@@ -147,7 +147,9 @@ def take_in(bundle: Path, store: Path) -> Exit:
         into.add(record)
     hung = hang(pictures, store)
     told = f", pictures of {counted(hung, 'model')}" if hung else ""
-    print(f"{store}: {len(new)} records added{told}, {len(records) - len(new)} already present")
+    print(
+        f"{store}: {counted(len(new), 'record')} added{told}, {len(records) - len(new)} already present"
+    )
     shown = {place(store, record.case).name for record in into.load()[0]}
     alone = sorted(set(pictures) - shown)
     if alone:

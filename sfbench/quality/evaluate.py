@@ -31,6 +31,7 @@ from sfbench.quality.uncertainty import (
     richardson_frechet,
 )
 from sfbench.quality.vendi import vendi_score
+from sfbench.values.messages import counted
 from sfbench.values.records import Reading
 
 FEW = 2
@@ -116,6 +117,10 @@ class Evaluation:
         if protocol.more.cmmd:
             yield self.cmmd()
 
+    def few(self, metric: str, count: int, least: int) -> Reading:
+        """Return the null reading of a metric that needs more images."""
+        return self.null(metric, f"{counted(count, 'image')}; at least {least} needed")
+
     def null(self, metric: str, reason: str) -> Reading:
         """Return a reading without a value."""
         return Reading(metric=metric, reason=reason)
@@ -145,7 +150,7 @@ class Evaluation:
         metric = self.names.frechet
         real, behind = self.reference.moments, self.reference.behind
         if min(self.count, real.count) < FEW:
-            return self.null(metric, f"{min(self.count, real.count)} images; at least {FEW} needed")
+            return self.few(metric, min(self.count, real.count), FEW)
         value = protocol_frechet(way, self.features, self.moments, self.reference, "exact")
         width = self.features.shape[1]
         fewest = min(self.count, real.count)
@@ -171,7 +176,8 @@ class Evaluation:
         metric = self.names.infinity
         width = self.features.shape[1]
         if self.count // 10 <= width:
-            reason = f"{self.count} images; more than {10 * width} needed for {width} features"
+            there = counted(self.count, "image")
+            reason = f"{there}; more than {10 * width} needed for {width} features"
             return self.null(metric, reason)
         found = frechet_infinity(self.features, self.reference.moments)
         error = None
@@ -192,9 +198,7 @@ class Evaluation:
             who = "reference" if mine is not None else "extractor"
             return self.null(metric, f"the {who} has no spatial features")
         if min(len(mine), theirs.count) < FEW:
-            return self.null(
-                metric, f"{min(len(mine), theirs.count)} images; at least {FEW} needed"
-            )
+            return self.few(metric, min(len(mine), theirs.count), FEW)
         own, width = moments_of(mine), mine.shape[1]
         value = frechet_distance(own, theirs)
         if min(len(mine), theirs.count) <= width:
@@ -214,7 +218,7 @@ class Evaluation:
             return self.null(metric, "the reference has only moments; features are needed")
         fewest = min(self.count, len(real))
         if fewest < max(way.least, FEW):
-            return self.null(metric, f"{fewest} images; at least {max(way.least, FEW)} needed")
+            return self.few(metric, fewest, max(way.least, FEW))
         found = kernel_distance(
             self.features,
             real,
@@ -274,7 +278,7 @@ class Evaluation:
             return self.null(metric, "the extractor has no classifier")
         splits = 1 if single else way.splits
         if self.count < splits:
-            return self.null(metric, f"{self.count} images; at least {splits} needed")
+            return self.few(metric, self.count, splits)
         found = inception_score(
             logits,
             splits=splits,

@@ -18,6 +18,7 @@ from sfbench.quality.features import FeaturePass, Progress
 from sfbench.quality.image_sets import GeneratedImages, RealImages, chosen
 from sfbench.quality.names import MetricNames
 from sfbench.quality.protocols import OWN, read_protocol
+from sfbench.values.messages import counted
 from sfbench.values.records import Reading
 
 FEW = 2
@@ -71,9 +72,10 @@ class QualityProbe:
         """Return why there are too few images, or None."""
         there: Any = generator
         if hasattr(generator, "__len__") and self.seed + self.samples > len(there):
-            return f"{self.samples} images requested, {len(there)} available; use --samples"
+            asked = counted(self.samples, "image")
+            return f"{asked} requested, {len(there):,} available; use --samples"
         if self.samples < FEW:
-            return f"{self.samples} images requested, at least {FEW} needed"
+            return f"{counted(self.samples, 'image')} requested, at least {FEW} needed"
         return None
 
     def real_indices(self) -> list[int]:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sfbench.report.table import ABSENT, number
+from sfbench.values.messages import counted
 from sfbench.values.records import Reading
 
 DIGITS = 4
@@ -39,7 +40,7 @@ def heading(measured: Sequence[Reading]) -> list[str]:
     name = f"{reference.get('name')}" + (f" ({digest[:8]})" if digest else "")
     count = how["real"]
     real = f"{count:,} real" if count is not None else "an unknown number of real"
-    return [f"{how['generated']:,} generated images against {real} images of {name}"]
+    return [f"{counted(how['generated'], 'generated image')} against {real} images of {name}"]
 
 
 def table(measured: Sequence[Reading]) -> Table:

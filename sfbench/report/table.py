@@ -69,13 +69,13 @@ def scaled(name: str, factor: float, digits: int = 3) -> Callable[[Any], str]:
 
 
 def rate(row: Any) -> str:
-    """Return images per second with half the width of its interval."""
+    """Return images per second, and how far the farther end of its interval lies from it."""
     value, low, high = (row.get(f"{CORE}{end}") for end in ("", ".low", ".high"))
     if value is None or pd.isna(value):
         return ABSENT
     if low is None or pd.isna(low):
         return number(value)
-    return f"{number(value)} ±{number((high - low) / 2, 2)}"
+    return f"{number(value)} ±{number(max(high - value, value - low), 2)}"
 
 
 def peak(row: Any) -> str:

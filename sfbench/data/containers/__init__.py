@@ -9,6 +9,7 @@ import functools
 import importlib
 import itertools
 import pkgutil
+import sys
 import tarfile
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -31,6 +32,13 @@ def kinds() -> Mapping[str, type[Container]]:
         for module in pkgutil.iter_modules(__path__)
     ]
     return MappingProxyType(dict(sorted(found, key=lambda pair: pair[1].order)))
+
+
+def described() -> Iterator[tuple[str, str]]:
+    """Yield the name of every kind, and what its module says of it in its first line."""
+    for name, kind in kinds().items():
+        text = sys.modules[kind.__module__].__doc__ or ""
+        yield name, text.partition("\n")[0].rstrip(".").replace("`", "")
 
 
 def open_container(path: Path) -> tuple[str, Container]:
