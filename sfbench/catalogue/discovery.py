@@ -29,6 +29,7 @@ from sfbench.catalogue.registry import (
     source_file,
 )
 from sfbench.catalogue.stamps import stamp
+from sfbench.hardware.leftovers import leave
 
 TORCH_FACTOR = 12
 """torch loads gigabytes, perhaps from a slow disk: it gets so much more time."""
@@ -221,3 +222,4 @@ def is_installed(path: Path) -> bool:
 
 if __name__ == "__main__":
     main(sys.argv[1:])
+    leave()

@@ -30,6 +30,7 @@ from sfbench.api.errors import (
     UnsupportedError,
     first_line,
 )
+from sfbench.hardware.leftovers import leave
 from sfbench.hardware.policy import out_of_memory
 from sfbench.store.whole_file import write_whole
 from sfbench.trial.state import Trial
@@ -145,3 +146,4 @@ def end_with_parent() -> None:
 
 if __name__ == "__main__":
     main(*sys.argv[1:4])
+    leave()

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -57,10 +58,13 @@ def misbehave(fault: str) -> None:
         os._exit(0)
     if fault == "words":
         raise ValueError("bad \udcff \x1b[31m name" + 10**6 * "E" + "\nmore")
-    if fault == "children" and not hasattr(misbehave, "left"):
-        misbehave.left = [
-            subprocess.Popen(["/bin/sleep", "600"], start_new_session=new) for new in (0, 1)
-        ]
+    if fault in {"children", "thread"} and not hasattr(misbehave, "left"):
+        misbehave.left = left_behind() if fault == "children" else None
+        threading.Thread(target=time.sleep, args=(600 if fault == "thread" else 0,)).start()
+
+
+def left_behind() -> list[subprocess.Popen[bytes]]:
+    return [subprocess.Popen(["/bin/sleep", "600"], start_new_session=new) for new in (0, 1)]
 
 
 def junk() -> None:
@@ -76,7 +80,7 @@ def junk() -> None:
 
 FAULTS = (
     "none", "kill", "oom", "hang", "nan", "flags", "unsupported", "junk", "forge", "folder", "exit",
-    "words", "children",
+    "words", "children", "thread",
 )  # fmt: skip
 
 

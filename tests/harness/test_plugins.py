@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -251,6 +252,18 @@ def test_a_plugin_that_hangs_is_given_up_once(
         assert len(asked) == children
     plugin.write_text(MODEL.format(name="better"))
     assert "better" in sfbench("list", "--plugin", str(plugin)).stdout
+
+
+@pytest.mark.fast
+def test_a_thread_that_a_plugin_leaves_running_keeps_nobody_waiting(
+    sfbench: Command, tmp_path: Path
+) -> None:
+    plugin = tmp_path / "threaded.py"
+    start = "import threading, time; threading.Thread(target=time.sleep, args=(60,)).start()\n"
+    plugin.write_text(start + MODEL.format(name="threaded"))
+    began = time.monotonic()
+    assert "threaded" in sfbench("list", "--plugin", str(plugin)).stdout
+    assert time.monotonic() - began < 30
 
 
 def test_plugins_find_their_own_modules_in_every_command(

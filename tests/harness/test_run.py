@@ -56,7 +56,7 @@ def test_a_process_that_lies_or_leaves_things_behind_harms_itself_alone(
     sfbench_trials: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    names = ("junk", "forge", "folder", "exit", "words", "children", "none")
+    names = ("junk", "forge", "folder", "exit", "words", "children", "thread", "none")
     models = ",".join(f"fault-{name}" for name in names)
     stale = Path(tempfile.mkdtemp(prefix=leftovers.PREFIX))
     (stale / leftovers.LOCK).touch()
@@ -67,6 +67,7 @@ def test_a_process_that_lies_or_leaves_things_behind_harms_itself_alone(
     assert found["fault-none"] == ("ok", "")
     assert found["fault-junk"] == ("ok", "")
     assert found["fault-children"] == ("ok", "")
+    assert found["fault-thread"] == ("ok", ""), "its process ends once its record is written"
     assert found["fault-forge"] == (
         "error", "its process left a record that the harness did not write",
     )  # fmt: skip
