@@ -71,7 +71,7 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session(python="3.11")
 def mutants(session: nox.Session) -> None:
-    """Change the modules that decide numbers in small ways: 85 % must fail a test. 15 minutes."""
+    """Change the modules that decide numbers in small ways: 85 % must fail a test. Half an hour."""
     installed(session, *PINNED, "-e", ".", "--group", "test", "mutmut>=3.8,<4")
     session.run("mutmut", "run", *session.posargs)
     session.run("python", "scripts/mutants.py")

@@ -56,6 +56,25 @@ def test_every_hook_is_documented_and_every_command_listed() -> None:
 
 
 @pytest.mark.fast
+def test_the_commands_that_print_json_are_named() -> None:
+    text = (ROOT / "docs" / "cli.md").read_text()
+    named = text[text.index("`--json` prints") : text.index("progress and notes")]
+    said = set(
+        re.findall(r"[a-z]+(?: [a-z]+)?", named.partition("flag of")[2].replace(" and ", ", "))
+    )
+    group = typer.main.get_command(app)
+    commands = dict(group.commands)  # type: ignore[attr-defined]
+    data = commands.pop("data")
+    commands |= {f"data {name}": command for name, command in data.commands.items()}
+    takes = {
+        name
+        for name, command in commands.items()
+        if any("--json" in parameter.opts for parameter in command.params)
+    }
+    assert said == takes
+
+
+@pytest.mark.fast
 def test_the_columns_of_a_report_are_documented_in_their_order() -> None:
     text = (ROOT / "docs" / "cli.md").read_text()
     table = text[text.index("| columns | what |") : text.index("| then by name:")]

@@ -115,6 +115,21 @@ def test_the_error_of_a_discrepancy_is_how_much_it_varies(shift: float, most: fl
     assert 0.85 * spread < typical < most * spread
 
 
+def test_subsets_that_are_the_whole_are_taken_once_and_others_averaged() -> None:
+    first, second = rows(6, 3, 0), rows(6, 3, 1)
+    value, _ = written_out(first, second, of=cubed, biased=False)
+    whole = kernel.kernel_distance(first, second)
+    assert whole.mean == pytest.approx(value, rel=1e-10)
+    assert (whole.deviation, whole.subsets, whole.subset_size) == (None, 1, 6)
+    more = rows(8, 3, 2)
+    found = kernel.kernel_distance(first, more, subsets=4, subset_size=5, seed=9)
+    drawn = kernel.subset_rows(6, 8, 4, 5, 9, "numpy-generated-first")
+    values = [written_out(first[a], more[b], of=cubed, biased=False)[0] for a, b in drawn]
+    assert found.mean == pytest.approx(np.mean(values), rel=1e-10)
+    assert found.deviation == pytest.approx(np.std(values), rel=1e-10)
+    assert (found.subsets, found.subset_size) == (4, 5)
+
+
 def test_subsets_are_those_of_the_package_that_is_replayed() -> None:
     source = torch.Generator().manual_seed(5)
     expected = []
