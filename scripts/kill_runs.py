@@ -140,7 +140,8 @@ def main() -> int:
                 f"kill {total['kills']}: lost {lost}, repeated {repeated}, left {left}", flush=True
             )
         if child.returncode == 0:
-            total["folders left"] += len(list(campaign.scratch.iterdir()))
+            names = [path.name for path in campaign.scratch.iterdir()]
+            total["folders left"] += sum(not n.startswith("torchinductor_") for n in names)
             campaign = None
     print(f"{campaigns} campaigns,", ", ".join(f"{n} {name}" for name, n in total.items()))
     print(

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sfbench.api.errors import ContractError
 from sfbench.api.protocols import ImageGenerator
 from sfbench.api.spec import BuildRequest, GeneratorSpec
 from sfbench.hardware.policy import TORCH_DTYPES
 from sfbench.values.case import Case
+
+MEMBERS = ("resolution", "draw_latents", "synthesize")
+"""What every ImageGenerator has."""
 
 
 def build(spec: GeneratorSpec, case: Case, where: str) -> ImageGenerator:
     """Return the case's generator on a device ("meta" too).
 
     Constructors of torch modules use torch's global generator; it is seeded for the build and
-    restored, so that plain modules also start from the same weights each time.
+    restored, so that plain modules also start from the same weights each time. Raises ContractError
+    for anything but an ImageGenerator.
     """
     import torch  # slow
 
@@ -28,4 +33,12 @@ def build(spec: GeneratorSpec, case: Case, where: str) -> ImageGenerator:
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(case.seed)
-        return spec.build(request)
+        made = spec.build(request)
+    lacking = [name for name in MEMBERS if not hasattr(made, name)]
+    if lacking:
+        msg = (
+            f"build returned {type(made).__name__} without {', '.join(lacking)}; expected an "
+            "ImageGenerator, e.g. ModuleGenerator(module, request, latent_shape=...)"
+        )
+        raise ContractError(msg)
+    return made

@@ -74,6 +74,20 @@ def test_what_is_wrong_is_named_with_what_helps(
     assert words in record["reason"]
 
 
+@pytest.mark.parametrize("made", ["None", "torch.nn.Linear(2, 2)", "'text'"])
+def test_a_build_that_returns_something_else_is_told_what_to_return(
+    made: str, sfbench: Command, tmp_path: Path
+) -> None:
+    text = Path(plugin(tmp_path)).read_text()
+    other = text.replace("return Changed(", f"import torch; return {made}; Changed(")
+    (tmp_path / "odd.py").write_text(other)
+    given = str(tmp_path / "odd.py")
+    (record,) = json.loads(sfbench(*RUN, "--plugin", given).stdout)
+    assert record["status"] == "contract_failed"
+    assert "without resolution, draw_latents, synthesize; expected" in record["reason"]
+    assert "build returned" in sfbench("check", given).stdout
+
+
 def test_images_in_zero_to_one_are_flagged_and_told_to_the_author(
     sfbench: Command, tmp_path: Path
 ) -> None:
