@@ -126,7 +126,8 @@ def print_rows(rows: pd.DataFrame, notes: Sequence[str]) -> None:
         rows = rows.loc[sorted(newest)]
         how = "select with --model and --res, or use --format csv for all"
         notes = [*notes, f"{left_out:,} older rows are not shown: {how}"]
-    console().print(table.terminal(rows, notes))
+    screen = console()
+    screen.print(table.terminal(rows, notes, screen.width))
 
 
 def chosen(

@@ -28,6 +28,7 @@ from sfbench.values.metrics import (
 )
 
 ABSENT = "-"
+NAME_WIDTH = 21
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Column:
     """One column: its header, and how a row of the summary fills it.
 
     `metric` times `factor` is the number it shows; `better`: which direction is best, or None.
-    `wide_only`: not shown at 80 columns, but in Markdown, CSV and JSON.
+    `wide_only`: shown in a terminal only where all others fit, too.
     """
 
     header: str
@@ -178,14 +179,33 @@ def heading(part: pd.DataFrame, *, machine: bool = False) -> str:
     return f"{place} · {lines}"
 
 
-def terminal(frame: pd.DataFrame, notes: Sequence[str]) -> RenderableType:
-    """Return tables readable at 80 columns, and notes below."""
+def fitting(shown: Sequence[Column], part: pd.DataFrame, width: int) -> list[Column]:
+    """Return the columns that fit beside the model's name, those of wide terminals last to come."""
+    names = [len(row["model"]) for _, row in part.iterrows()]
+    details = [len(status(row)) for _, row in part.iterrows()]
+    left = width - 2 - max(NAME_WIDTH, *names, *details)
+    taken: list[Column] = []
+    for column in sorted(shown, key=lambda column: column.wide_only):
+        cells = (len(column.cell(row)) for _, row in part.iterrows())
+        left -= max(len(column.header), *cells) + 2
+        if left < 0:
+            break
+        taken.append(column)
+    return [column for column in shown if column in taken]
+
+
+def terminal(frame: pd.DataFrame, notes: Sequence[str], width: int = 80) -> RenderableType:
+    """Return tables for a terminal of that many characters, and notes below.
+
+    A column that does not fit is left out and named: no number is cut.
+    """
     parts: list[RenderableType] = []
     several = len(frame["machine"].unique()) > 1
     for part in same_basis(frame):
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-        shown = [column for column in filled(part) if not column.wide_only]
-        table.add_column("model", no_wrap=True, min_width=21)
+        there = filled(part)
+        shown = fitting(there, part, width)
+        table.add_column("model", no_wrap=True, min_width=NAME_WIDTH)
         for column in shown:
             table.add_column(column.header, justify="right", no_wrap=True)
         marked = emphasized(part, shown, frame)
@@ -198,7 +218,12 @@ def terminal(frame: pd.DataFrame, notes: Sequence[str]) -> RenderableType:
                 for column in shown
             )
             table.add_row(name, *cells)
-        parts += [Text(heading(part, machine=several), style="bold"), table, *remarks(part)]
+        parts += [Text(heading(part, machine=several), style="bold"), table]
+        left_out = [c.header for c in there if c not in shown and not c.wide_only]
+        if left_out:
+            words = f"not enough room for {', '.join(left_out)}: --format md, csv, json or --html"
+            parts.append(Text(words, style="dim"))
+        parts += remarks(part)
     parts += [Text(note, style="dim") for note in notes]
     return Group(*parts)
 

@@ -41,9 +41,9 @@ def made(model: str = "styleformer-linformer", rate: float = 10.0, **changes: ob
     return a_record(**fields | changes)
 
 
-def drawn(records: list[Record]) -> str:
-    console = Console(width=80, file=io.StringIO(), highlight=False)
-    console.print(table.terminal(frame.summary(measurements(records)), []))
+def drawn(records: list[Record], width: int = 80) -> str:
+    console = Console(width=width, file=io.StringIO(), highlight=False)
+    console.print(table.terminal(frame.summary(measurements(records)), [], width))
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -55,6 +55,19 @@ def test_the_table_shows_every_column_within_80_characters() -> None:
     assert "ok · random fp32 eager b8" in text
     assert "…" not in text
     assert "FD = fd[cifar-cnn7]\n128 generated, 128 real of shapes" in text
+
+
+@pytest.mark.parametrize("width", [48, 60, 80, 140])
+def test_a_column_that_does_not_fit_is_named_and_no_number_is_cut(width: int) -> None:
+    more = Reading(metric="latency.p90", unit="s", value=1234.567)
+    record = made()
+    text = drawn([dataclasses.replace(record, readings=(*record.readings, more))], width)
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= width
+    assert "…" not in text
+    assert ("1,234,567" in text) == (width == 140)
+    flowing = " ".join(text.split())
+    for header, cell in (("images/s", "10.0 ±1.0"), ("peak MiB", "3,072"), ("params M", "35.0")):
+        assert (cell in flowing) == (header not in flowing.partition("not enough room for")[2])
 
 
 def test_a_missing_quality_is_explained_in_its_own_row_alone() -> None:
