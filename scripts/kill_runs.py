@@ -27,6 +27,8 @@ from faulty_plugins import MARK, left_processes
 
 GRID = ("--model", "synthetic", "--res", "8:64*2", "--batch", "1,2,4", "--measure", "memory")
 FINISHED = re.compile(r"^  ok \(", re.MULTILINE)
+GRACE = 3.0
+"""Seconds for the processes of a killed command to end."""
 WAYS = ("SIGKILL", "SIGTERM", "SIGINT", "group", "worker")
 
 
@@ -129,9 +131,10 @@ def main() -> int:
             kill(child, way, campaign.mark)
             total["kills"] += 1
             total[way] += 1
-        time.sleep(0.5)
+        until = time.monotonic() + GRACE
+        while (left := left_processes(campaign.mark)) and time.monotonic() < until:
+            time.sleep(0.1)
         lost, repeated = campaign.judged()
-        left = left_processes(campaign.mark)
         total["lost"] += lost
         total["repeated"] += repeated
         total["processes left"] += len(left)

@@ -124,7 +124,7 @@ def child_answer(given: Sequence[str], only: Sequence[str]) -> dict[str, Any]:
 
     Raises ChildDiedError when it gives no answer.
     """
-    arguments = ["--seconds", str(SILENT_SECONDS)]
+    arguments = ["--parent", str(os.getpid()), "--seconds", str(SILENT_SECONDS)]
     arguments += [part for text in given for part in ("--plugin", text)]
     arguments += [part for name in only for part in ("--only", name)]
     with leftovers.child_folder() as folder:

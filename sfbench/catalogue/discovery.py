@@ -29,7 +29,7 @@ from sfbench.catalogue.registry import (
     source_file,
 )
 from sfbench.catalogue.stamps import stamp
-from sfbench.hardware.leftovers import leave
+from sfbench.hardware.leftovers import end_with, leave
 
 TORCH_FACTOR = 12
 """torch loads gigabytes, perhaps from a slow disk: it gets so much more time."""
@@ -39,10 +39,12 @@ def main(arguments: Sequence[str]) -> None:
     """Write the answer file in one go, as the last action."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--plugin", action="append", default=[])
     parser.add_argument("--only", action="append", default=[])
     options = parser.parse_args(arguments)
+    end_with(options.parent)
     plugins = []
     with (options.folder / STUCK).open("wb", buffering=0) as stuck:
         watch = Watch(stuck.fileno(), options.seconds)

@@ -7,13 +7,11 @@ Events (phases and image counts) go as JSON lines to the descriptor, never insid
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import hashlib
 import hmac
 import json
 import os
-import signal
 import sys
 import time
 import traceback
@@ -30,7 +28,7 @@ from sfbench.api.errors import (
     UnsupportedError,
     first_line,
 )
-from sfbench.hardware.leftovers import leave
+from sfbench.hardware.leftovers import end_with, leave
 from sfbench.hardware.policy import out_of_memory
 from sfbench.store.whole_file import write_whole
 from sfbench.trial.state import Trial
@@ -41,7 +39,6 @@ from sfbench.values.records import Reading, Record, Status, record_to_json
 
 REASON_LENGTH = 400
 LINE_LENGTH, MOST_LINES = 300, 60
-PR_SET_PDEATHSIG = 1
 
 
 def measured(job: Job, emit: Callable[[Mapping[str, Any]], None]) -> Record:
@@ -116,15 +113,15 @@ def traceback_of(error: Exception) -> list[str]:
     return [line if line.isprintable() else ascii(line)[1:-1] for line in kept]
 
 
-def main(job_file: str, record_file: str, descriptor: str) -> None:
-    """Carry out the job, and write the record and its signature.
+def main(job_file: str, record_file: str, descriptor: str, parent: str = "") -> None:
+    """Carry out the job, and write the record and its signature; `parent`: who started this process.
 
     The key for that comes on standard input, which is closed before any foreign code runs.
     """
     key = sys.stdin.readline().strip()
     with Path(os.devnull).open("rb") as nothing:
         os.dup2(nothing.fileno(), 0)
-    end_with_parent()
+    end_with(int(parent or os.getppid()))
     events = os.fdopen(int(descriptor), "w", buffering=1)
 
     def emit(event: Mapping[str, Any]) -> None:
@@ -138,12 +135,6 @@ def main(job_file: str, record_file: str, descriptor: str) -> None:
     write_whole(Path(record_file), text)
 
 
-def end_with_parent() -> None:
-    """Have the system end this process with its parent, however that ends; Linux alone can."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
 if __name__ == "__main__":
-    main(*sys.argv[1:4])
+    main(*sys.argv[1:5])
     leave()

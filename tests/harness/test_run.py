@@ -117,6 +117,31 @@ def test_a_worker_ends_with_its_parent(tmp_path: Path) -> None:
 
 
 @pytest.mark.fast
+def test_a_child_whose_parent_was_gone_before_it_began_ends_at_once() -> None:
+    for parent, answer in ((os.getpid(), "on\n"), (1 << 22, "")):
+        program = f"from sfbench.hardware import leftovers as x; x.end_with({parent}); print('on')"
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=False
+        )
+        assert (done.stdout, done.returncode) == (answer, int(not answer)), done.stderr
+
+
+@pytest.mark.fast
+def test_what_a_killed_run_left_is_ended_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    folder = Path(tempfile.mkdtemp(prefix=leftovers.PREFIX))
+    (folder / leftovers.LOCK).touch()
+    orphan = subprocess.Popen(
+        ["/bin/sleep", "600"], env={leftovers.MARK: str(folder)}, start_new_session=True
+    )
+    with leftovers.child_folder() as mine:
+        assert orphan.wait(10) == -signal.SIGKILL
+        assert list(tmp_path.iterdir()) == [mine]
+
+
+@pytest.mark.fast
 def test_only_events_are_events() -> None:
     lines = local.EventLines()
     assert list(lines.of(b'{"phase": "a"}\n{"pha')) == [{"phase": "a"}]

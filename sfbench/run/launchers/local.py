@@ -80,7 +80,12 @@ def spawn(folder: Path, job: Job, key: str) -> tuple[subprocess.Popen[bytes], in
     reader, writer = os.pipe()
     # -P: nothing in the current folder may stand in for a module, another sfbench least of all.
     command = [job.interpreter or sys.executable, "-P", "-m", "sfbench.trial.worker"]
-    command += [str(folder / "job.json"), str(folder / "record.json"), str(writer)]
+    command += [
+        str(folder / "job.json"),
+        str(folder / "record.json"),
+        str(writer),
+        str(os.getpid()),
+    ]
     with (folder / "output.log").open("wb") as output:
         child = subprocess.Popen(  # noqa: S603  # our own module, by an interpreter of the user's
             command,
