@@ -23,6 +23,7 @@ from reference_models.styleformer_config import StyleformerConfig
 from reference_models.stylegan2 import StyleGAN2, StyleGAN2Config
 from reference_models.wrapped_weights import advised, complaint_of, unwrapped
 from sfbench.api.pickles import PickleError
+from sfbench.api.regular_files import check_regular
 from sfbench.api.torch_files import is_torch_file, read_torch_file
 
 Config = StyleformerConfig | StyleformerCConfig | StyleGAN2Config
@@ -55,6 +56,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if path.is_dir():
         msg = "it is a folder, and not that of a training run; expected a file"
         raise ValueError(msg)
+    check_regular(path)
     with path.open("rb") as file:
         head = file.read(64)
     complaint = complaint_of(head)
@@ -125,6 +127,15 @@ def build(config: Config) -> StyleGenerator:
     return module
 
 
+def built(config: Config) -> StyleGenerator:
+    """Return the generator of an architecture that a file says; raises ValueError if there is none."""
+    try:
+        return build(config)
+    except Exception as error:  # noqa: BLE001  # its sizes may be anything
+        msg = f"its architecture cannot be built ({str(error).partition(chr(10))[0]})"
+        raise ValueError(msg) from None
+
+
 def load_generator(
     default: Config, weights: Path | None, seed: int
 ) -> tuple[StyleGenerator, Config]:
@@ -145,7 +156,7 @@ def load_generator(
     if config.resolution != default.resolution:
         msg = f"it makes {config.resolution} px, {default.resolution} px were asked for"
         raise ValueError(msg)
-    module = build(config)
+    module = built(config)
     load_tensors(module, checkpoint.tensors)
     module.weights_read = checkpoint.notes
     return module, config
@@ -162,7 +173,7 @@ def convert(source: Path, target: Path, kinds: Sequence[str]) -> str | None:
         raise ValueError(msg)
     if kind_of(checkpoint.config) not in kinds:
         return None
-    module = build(checkpoint.config)
+    module = built(checkpoint.config)
     load_tensors(module, checkpoint.tensors)
     write_checkpoint(target, module, checkpoint.config)
     side = checkpoint.config.resolution
@@ -187,7 +198,7 @@ def config_from_json(text: str) -> Config:
         if "low" in fields:
             fields["low"] = StyleformerConfig(**tuples(fields["low"]))
         config: Config = config_type(**tuples(fields))
-    except (TypeError, KeyError, AttributeError, json.JSONDecodeError) as error:
+    except (TypeError, KeyError, AttributeError, ValueError, RecursionError) as error:
         msg = f"its architecture cannot be read ({type(error).__name__}: {error})"
         raise ValueError(msg) from None
     return config

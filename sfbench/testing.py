@@ -16,7 +16,7 @@ from sfbench.api.protocols import FeatureExtractor, ImageGenerator
 from sfbench.api.spec import GeneratorSpec, OptionValue
 from sfbench.generators import contract
 from sfbench.generators.building import build
-from sfbench.hardware.policy import global_flags
+from sfbench.hardware.policy import changed_flags, global_flags
 from sfbench.quality.resizing import resized
 from sfbench.values.case import Case, Source
 
@@ -123,12 +123,8 @@ class GeneratorSuite:
     def check_build(self) -> str:
         """Build it, and compare torch's global switches and random state before and after."""
         flags, state = global_flags(), torch.get_rng_state()
-        built: object = build(self.spec, self.case, "cpu")
-        if not isinstance(built, ImageGenerator):
-            msg = f"build returned {type(built).__name__}; expected an ImageGenerator"
-            raise ContractError(msg)
-        self.generator = built
-        changed = [name for name, was in flags.items() if global_flags()[name] != was]
+        self.generator = build(self.spec, self.case, "cpu")
+        changed = changed_flags(flags)
         if not torch.equal(state, torch.get_rng_state()):
             changed.append("random state")
         if changed:
@@ -137,8 +133,13 @@ class GeneratorSuite:
         return f"{self.case.resolution} px, no global setting changed"
 
     def check_images(self) -> str:
-        """Check a few images."""
+        """Check a few images, and that making them changes none of torch's global switches."""
+        flags = global_flags()
         images = contract.check_images(self.built, self.case.resolution)
+        changed = changed_flags(flags)
+        if changed:
+            msg = f"making images changed torch's global {', '.join(changed)}"
+            raise ContractError(msg)
         values = f"values {images.min().item():.2f} to {images.max().item():.2f}"
         if contract.seems_unit_range(self.built, images):
             return f"{values}: WARNING: none is negative; images in [0, 1] must become x * 2 - 1"

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sfbench.api.errors import first_line
+from sfbench.api.regular_files import check_regular
 
 MEMBER_LIMIT = 1 << 28
 MEMBER_FACTOR = 1100
@@ -34,6 +35,7 @@ def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
         msg = "a folder; expected a zip file"
         raise ArchiveError(msg)
     try:
+        check_regular(path)
         with zipfile.ZipFile(path) as archive:
             yield archive
     except (OSError, *DAMAGE) as error:

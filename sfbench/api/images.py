@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import os
+import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sfbench.api.archives import DAMAGE, MEMBER_LIMIT, ArchiveError, read_member
 from sfbench.api.errors import DataError, first_line
 from sfbench.api.image_files import open_image
+from sfbench.api.regular_files import check_regular
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +28,11 @@ LABELS_FILE = "dataset.json"
 CACHES = frozenset({"__MACOSX", "@eaDir"})
 """Folders in which systems keep copies and thumbnails of images."""
 MOST_CLASSES = 65_536
+LABEL_FLOOR, LABEL_BYTES = 1 << 20, 4096
+"""Most bytes of dataset.json: a mebibyte, and so much for each image."""
 ORIENTATION, OPAQUE = 0x0112, 255
+TURNED = "turned upright by its EXIF orientation"
+FRAMES = "animated or of several pages: the first is used"
 DEEP_GRAY = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I"})
 RESIZE = "Pillow Lanczos on uint8, after a center crop to a square"
 
@@ -58,6 +64,11 @@ class ImageCollection:
         if not path.exists():
             msg = f"{path}: no such file or folder; expected a zip file or folder of images"
             raise DataError(msg)
+        try:
+            check_regular(path)
+        except OSError as error:
+            msg = f"{path}: {first_line(error)}"
+            raise DataError(msg) from None
         if path.is_file() and not zipfile.is_zipfile(path):
             msg = (
                 f"{path}: neither a zip file nor a folder; expected one of them with images inside"
@@ -122,7 +133,8 @@ class ImageCollection:
         """Return the classes that a label file gives, by image; names are relative to its folder."""
         folder = PurePosixPath(file).parent
         try:
-            document = json.loads(self.read_bytes(file).decode("utf-8-sig"))
+            content = self.read_bytes(file, LABEL_FLOOR + LABEL_BYTES * len(self.names))
+            document = json.loads(content.decode("utf-8-sig"))
             rows = document.get("labels") if isinstance(document, dict) else document
             found = label_rows(rows)
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
@@ -130,18 +142,19 @@ class ImageCollection:
             raise DataError(msg) from None
         return {str(folder / name): label for name, label in found.items()}
 
-    def read_bytes(self, name: str) -> bytes:
-        """Return one file's content; raises DataError for one that is damaged or over 256 MiB."""
+    def read_bytes(self, name: str, most: int = MEMBER_LIMIT) -> bytes:
+        """Return one file's content; raises DataError for one that is damaged or over the limit."""
         try:
             if self.archive is not None:
-                return read_member(self.archive, name)
+                return read_member(self.archive, name, most)
+            check_regular(self.path / name)
             size = (self.path / name).stat().st_size
-            content = (self.path / name).read_bytes() if size <= MEMBER_LIMIT else None
+            content = (self.path / name).read_bytes() if size <= most else None
         except (ArchiveError, OSError, *DAMAGE) as error:
-            msg = f"{self.path}: {name} cannot be read ({str(error) or 'truncated'})"
+            msg = f"{self.path}: {name} cannot be read ({first_line(error) or 'truncated'})"
             raise DataError(msg) from None
         if content is None:
-            msg = f"{self.path}: {name} has {size:,} bytes; expected at most {MEMBER_LIMIT:,}"
+            msg = f"{self.path}: {name} has {size:,} bytes; expected at most {most:,}"
             raise DataError(msg)
         return content
 
@@ -176,7 +189,9 @@ class ImageCollection:
             *([self.labels_file] if self.labels_file and self.class_of else []),
         ]:
             try:
-                content = hashlib.sha256((self.path / name).read_bytes()).hexdigest()
+                check_regular(self.path / name)
+                with (self.path / name).open("rb") as file:
+                    content = hashlib.file_digest(file, "sha256").hexdigest()
             except OSError as error:
                 content = f"unreadable: {error.strerror}"
             digest.update(f"{name}\0{content}\n".encode(errors="surrogateescape"))
@@ -188,19 +203,27 @@ def read_rgb(opened: Image.Image, resolution: int | None) -> ReadImage:
 
     With a resolution, an image of another size is cropped to a centered square and resized.
     """
-    from PIL import ImageOps  # slow to import
-
-    turned = opened.getexif().get(ORIENTATION, 1) != 1
-    rgb, note = to_rgb(ImageOps.exif_transpose(opened))
+    image, told = upright(opened)
+    rgb, note = to_rgb(image)
+    turned = told == TURNED
     stored = None
     if turned or opened.mode in DEEP_GRAY:
         words = "EXIF orientation ignored" if turned else "16-bit gray clipped to 8 bits"
         stored = ReadImage(sized(opened.convert("RGB"), resolution), words)
+    return ReadImage(sized(rgb, resolution), told or note, stored)
+
+
+def upright(opened: Image.Image) -> tuple[Image.Image, str | None]:
+    """Return an image turned by its EXIF orientation, and a note; of several frames the first."""
+    from PIL import ImageOps  # slow to import
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of damaged metadata, which turns nothing
+        turned = opened.getexif().get(ORIENTATION, 1) != 1
+        image = ImageOps.exif_transpose(opened)
     if turned:
-        note = "turned upright by its EXIF orientation"
-    if getattr(opened, "n_frames", 1) > 1:
-        note = "animated or of several pages: the first is used"
-    return ReadImage(sized(rgb, resolution), note, stored)
+        return image, TURNED
+    return image, FRAMES if getattr(opened, "n_frames", 1) > 1 else None
 
 
 def sized(rgb: Image.Image, resolution: int | None) -> np.ndarray:

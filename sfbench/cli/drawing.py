@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sfbench.api.errors import DataError, UsageError
 from sfbench.catalogue.registry import find_generator
-from sfbench.cli import defaults
+from sfbench.cli import defaults, sound
 from sfbench.cli.exits import Exit
 from sfbench.cli.one_case import one_case
 from sfbench.cli.progress import PassProgress
@@ -27,6 +27,7 @@ def grid(
 ) -> str:
     """Write the picture and return what was written."""
     numbers = parse_seeds(seeds)
+    sound.note_clashes(weights=request.weights)
     catalogue = defaults.catalogue(given, disabled)
     case = one_case(request, catalogue, "sample")
     if output.suffix.lower() != ".png":

@@ -281,17 +281,23 @@ def name_unreadable(comparison: Any) -> None:
 
 def explain(asked: Asked, first: str, second: str, *, as_json: bool) -> Exit:
     """Print the gap between two protocols, one convention at a time."""
-    ways = read_protocol(first), read_protocol(second)
+    if first == second:
+        msg = f"--protocols {first} {second}: expected two different protocols"
+        raise UsageError(msg)
+    ways = read_protocol(first, "--protocols"), read_protocol(second, "--protocols")
     bench = Bench(asked)
     from sfbench.quality.explain import Explanation  # torch comes with it
 
     comparison = bench.comparison(list(ways))
     with bench.together():
-        steps = list(Explanation(comparison, *ways).steps())
+        explanation = Explanation(comparison, *ways)
+        steps = list(explanation.steps())
     bench.progress.clear()
     if bench.rank > 0:
         return Exit.OK
     name_unreadable(comparison)
+    for line in explanation.left_out:
+        print(f"- {line}", file=sys.stderr)
     if as_json:
         print(json.dumps([dataclasses.asdict(step) for step in steps], indent=1))
     else:

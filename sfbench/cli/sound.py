@@ -66,7 +66,7 @@ def check_sides(sides: Sequence[str], store: Path) -> None:
         return
     models = sorted({str(record.case["model"]) for record in Store(store).load()[0]})
     for side in sides:
-        if side not in models:
+        if side not in models and not Path(side).exists():
             msg = (
                 f"{side}: neither a file or folder of records nor a model measured in {store}, "
                 f"which holds {', '.join(models) or 'no records'}"

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from sfbench.api.archives import check_member, open_zip
 from sfbench.api.errors import first_line
+from sfbench.api.regular_files import check_regular
 
 MAGIC = b"\x93NUMPY"
 SUFFIX = ".npy"
@@ -41,6 +42,7 @@ def array_errors() -> Iterator[None]:
 def map_array(path: Path) -> NDArray[Any]:
     """Return the array of a .npy file, memory-mapped; raises ArrayFileError."""
     with array_errors():
+        check_regular(path)
         with path.open("rb") as file:
             check_header(file, path.stat().st_size)
         found: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from sfbench.api.errors import DataError, first_line
 from sfbench.api.images import files_below, is_hidden
+from sfbench.api.regular_files import check_regular
 
 NAMING = frozenset({".onnx", ".json", ".xml"})
 """Files that keep tensors in other files beside them: named inside, or of the same stem."""
@@ -16,6 +17,7 @@ NAMING = frozenset({".onnx", ".json", ".xml"})
 
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file's content."""
+    check_regular(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

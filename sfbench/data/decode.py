@@ -7,11 +7,11 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from sfbench.api.errors import first_line
 from sfbench.api.image_files import open_image
-from sfbench.api.images import to_rgb
+from sfbench.api.images import to_rgb, upright
 from sfbench.data.item import Item
 
 Crop = Literal["center", "squash", "none"]
@@ -45,8 +45,9 @@ class Decoding:
         """
         if item.problem is not None:
             raise RejectedImageError(item.problem)
-        image = opened(item.content)
+        image, turned = opened(item.content)
         image, note = self.opaque(image)
+        note = note or turned
         try:
             rgb, converted = to_rgb(image)
         except ValueError as error:
@@ -86,12 +87,12 @@ class Decoding:
         return image.crop((left, top, left + side, top + side))
 
 
-def opened(content: bytes | NDArray[np.uint8]) -> Image.Image:
-    """Return the image, decoded wholly and upright; raises RejectedImageError."""
+def opened(content: bytes | NDArray[np.uint8]) -> tuple[Image.Image, str | None]:
+    """Return the image, decoded wholly and upright, and a note; raises RejectedImageError."""
     if isinstance(content, np.ndarray):
         array = content[..., 0] if content.shape[2] == 1 else content
-        return Image.fromarray(np.ascontiguousarray(array))
+        return Image.fromarray(np.ascontiguousarray(array)), None
     try:
-        return ImageOps.exif_transpose(open_image(content))
+        return upright(open_image(content))
     except Exception as error:  # noqa: BLE001  # strange metadata raises anything
         raise RejectedImageError(first_line(error)) from None

@@ -18,6 +18,7 @@ from sfbench.quality.kernel import kernel_distance
 from sfbench.quality.protocols import FrechetWay, Protocol
 from sfbench.quality.reference import Reference, protocol_frechet
 from sfbench.quality.statistics import moments_of
+from sfbench.values.messages import counted
 from sfbench.values.metric_names import FID, IS, KID
 
 
@@ -56,9 +57,13 @@ class Explanation:
             comparison.extractor or first.extractor
         )
         self.extracted: dict[tuple[str, Preprocessing], ExtractedFeatures] = {}
+        self.left_out: list[str] = []
 
     def steps(self) -> Iterator[Step]:
-        """Yield the steps for every metric that both protocols have."""
+        """Yield the steps for every metric that both protocols have; say what is `left_out`.
+
+        Raises UsageError if there is none, or too few images.
+        """
         first, second = self.first, self.second
         common = [*self.image_factors()]
         counts = [len(self.of(which, first).statistics) for which in ("gen", "real")]
@@ -70,16 +75,22 @@ class Explanation:
             yield from self.walk(metric, self.frechet, [*common, *self.frechet_factors()])
         if first.kernel and second.kernel:
             metric = KID if self.extractor.standard else f"kd[{self.extractor.name}]"
-            yield from self.walk(metric, self.kernel, [*common, *self.kernel_factors()])
+            if self.enough(metric, min(counts), max(first.kernel.least, second.kernel.least)):
+                yield from self.walk(metric, self.kernel, [*common, *self.kernel_factors()])
         scored = self.of("gen", first).statistics.logits is not None
-        if (
-            first.score
-            and second.score
-            and scored
-            and counts[0] >= max(first.score.splits, second.score.splits)
-        ):
+        if first.score and second.score and scored:
             metric = IS if self.extractor.standard else f"class_score[{self.extractor.name}]"
-            yield from self.walk(metric, self.score, [*common, *self.score_factors()])
+            if self.enough(metric, counts[0], max(first.score.splits, second.score.splits)):
+                yield from self.walk(metric, self.score, [*common, *self.score_factors()])
+        elif not (first.frechet and second.frechet) and not (first.kernel and second.kernel):
+            msg = f"explain: {first.name} and {second.name} have no metric in common"
+            raise UsageError(msg)
+
+    def enough(self, metric: str, count: int, least: int) -> bool:
+        """Return whether there are enough images for a metric; note it if not."""
+        if count < least:
+            self.left_out.append(f"{metric}: {counted(count, 'image')}; at least {least} needed")
+        return count >= least
 
     def walk(
         self, metric: str, value: Value, factors: list[tuple[str, str, str, Protocol]]

@@ -97,8 +97,12 @@ def read_reference(path: Path) -> ReferenceFile:
 def checked_moments(path: Path, mean: np.ndarray, covariance: np.ndarray, count: int) -> Moments:
     """Return a mean and covariance as moments; raises DataError if they are invalid."""
     width = mean.shape[-1] if mean.ndim else 0
-    if mean.ndim != 1 or covariance.shape != (width, width):
-        msg = f"{path}: mu {mean.shape} and sigma {covariance.shape} are not mean and covariance"
+    numbers = {mean.dtype.kind, covariance.dtype.kind} <= set("fiu")
+    if mean.ndim != 1 or covariance.shape != (width, width) or not width or not numbers:
+        msg = (
+            f"{path}: mu {mean.dtype} {mean.shape} and sigma {covariance.dtype} {covariance.shape} are "
+            "not mean and covariance"
+        )
         raise DataError(msg)
     finite = np.isfinite(mean).all() and np.isfinite(covariance).all()
     if not finite or not np.allclose(covariance, covariance.T, rtol=1e-5, atol=1e-8):

@@ -9,7 +9,7 @@ from sfbench.values.metrics import Better, is_distance, metric_of
 
 
 def best(part: pd.DataFrame, metric: str, better: Better) -> set[object]:
-    """Return the rows, at most one per resolution and batch size, that are clearly best.
+    """Return the rows, at most one per resolution, batch size and threads, that are clearly best.
 
     A value without an interval is never marked and prevents marking another beside it; nothing is
     best without a rival. Rows of custom timing are neither marked nor rivals.
@@ -19,7 +19,9 @@ def best(part: pd.DataFrame, metric: str, better: Better) -> set[object]:
         return set()
     found = set()
     part = part if metric_of(metric).family == "quality" else standard(part)
-    for _, rows in part[part[metric].notna()].groupby(["resolution", "batch"]):
+    for _, rows in part[part[metric].notna()].groupby(
+        ["resolution", "batch", "threads"], dropna=False
+    ):
         if len(rows) == 1 or rows[[low, high]].isna().any(axis=None):
             continue
         order = rows.sort_values(metric, ascending=better == "lower")

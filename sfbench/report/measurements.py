@@ -116,4 +116,7 @@ def settings(case: Mapping[str, Any]) -> dict[str, str]:
     }
     own = {name: case[name] for name in SETTINGS if name in case}
     found = {**options, **own, **case.get("timing", {})}
+    digest = case["weights"].get("sha256") if isinstance(case["weights"], Mapping) else None
+    if digest:
+        found["weights"] = str(digest)[:8]
     return {name: str(found[name]) for name in sorted(found)}

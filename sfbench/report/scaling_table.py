@@ -21,6 +21,8 @@ from sfbench.values.metrics import MEBI
 from sfbench.values.records import Record
 
 TERMS = ("1", "r^2", "r^4")
+MOST = 1e30
+"""Numbers beyond it, and those not above 0, are no measurements."""
 WIDTHS = {"px": 4, "ms/image": 8, "±": 6, "slope": 6, "GFLOP": 7, "MiB": 6}
 
 
@@ -54,7 +56,7 @@ def curve(model: str, records: Sequence[Record]) -> Curve:
             missing[side] = f"{record.status}: {record.reason}"
             continue
         for reading in record.readings:
-            if reading.value is None:
+            if reading.value is None or not 0 < reading.value < MOST:
                 continue
             if reading.metric == CORE:
                 seconds.setdefault(side, []).append(1 / reading.value)

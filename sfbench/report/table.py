@@ -29,6 +29,8 @@ from sfbench.values.metrics import (
 
 ABSENT = "-"
 NAME_WIDTH = 21
+ASKEW, NARROW = 2, 0.1
+"""An interval is shown by both ends if one is twice as far off as the other, and over a tenth."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -51,8 +53,8 @@ def number(value: Any, digits: int = 3) -> str:
     """Return a number with about `digits` significant digits, or a dash if there is none."""
     if value is None or pd.isna(value):
         return ABSENT
-    if value == 0:
-        return "0"
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}" if value else "0"
     magnitude = math.floor(math.log10(abs(value)))
     if magnitude < -digits:
         return f"{value:.{digits - 1}e}"
@@ -70,13 +72,16 @@ def scaled(name: str, factor: float, digits: int = 3) -> Callable[[Any], str]:
 
 
 def rate(row: Any) -> str:
-    """Return images per second, and how far the farther end of its interval lies from it."""
+    """Return images per second with its interval: by its farther end, or both where one is far off."""
     value, low, high = (row.get(f"{CORE}{end}") for end in ("", ".low", ".high"))
     if value is None or pd.isna(value):
         return ABSENT
     if low is None or pd.isna(low):
         return number(value)
-    return f"{number(value)} ±{number(max(high - value, value - low), 2)}"
+    near, far = sorted((high - value, value - low))
+    if far > ASKEW * near and far > NARROW * value:
+        return f"{number(value)} [{number(low)}, {number(high)}]"
+    return f"{number(value)} ±{number(far, 2)}"
 
 
 def peak(row: Any) -> str:

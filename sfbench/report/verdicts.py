@@ -67,10 +67,12 @@ class Row:
     @property
     def verdict(self) -> str:
         """The verdict on B: its regression, the opposite, same, or inconclusive."""
-        if self.result is None:
-            return "failed" if self.failure else "inconclusive"
-        if self.identical:
+        if self.failure:
+            return "failed"
+        if self.identical and not self.reason:
             return "same"
+        if self.result is None:
+            return "inconclusive"
         found = self.result.verdict(higher_is_better=metric_of(self.metric).better == "higher")
         return {"slower": self.kind, "faster": GOOD[self.kind]}.get(found, found)
 
@@ -158,12 +160,16 @@ def stored_rows(
         if good[0] and sides[1]:
             one = len({record.identity for side in good for record in side}) == 1
             found = case_rows(good, sides[1])
-            # Quality does not depend on the moment: equal code that gives other images is news.
-            rows += [
-                dataclasses.replace(row, identical=one and row.kind != "worse-quality")
-                for row in found
-            ]
+            rows += [dataclasses.replace(row, identical=one and excused(row)) for row in found]
     return adjusted(rows)
+
+
+def excused(row: Row) -> bool:
+    """Return whether a difference of equal code is the moment's; in quality there must be none."""
+    if row.kind != "worse-quality":
+        return True
+    first, second = row.values or ((), ())
+    return bool(first) and set(first) == set(second)
 
 
 def case_rows(good: Sequence[Sequence[Record]], tried: Sequence[Record]) -> Iterator[Row]:

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sfbench.api.errors import UsageError
+from sfbench.api.errors import UsageError, first_line
+from sfbench.api.regular_files import check_regular
 from sfbench.values.case import Request, flag_text
 from sfbench.values.metrics import find_metric
 from sfbench.values.paths import pairs_of
@@ -65,12 +66,13 @@ def suite_path(name: str) -> Path:
 def document_of(name: str) -> dict[str, Any]:
     """Return a suite's TOML document; raises UsageError for an invalid file."""
     try:
+        check_regular(suite_path(name))
         return tomllib.loads(suite_path(name).read_text(encoding="utf-8"))
     except FileNotFoundError:
         msg = f"--suite {name}: no such file, and not one of {', '.join(shipped_suites())}"
         raise UsageError(msg) from None
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        msg = f"--suite {name}: {error}"
+    except (OSError, ValueError, RecursionError) as error:
+        msg = f"--suite {name}: {first_line(error)}"
         raise UsageError(msg) from None
 
 

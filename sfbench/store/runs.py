@@ -10,7 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sfbench.api.errors import DataError, first_line
+from sfbench.api.regular_files import check_regular
 from sfbench.values.records import FINAL, Record, record_from_json, record_to_json
+
+MOST_BYTES = 64 << 20
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -121,6 +124,9 @@ class Store:
 def read(path: Path) -> Record | Unreadable:
     """Return the record in a file, or why it is unreadable."""
     try:
+        check_regular(path)
+        if path.stat().st_size > MOST_BYTES:
+            return Unreadable(path, f"over {MOST_BYTES >> 20} MiB; a record is smaller")
         return record_from_json(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         return Unreadable(path, first_line(error))

@@ -153,6 +153,11 @@ def train(wanted: Wanted, group: ProcessGroup, watcher: Watcher) -> Path:
         )
         trainer = Trainer(learner, loader, engine, wanted.length, wanted.out, listener)
         complaint = trainer.resume()
+        if trainer.step > wanted.length.steps:
+            done = trainer.step * wanted.batch / KIMG
+            asked = f"--kimg {wanted.kimg:g} asks for less"
+            msg = f"{wanted.out} is trained for {done:g} kimg already; {asked}"
+            raise UsageError(msg)
         listener.begin(trainer)
         watcher.began(trainer.step, wanted.length, complaint)
         try:

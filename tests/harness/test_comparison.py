@@ -274,6 +274,15 @@ def test_an_explanation_adds_up_to_the_gap(tmp_path: Path) -> None:
         extractor="means",
     )
     first, second = read_protocol("stylegan2-ada"), read_protocol("torchmetrics-1.9")
+    assert first.kernel is not None
+    assert second.kernel is not None
+    few = Explanation(comparison, first, second)
+    assert {step.metric for step in few.steps()} == {"fd[means]", "class_score[means]"}
+    assert few.left_out == ["kd[means]: 60 images; at least 1000 needed"]
+    first, second = (
+        dataclasses.replace(one, kernel=dataclasses.replace(one.kernel, least=2))
+        for one in (first, second)
+    )
     steps = list(Explanation(comparison, first, second).steps())
     metrics = [list(group) for _, group in itertools.groupby(steps, lambda step: step.metric)]
     assert [group[0].metric for group in metrics] == [

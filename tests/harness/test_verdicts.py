@@ -407,15 +407,20 @@ def test_the_peak_of_a_device_is_compared_where_it_was_read() -> None:
 
 @pytest.mark.fast
 def test_quality_without_an_interval_on_either_side_is_inconclusive() -> None:
-    def judged(low: float | None) -> list[Record]:
-        reading = Reading(metric="fd[x]", value=10.0, low=low, high=None if low is None else 11.0)
-        return [a_record([reading], identity="i", case_key="k")]
+    def judged(low: float | None, identity: str = "i", value: float = 10.0) -> list[Record]:
+        reading = Reading(metric="fd[x]", value=value, low=low, high=None if low is None else 11.0)
+        return [a_record([reading], identity=identity, case_key="k")]
 
     for a, b in ((9.0, None), (None, 9.0), (None, None)):
-        (row,) = verdicts.same_cases(judged(a), judged(b))
+        (row,) = verdicts.same_cases(judged(a), judged(b, "j"))
         assert row.result is None
         assert row.verdict == "inconclusive"
-    (row,) = verdicts.same_cases(judged(0.0), judged(0.0))
+    # One identity and one value: the same. One identity and two values: news.
+    (row,) = verdicts.same_cases(judged(None), judged(None))
+    assert row.verdict == "same"
+    (row,) = verdicts.same_cases(judged(None), judged(None, value=11.0))
+    assert row.verdict == "inconclusive"
+    (row,) = verdicts.same_cases(judged(0.0), judged(0.0, "j"))
     assert row.result is not None
     zero = Reading(metric="fd[x]", value=0.0, low=0.0, high=0.0)
     assert verdicts.bounds(zero) == (0.0, 0.0, 0.0)

@@ -16,8 +16,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from sfbench.api.archives import DAMAGE
-from sfbench.api.errors import DataError
+from sfbench.api.errors import DataError, first_line
+from sfbench.api.regular_files import check_regular
 from sfbench.data.container import Container, Look
 
 HEAD_BYTES, NAMES_READ, MOST_NAMES = 8, 64, 10_000
@@ -72,6 +72,7 @@ def looked_at(path: Path) -> Look:
     try:
         if path.is_dir():
             return Look(path, b"", tuple(itertools.islice(names_in(path), MOST_NAMES)))
+        check_regular(path)
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
         if zipfile.is_zipfile(path) and not (head[:2] != ZIP and tarfile.is_tarfile(path)):
@@ -84,7 +85,7 @@ def looked_at(path: Path) -> Look:
     except FileNotFoundError:
         msg = f"{path}: no such file or folder; expected images"
         raise DataError(msg) from None
-    except (OSError, EOFError, tarfile.TarError, *DAMAGE) as error:
-        msg = f"{path}: cannot be read ({str(error) or 'cut off'})"
+    except Exception as error:  # noqa: BLE001  # damaged archives raise anything
+        msg = f"{path}: cannot be read ({first_line(error) or 'cut off'})"
         raise DataError(msg) from None
     return Look(path, head, ())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import dataclasses
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,14 +14,15 @@ from sfbench.data.container import Container, Look, class_of
 from sfbench.data.item import Item
 
 MAGIC, SUFFIX = b"PAR1", ".parquet"
+BATCH = 64
 IMAGES, LABELS = ("image", "img", "images"), ("label", "labels", "fine_label")
 
 
 class Parquet(Container):
     """The rows of one file, or of all parquet files of a folder by name.
 
-    Rows are read by row group, of which one is kept. Raises DataError where pyarrow is missing or
-    no column holds images.
+    Rows are read in batches of `BATCH`, of which one is kept: a row group may unpack to far more
+    than its size. Raises DataError where pyarrow is missing or no column holds images.
     """
 
     order: ClassVar[int] = 30
@@ -29,7 +31,8 @@ class Parquet(Container):
         super().__init__(path)
         self.groups = [group for file in self.files() for group in groups_of(file)]
         self.ends = list(itertools.accumulate(group.rows for group in self.groups))
-        self.kept: tuple[int, list[dict[str, Any]]] = (-1, [])
+        self.kept: tuple[int, int, list[dict[str, Any]]] = (-1, -1, [])
+        self.reading: tuple[int, int, Iterator[list[dict[str, Any]]]] = (-1, 0, iter(()))
         self.classes: list[int | None] | None = None
         if not len(self):
             msg = f"{path}: parquet without rows; expected images"
@@ -60,13 +63,25 @@ class Parquet(Container):
     def item(self, index: int) -> Item:
         """Return one row."""
         place = bisect.bisect_right(self.ends, index)
-        if self.kept[0] != place:
-            self.kept = place, self.groups[place].read()
         group = self.groups[place]
         row = index - (self.ends[place] - group.rows)
-        entry = self.kept[1][row]
+        number = row // BATCH
+        if self.kept[:2] != (place, number):
+            self.kept = place, number, self.batch(place, number)
+        entry = self.kept[2][row % BATCH]
         name = f"{group.file.name}/{group.first + row:08d}"
         return item(name, entry[group.image], class_of(entry.get(group.label or "")))
+
+    def batch(self, place: int, number: int) -> list[dict[str, Any]]:
+        """Return one batch of a row group; those before it are passed over."""
+        if self.reading[0] != place or self.reading[1] > number:
+            self.reading = place, 0, self.groups[place].batches()
+        _, done, batches = self.reading
+        rows: list[dict[str, Any]] = []
+        for _ in range(done, number + 1):
+            rows = next(batches, [])
+        self.reading = place, number + 1, batches
+        return rows
 
     def label(self, index: int) -> int | None:
         """Return the class of one row; all are read at once, without the images."""
@@ -100,26 +115,24 @@ class Group:
         """Return the values of the column of classes; None for each where there is no such column."""
         if self.label is None:
             return [None] * self.rows
-        return [row[self.label] for row in self.columns([self.label])]
+        return [row[self.label] for rows in self.columns([self.label]) for row in rows]
 
-    def read(self) -> list[dict[str, Any]]:
-        """Return the rows; raises DataError where they are damaged."""
+    def batches(self) -> Iterator[list[dict[str, Any]]]:
+        """Yield the rows, `BATCH` at a time; raises DataError where they are damaged."""
         return self.columns([self.image] if self.label is None else [self.image, self.label])
 
-    def columns(self, columns: list[str]) -> list[dict[str, Any]]:
-        """Return these columns of the rows."""
+    def columns(self, columns: list[str]) -> Iterator[list[dict[str, Any]]]:
+        """Yield these columns of the rows."""
         import pyarrow as pa  # an optional dependency
         from pyarrow import parquet
 
         try:
             with parquet.ParquetFile(self.file) as opened:
-                found: list[dict[str, Any]] = opened.read_row_group(
-                    self.number, columns=columns
-                ).to_pylist()
+                found = opened.iter_batches(BATCH, row_groups=[self.number], columns=columns)
+                yield from (batch.to_pylist() for batch in found)
         except (pa.ArrowException, OSError) as error:
             msg = f"{self.file}: damaged parquet ({first_line(error)})"
             raise DataError(msg) from None
-        return found
 
 
 def groups_of(file: Path) -> list[Group]:

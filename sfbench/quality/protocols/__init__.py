@@ -125,11 +125,12 @@ PARTS = {
 }
 
 
-def read_protocol(name: str) -> Protocol:
+def read_protocol(name: str, flag: str = "--protocol") -> Protocol:
     """Return the protocol of that name; raises UsageError listing the available ones."""
     path = FOLDER / f"{name}.toml"
     if name not in protocol_names():
-        msg = f"--protocol {name}: expected all, or any of {', '.join(protocol_names())}"
+        every = "all, or " if flag == "--protocol" else ""
+        msg = f"{flag} {name}: expected {every}any of {', '.join(protocol_names())}"
         raise UsageError(msg)
     document: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     document["notes"] = tuple(document["notes"])
