@@ -104,6 +104,16 @@ def kills(session: nox.Session) -> None:
 
 
 @nox.session(python="3.11")
+def faults(session: nox.Session) -> None:
+    """Run sixty faulty plugins beside three good models, and kill a run a hundred times: 20 minutes."""
+    installed(session, *PINNED, "-e", ".", "--group", "test")
+    session.run(
+        "python", "scripts/faulty_plugins.py", str(pathlib.Path(session.create_tmp()) / "plugins")
+    )
+    session.run("python", "scripts/kill_runs.py", str(pathlib.Path(session.create_tmp()) / "kills"))
+
+
+@nox.session(python="3.11")
 def bench_quality(session: nox.Session) -> None:
     """Time the quality path against its peers, interleaved: minutes. `-- resize` for a part."""
     installed(session, *PINNED, "-e", ".", "--group", "test")

@@ -18,26 +18,21 @@ from __future__ import annotations
 
 import re
 
-UNSEEN = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-"""Control characters but line feeds, and those that turn the direction of text."""
+UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""Control characters, and those that turn the direction of text."""
 
 
 def printable(text: str) -> str:
-    """Return text of strangers for a terminal: control characters and line feeds as escapes."""
-    return escaped(text).replace("\n", "\\n")
-
-
-def escaped(text: str) -> str:
-    """Return text with its control characters as escapes, and its line feeds as they are."""
+    """Return text of strangers for a terminal, on one line: what cannot be seen as escapes."""
     return UNSEEN.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 class SfbenchError(Exception):
-    """Base of all errors that sfbench raises on purpose; its text is fit for a terminal."""
+    """Base of all errors that sfbench raises on purpose; its text is one line for a terminal."""
 
     def __str__(self) -> str:
         """Return the message, with what a file or plugin put into it made visible."""
-        return escaped(super().__str__())
+        return printable(super().__str__())
 
 
 class UsageError(SfbenchError):

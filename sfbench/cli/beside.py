@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from sfbench.api.errors import printable
+
 if TYPE_CHECKING:
     from sfbench.data.container import Container
 
@@ -14,4 +16,4 @@ def announce(flag: str, container: Container | None) -> None:
     for what, found in (container.beside() if container is not None else {}).items():
         if found.count:
             shown = ", ".join(found.shown) + (", ..." if found.count > len(found.shown) else "")
-            print(f"note: {flag}: {found.count} {what}: {shown}", file=sys.stderr)
+            print(f"note: {flag}: {found.count} {what}: {printable(shown)}", file=sys.stderr)

@@ -13,7 +13,11 @@ from sfbench.generators.loading import load_plugins
 def convert(source: Path, target: Path, given: Sequence[str]) -> str:
     """Return a description of what was written; raises WeightsError for an unknown format."""
     if not source.is_file():
-        msg = f"{source}: {'a folder; expected a file' if source.is_dir() else 'no such file'}"
+        what = "no such file"
+        if source.exists():
+            kind = "a folder" if source.is_dir() else "a pipe, socket or device"
+            what = f"{kind}; expected a file"
+        msg = f"{source}: {what}"
         raise WeightsError(msg)
     if target.suffix != ".safetensors":
         msg = f"{target}: expected a file name that ends in .safetensors"

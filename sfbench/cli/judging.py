@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sfbench.api.errors import DataError, UsageError
+from sfbench.api.errors import DataError, UsageError, printable
 from sfbench.api.protocols import FeatureExtractor
 from sfbench.catalogue.catalogue import Catalogue
 from sfbench.cli import defaults, sound
@@ -276,7 +276,7 @@ def check_picture(picture: Path | None) -> None:
 def name_unreadable(comparison: Any) -> None:
     """Print every image that could not be read, one per line."""
     for line in comparison.unreadable:
-        print(f"warning: left out: {line}", file=sys.stderr)
+        print(f"warning: left out: {printable(line)}", file=sys.stderr)
 
 
 def explain(asked: Asked, first: str, second: str, *, as_json: bool) -> Exit:

@@ -123,7 +123,7 @@ def expected_seconds(
         for record in stored
         if record.status == "ok" and (record.case["model"], record.case["resolution"]) == size
     ]
-    exact = [record for record in same if record.case["measure"] == list(case.measure)]
+    exact = [record for record in same if record.case.get("measure") == list(case.measure)]
     alike = [record.seconds for record in exact or same]
     if case.train_kimg is None:
         return statistics.median(alike) if alike else None

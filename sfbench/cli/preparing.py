@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
-from sfbench.api.errors import DataError, UsageError
+from sfbench.api.errors import DataError, UsageError, printable
 from sfbench.cli.beside import announce
 from sfbench.cli.exits import Exit
 from sfbench.cli.progress import PassProgress
@@ -116,7 +116,8 @@ def described(folder: Path, meta: Mapping[str, Any]) -> str:
         words = "pixels match the stored sha256" if meta["sound"] else "DAMAGED: build it again"
         lines.append(f"  check    {words}")
     lines += [f"  {counted(count, 'image')}: {note}" for note, count in meta["converted"].items()]
-    lines += [f"  left out {one['name']}: {one['reason']}" for one in rejected[:SHOWN_REJECTED]]
+    left_out = (f"  left out {one['name']}: {one['reason']}" for one in rejected[:SHOWN_REJECTED])
+    lines += map(printable, left_out)
     if len(rejected) > SHOWN_REJECTED:
         lines.append(f"  and {len(rejected) - SHOWN_REJECTED} more (--json lists all)")
     return "\n".join(lines)

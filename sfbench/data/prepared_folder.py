@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NotRequired, TypedDict
 
 from sfbench.api.errors import DataError
+from sfbench.api.regular_files import check_regular
 from sfbench.values.documents import DocumentError, read_document
 
 IMAGES, LABELS, META = "images.npy", "labels.npy", "meta.json"
@@ -58,6 +59,7 @@ def is_prepared(path: Path) -> bool:
 def read_meta(folder: Path) -> Meta:
     """Return the description of a prepared folder."""
     try:
+        check_regular(folder / META)
         meta = read_document((folder / META).read_bytes(), Meta)
     except (OSError, DocumentError) as error:
         msg = (

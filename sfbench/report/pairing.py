@@ -36,7 +36,7 @@ def joined_case(case: Mapping[str, Any], judged: Mapping[str, Any] | None) -> Ma
     """Return a stored case with the quality request of the same thing."""
     if judged is None or judged is case:
         return case
-    asked = {*case["measure"], *judged["measure"]}
+    asked = {*case.get("measure", ()), *judged.get("measure", ())}
     return {
         **case,
         **{name: judged[name] for name in JUDGED if name in judged},
@@ -50,13 +50,13 @@ def joined_records(records: Sequence[Record]) -> list[Record]:
     donors = {
         same_thing(r): r
         for r in sorted(records, key=lambda one: one.started)
-        if r.status == "ok" and r.case["measure"] == ["quality"]
+        if r.status == "ok" and r.case.get("measure") == ["quality"]
     }
     taken: set[str] = set()
     found = []
     for record in records:
         donor = donors.get(same_thing(record))
-        if donor is None or "quality" in record.case["measure"]:
+        if donor is None or "quality" in record.case.get("measure", ()):
             found.append(record)
             continue
         taken.add(donor.identity)

@@ -82,7 +82,7 @@ def judged(title: str, case: str, metric: str, published: float, record: Record)
         if other is not None and other.value is not None and metric == FID:
             reason += f"; {other.metric} is {number(other.value)}, a different metric"
         return line(title, case, metric, published, None, "not run", reason)
-    samples = int(record.case["samples"] or 0)
+    samples = int(record.case.get("samples") or 0)
     if of_family(metric, "quality") and samples < ALL_IMAGES:
         reason = f"measured with {samples:,} images, published with {ALL_IMAGES:,}"
         return line(title, case, metric, published, found, "no verdict", reason)

@@ -45,8 +45,13 @@ class PlanError(UsageError):
     """All errors of a request, one per line."""
 
     def __init__(self, complaints: Sequence[SfbenchError]) -> None:
-        super().__init__("\n".join(dict.fromkeys(str(complaint) for complaint in complaints)))
+        self.lines = list(dict.fromkeys(map(str, complaints)))
+        super().__init__(*self.lines)
         self.about_plugins = any(isinstance(one, PluginError) for one in complaints)
+
+    def __str__(self) -> str:
+        """Return all of them."""
+        return "\n".join(self.lines)
 
 
 def make_plan(

@@ -11,13 +11,13 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from sfbench.api.errors import first_line
+from sfbench.api import errors
+from sfbench.api.errors import UNSEEN, first_line
 
 T = TypeVar("T")
 REFUSALS = (msgspec.MsgspecError, ValueError, RecursionError)
-ESCAPES = re.compile(r"\\[bfnrt]|\\u00[01789]", re.IGNORECASE)
+ESCAPES = re.compile(r"\\[bfnrt]|\\u(?:00[01789]|20[026])", re.IGNORECASE)
 """How JSON writes control characters; a text without any needs no second look."""
-CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class DocumentError(ValueError):
@@ -28,7 +28,7 @@ def read_document(text: str | bytes, kind: type[T]) -> T:
     """Return the value of a declared type that a JSON text holds; raises DocumentError."""
     raw = text if isinstance(text, str) else text.decode(errors="replace")
     try:
-        if CONTROL.search(raw) is None and ESCAPES.search(raw) is None:
+        if UNSEEN.search(raw) is None and ESCAPES.search(raw) is None:
             return msgspec.json.decode(text, type=kind)
         return msgspec.convert(printable(msgspec.json.decode(text)), type=kind)
     except REFUSALS as error:
@@ -46,7 +46,7 @@ def as_document(value: Any, kind: type[T]) -> T:
 def printable(value: Any) -> Any:
     """Return a JSON value whose texts have escapes in the place of control characters."""
     if isinstance(value, str):
-        return CONTROL.sub(lambda found: ascii(found[0])[1:-1], value)
+        return errors.printable(value)
     if isinstance(value, list):
         return [printable(one) for one in value]
     if isinstance(value, dict):

@@ -88,6 +88,30 @@ def test_a_build_that_returns_something_else_is_told_what_to_return(
     assert "build returned" in sfbench("check", given).stdout
 
 
+@pytest.mark.parametrize("reads", [True, False])
+def test_weights_that_a_plugin_never_looks_at_are_refused(
+    reads: bool, sfbench: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "w.pt").write_bytes(b"hello")
+    text = Path(plugin(tmp_path)).read_text()
+    if reads:
+        text = text.replace("side = request", "assert request.weights is not None; side = request")
+    (tmp_path / "odd.py").write_text(text)
+    given = ("--plugin", str(tmp_path / "odd.py"), "--weights", "w.pt")
+    (record,) = json.loads(sfbench(*RUN, *given).stdout)
+    assert record["status"] == ("ok" if reads else "unsupported")
+    assert reads or "odd does not take --weights: its build never looked at" in record["reason"]
+    checked = sfbench("check", str(tmp_path / "odd.py"), "--weights", "w.pt")
+    assert ("does not take --weights" in checked.stdout) == (not reads)
+
+
+def test_switches_changed_in_a_call_fail_the_check(sfbench: Command, tmp_path: Path) -> None:
+    given = plugin(tmp_path, "torch.set_num_threads(torch.get_num_threads() + 1); return images")
+    done = sfbench("check", given)
+    assert done.returncode == 1
+    assert "making images changed torch's global threads" in done.stdout
+
+
 def test_images_in_zero_to_one_are_flagged_and_told_to_the_author(
     sfbench: Command, tmp_path: Path
 ) -> None:

@@ -9,12 +9,14 @@ import stat
 import struct
 import subprocess
 import sys
+import tarfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from PIL import Image
 
@@ -24,6 +26,9 @@ from sfbench.api.image_files import ImageFileError, open_image
 from sfbench.api.images import ImageCollection
 from sfbench.api.tensors import read_tensors
 from sfbench.data.array_files import ArrayFileError, map_array, read_arrays
+from sfbench.data.containers import open_container
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
 
 ROOT = Path(__file__).parents[2]
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 32\n%%EndComments\nshowpage\n"
@@ -235,3 +240,171 @@ def test_thousands_of_damaged_files_are_read_or_refused_by_a_process_that_lives(
     assert report["tried"] == 3000
     assert report["refused"] > 2000
     assert report["events"] == []
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> Path:
+    os.mkfifo(tmp_path / "pipe.json")
+    return tmp_path / "pipe.json"
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    "command",
+    [
+        "quality --images {} --reference shapes --res 32",
+        "quality --images shapes --reference {}",
+        "data build {} --out out --res 32",
+        "run --model synthetic --data {}",
+        "run --model styleformer --weights {} --measure memory",
+        "convert {} out.safetensors",
+        "import {} --store s",
+        "plan --suite {}",
+        "replay {}",
+    ],
+)
+@pytest.mark.timeout(60)
+def test_a_pipe_is_refused_where_a_file_is_expected(
+    command: str, sfbench: Command, pipe: Path
+) -> None:
+    done = sfbench(*command.format(pipe).split())
+    assert done.returncode == 2, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert "a pipe, socket or device; expected a file" in line
+
+
+@pytest.mark.fast
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", ["meta.json", "images.npy"])
+def test_a_pipe_in_a_prepared_folder_is_not_waited_for(
+    name: str, sfbench: Command, tmp_path: Path
+) -> None:
+    for index in range(4):
+        png(tmp_path / "images", f"{index}.png")
+    assert sfbench("data", "build", "images", "--out", "o", "--res", "32").returncode == 0
+    (tmp_path / "o" / name).unlink()
+    os.mkfifo(tmp_path / "o" / name)
+    done = sfbench("data", "info", "o")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+
+
+@pytest.mark.fast
+@pytest.mark.timeout(60)
+def test_pipes_and_devices_among_files_are_left_out(
+    sfbench: Command, pipe: Path, tmp_path: Path
+) -> None:
+    for index in range(4):
+        png(tmp_path / "images", f"{index}.png")
+    (tmp_path / "images" / "pipe.png").symlink_to(pipe)
+    (tmp_path / "images" / "zero.png").symlink_to("/dev/zero")
+    images = ImageCollection(tmp_path / "images")
+    assert len(images.sha256()) == 64
+    for number in (4, 5):
+        with pytest.raises(DataError, match="a pipe, socket or device"):
+            images.read(number)
+    runs = tmp_path / "store" / "runs"
+    runs.mkdir(parents=True)
+    (runs / "pipe.json").symlink_to(pipe)
+    (runs / "zero.json").symlink_to("/dev/zero")
+    done = sfbench("report", "--store", "store")
+    assert done.stderr.count("a pipe, socket or device") == 2, done.stderr
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"size": "999999999999999999999"},
+        {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "99999999999"},
+        {"GNU.sparse.map": "0,1,2,x"},
+    ],
+)
+def test_numbers_of_a_tar_file_that_are_none_are_said_in_one_line(
+    header: dict[str, str], sfbench: Command, tmp_path: Path
+) -> None:
+    with tarfile.open(tmp_path / "x.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        member = tarfile.TarInfo("a.png")
+        member.pax_headers = header
+        tar.addfile(member)
+    done = sfbench("data", "build", "x.tar", "--out", "o", "--res", "32")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    ("mean", "covariance"),
+    [
+        (np.zeros(256).astype("U5"), np.eye(256)),
+        (np.zeros(0), np.zeros((0, 0))),
+    ],
+)
+def test_statistics_are_numbers_of_something(
+    mean: np.ndarray, covariance: np.ndarray, sfbench: Command, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "s.npz", mu=mean, sigma=covariance)
+    done = sfbench("quality", "--images", "shapes", "--reference", "s.npz", "--samples", "4")
+    assert done.returncode == 2, done.stderr
+    assert "are not mean and covariance" in done.stderr
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 100_000, '{"kind": "styleformer", "c_dim": -1}', '{"kind": "stylegan2", "w_dim": []}'],
+)
+def test_an_architecture_that_is_none_is_said_in_one_line(
+    text: str, sfbench: Command, tmp_path: Path
+) -> None:
+    safetensors.torch.save_file(
+        {"x": torch.zeros(2)}, tmp_path / "x.safetensors", {"sfbench.architecture": text}
+    )
+    done = sfbench("convert", "x.safetensors", "y.safetensors")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "its architecture cannot be" in done.stderr
+
+
+@pytest.mark.fast
+def test_labels_may_not_be_larger_than_their_images_allow(tmp_path: Path) -> None:
+    png(tmp_path / "images", "0.png")
+    rows = ",".join(['["0.png",0]'] * 200_000)
+    (tmp_path / "images" / "dataset.json").write_text('{"labels":[' + rows + "]}")
+    with pytest.raises(
+        DataError, match=r"dataset\.json has 2,.* bytes; expected at most 1,052,672"
+    ):
+        ImageCollection(tmp_path / "images")
+
+
+@pytest.mark.fast
+def test_parquet_is_unpacked_a_few_rows_at_a_time_in_any_order(tmp_path: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    rows = [{"bytes": str(number).encode(), "path": "x"} for number in range(300)]
+    table = pa.table({"image": rows, "label": list(range(300))})
+    parquet.write_table(table, tmp_path / "x.parquet", row_group_size=200)
+    _, container = open_container(tmp_path / "x.parquet")
+    for number in (0, 1, 63, 64, 199, 200, 299, 5, 150, 149):
+        found = container.item(number)
+        assert (found.content, found.label) == (str(number).encode(), number)
+        assert len(container.kept[2]) <= 64  # type: ignore[attr-defined]
+
+
+@pytest.mark.fast
+def test_what_a_file_puts_into_a_message_cannot_steer_a_terminal(
+    sfbench: Command, tmp_path: Path
+) -> None:
+    assert (
+        str(DataError("\x1b[31m\nerror: forged \u202egnp")) == r"\x1b[31m\nerror: forged \u202egnp"
+    )
+    (tmp_path / "x.pkl").write_bytes(b"\x80\x04}X\x14\0\0\0\x1b[31m\nerror: forgedNs.")
+    (tmp_path / "s.toml").write_text('[[runs]]\nmodel = "\\u001b[31m\\nerror: forged"\n')
+    for command in ("convert x.pkl y.safetensors", "plan --suite s.toml"):
+        done = sfbench(*command.split())
+        assert done.returncode == 2
+        assert done.stderr.count("\n") == 1, done.stderr
+        assert "\x1b" not in done.stderr
+    png(tmp_path / "images", "\x1b[31mred\u202e.png", b"no image")
+    png(tmp_path / "images", "good.png")
+    done = sfbench("data", "build", "images", "--out", "o", "--res", "32", "--max-bad", "1")
+    assert done.returncode == 0, done.stderr
+    assert not {"\x1b", "\u202e"} & set(done.stdout + done.stderr)

@@ -106,6 +106,16 @@ def test_a_side_that_does_not_exist_is_named(
     assert line.endswith("which holds no records")
 
 
+def test_the_side_that_is_missing_is_named_not_the_one_that_is_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "results" / "runs").mkdir(parents=True)
+    for sides in (("results", "nowhere"), ("nowhere", "results")):
+        with pytest.raises(SystemExit):
+            main(["compare", *sides])
+        assert capsys.readouterr().err.startswith("error: nowhere: neither a file or folder")
+
+
 def test_damaged_quads_end_what_is_kept(tmp_path: Path) -> None:
     kept = KeptQuads(tmp_path, "q")
     assert kept.load() == []

@@ -154,3 +154,39 @@ def test_records_are_chosen_by_model_and_resolution() -> None:
 )
 def test_numbers_are_shown_with_three_digits(value: float | None, text: str) -> None:
     assert table.number(value) == text
+
+
+def test_rows_of_other_weights_are_told_apart() -> None:
+    def weighted(digest: str) -> Record:
+        case = {"model": "m", "weights": {"kind": "file", "sha256": digest * 64}}
+        return made(identity=digest, case_key=digest, case=case)
+
+    text = drawn([weighted("a"), weighted("b")])
+    assert "weights=aaaaaaaa" in text
+    assert "weights=bbbbbbbb" in text
+    assert "weights=" not in drawn([weighted("a")])
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "shown"),
+    [(9.0, 11.0, "10.0 ±1.0"), (9.9, 10.2, "10.0 ±0.20"), (9.0, 32_000.0, "10.0 [9.00, 32,000]")],
+)
+def test_an_interval_that_is_askew_is_shown_by_both_ends(
+    low: float, high: float, shown: str
+) -> None:
+    row = {"throughput.core": 10.0, "throughput.core.low": low, "throughput.core.high": high}
+    assert table.rate(row) == shown
+
+
+def test_rows_of_other_threads_are_no_rivals() -> None:
+    slow, fast = made("slow", 10), made("fast", 20)
+    alone = made("slow", 1, case={"model": "slow", "resolution": 256, "threads": 1}, identity="x")
+    rows = frame.summary(measurements([slow, fast, alone]))
+    best = table.best(rows, "throughput.core", "higher")
+    assert rows.loc[list(best), "model"].tolist() == ["fast"]
+
+
+@pytest.mark.parametrize("value", [1e308, -0.0, float("1e-320")])
+def test_numbers_that_nothing_measures_break_no_table(value: float) -> None:
+    reading = Reading(metric="latency.p50", value=value)
+    assert drawn([made(readings=(reading, Reading(metric="throughput.core", value=value)))])
