@@ -146,7 +146,7 @@ def take_in(bundle: Path, store: Path) -> Exit:
     for record in new:
         into.add(record)
     hung = hang(pictures, store)
-    told = f", pictures of {counted(hung, 'model')}" if hung else ""
+    told = f", pictures of {counted(hung, 'case')}" if hung else ""
     print(
         f"{store}: {counted(len(new), 'record')} added{told}, {len(records) - len(new)} already present"
     )

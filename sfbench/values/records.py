@@ -87,7 +87,7 @@ class StoredCase(TypedDict, total=False):
     device: Required[str]
     seed: Required[int]
     threads: Required[int]
-    measure: list[str]
+    measure: Required[list[str]]
     samples: int | None
     data: StoredSource | None
     extractor: StoredSource | None

@@ -86,7 +86,7 @@ def test_pictures_come_along_and_go_nowhere_else(
     done = sfbench("import", "all.zip", "--store", "other")
     assert "pictures of 1 model without a record are kept" in done.stderr
     assert "nobody-1234" in done.stderr
-    assert "pictures of 2 models," in done.stdout
+    assert "pictures of 2 cases," in done.stdout
     (found,) = (
         path
         for path in (tmp_path / "other" / "pictures").rglob("*")
