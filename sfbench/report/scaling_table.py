@@ -21,8 +21,6 @@ from sfbench.values.metrics import MEBI
 from sfbench.values.records import Record
 
 TERMS = ("1", "r^2", "r^4")
-MOST = 1e30
-"""Numbers beyond it, and those not above 0, are no measurements."""
 WIDTHS = {"px": 4, "ms/image": 8, "±": 6, "slope": 6, "GFLOP": 7, "MiB": 6}
 
 
@@ -56,7 +54,7 @@ def curve(model: str, records: Sequence[Record]) -> Curve:
             missing[side] = f"{record.status}: {record.reason}"
             continue
         for reading in record.readings:
-            if reading.value is None or not 0 < reading.value < MOST:
+            if reading.value is None or reading.value <= 0:
                 continue
             if reading.metric == CORE:
                 seconds.setdefault(side, []).append(1 / reading.value)

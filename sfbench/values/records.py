@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 from collections.abc import Mapping
-from typing import Any, Literal, Required, TypedDict
+from typing import Annotated, Any, Literal, Required, TypedDict
+
+import msgspec
 
 from sfbench.values.documents import as_document, read_document
 
@@ -25,6 +26,10 @@ Status = Literal[
     "unsupported",
     "skipped",
 ]
+MOST = 1e30
+"""No unit has a measurement as large: what reads it would overflow."""
+Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
+"""A whole number that every reader of JSON holds exactly."""
 Number = int | float
 """A count stays one when a record is written again."""
 FINAL = frozenset({"ok", "oom", "nonfinite", "contract_failed", "unsupported", "skipped"})
@@ -50,13 +55,13 @@ class Reading:
     how: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a missing value without a reason, or a value that is not finite."""
+        """Raise ValueError for a missing value without a reason, or one that nothing measures."""
         if (self.value is None) == (self.reason is None):
             msg = f"reading {self.metric}: give a value, or None with a reason"
             raise ValueError(msg)
         for value in (self.value, self.low, self.high, *self.samples):
-            if value is not None and not is_finite(value):
-                msg = f"reading {self.metric}: {str(value)[:40]} is not finite"
+            if value is not None and not is_measurable(value):
+                msg = f"reading {self.metric}: {str(value)[:40]}; expected a number below {MOST:g}"
                 raise ValueError(msg)
 
 
@@ -77,18 +82,18 @@ class StoredCase(TypedDict, total=False):
     """What of a case readers rely on; other parts are taken as they are, and older ones lack some."""
 
     model: Required[str]
-    resolution: Required[int]
+    resolution: Required[Count]
     options: Required[dict[str, Any]]
     weights: Required[StoredSource]
-    batch: Required[int]
+    batch: Required[Count]
     batch_rule: str
     dtype: Required[str]
     mode: Required[str]
     device: Required[str]
-    seed: Required[int]
-    threads: Required[int]
+    seed: Required[Count]
+    threads: Required[Count]
     measure: Required[list[str]]
-    samples: int | None
+    samples: Count | None
     data: StoredSource | None
     extractor: StoredSource | None
     files: dict[str, str]
@@ -116,8 +121,8 @@ class Record:
     identity: str
     case_key: str
     case: Mapping[str, Any]
-    trial: int
-    attempt: int
+    trial: Count
+    attempt: Count
     status: Status
     reason: str | None = None
     readings: tuple[Reading, ...] = ()
@@ -130,12 +135,9 @@ class Record:
     protocol: int = PROTOCOL
 
 
-def is_finite(value: Number) -> bool:
-    """Return whether a number is finite; a whole number too large for a float is not."""
-    try:
-        return math.isfinite(value)
-    except OverflowError:
-        return False
+def is_measurable(value: Number) -> bool:
+    """Return whether a number may be one that was measured: finite, and not beyond `MOST`."""
+    return -MOST < value < MOST
 
 
 def canonical(value: Any) -> str:
