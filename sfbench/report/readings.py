@@ -66,8 +66,9 @@ def table(measured: Sequence[Reading]) -> Table:
 
 
 def notes(readings: Sequence[Reading]) -> list[str]:
-    """Return extractors, warnings, problems with images, and missing values."""
+    """Return extractors, warnings, problems with images by protocol, and missing values."""
     lines: dict[str, None] = {}
+    images: dict[str, dict[str, None]] = {}
     absent: dict[str, list[str]] = {}
     for reading in readings:
         how = reading.how
@@ -81,10 +82,20 @@ def notes(readings: Sequence[Reading]) -> list[str]:
             ("images", "reference"), how["unreadable"], how["converted"], strict=True
         ):
             if count:
-                lines[f"! {which}: {count} could not be read and were skipped"] = None
+                told = f"! {which}: {count} could not be read and were skipped"
+                images.setdefault(told, {})[how["protocol"]] = None
             for note, times in sorted(converted.items()):
-                lines[f"  {which}: {times} {note}"] = None
-    return [*lines, *(f"- {', '.join(names)}: {reason}" for reason, names in absent.items())]
+                images.setdefault(f"  {which}: {times} {note}", {})[how["protocol"]] = None
+    every = {name for names in images.values() for name in names}
+    common = (
+        line if len(names) == len(every) else f"{line} ({', '.join(names)})"
+        for line, names in images.items()
+    )
+    return [
+        *lines,
+        *common,
+        *(f"- {', '.join(names)}: {reason}" for reason, names in absent.items()),
+    ]
 
 
 def extractor_line(how: Any) -> str:
