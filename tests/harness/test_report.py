@@ -11,6 +11,7 @@ from rich.console import Console
 from sfbench.cli.reporting import chosen
 from sfbench.report import frame, table
 from sfbench.report.measurements import measurements
+from sfbench.report.readings import notes
 from sfbench.values.records import Reading, Record
 
 pytestmark = pytest.mark.fast
@@ -190,3 +191,20 @@ def test_rows_of_other_threads_are_no_rivals() -> None:
 def test_numbers_that_nothing_measures_break_no_table(value: float) -> None:
     reading = Reading(metric="latency.p50", value=value)
     assert drawn([made(readings=(reading, Reading(metric="throughput.core", value=value)))])
+
+
+def test_notes_on_images_say_which_protocols_they_hold_for() -> None:
+    def read(protocol: str, turned: str, bad: int = 1) -> Reading:
+        how = {
+            "protocol": protocol, "extractor": {"name": "x", "weights_sha256": "ab", "resize": "r",
+            "features": 2}, "unreadable": [bad, 0], "converted": [{turned: 3}, {}],
+        }  # fmt: skip
+        return Reading(metric=f"fd[x, {protocol}]", value=1.0, how=how)
+
+    told = notes([read("ours", "turned"), read("theirs", "ignored")])
+    assert told[-3:] == [
+        "! images: 1 could not be read and were skipped",
+        "  images: 3 turned (ours)",
+        "  images: 3 ignored (theirs)",
+    ]
+    assert notes([read("ours", "turned")])[-1] == "  images: 3 turned"
