@@ -189,7 +189,8 @@ def warped(images: Tensor, inverse: Matrices) -> Tensor:
     before, after = (taps + 1) // 2, (taps - 2) // 2
     large = upfirdn2d(padded, kernel, up=(2, 2), padding=(before, after, before, after), gain=4.0)
     grid = sampling_grid(inverse, out_side, large.shape[3])
-    sampled = Sampled.apply(large, grid)
+    wider = torch.promote_types(large.dtype, grid.dtype)  # as grid_sample does under autocast
+    sampled = Sampled.apply(large.to(wider), grid.to(wider))
     before, after = (taps - 1) // 2 - 2 * SUPPORT, (taps - 2) // 2 - 2 * SUPPORT
     return upfirdn2d(
         sampled, kernel, down=(2, 2), padding=(before, after, before, after), flip=True
@@ -221,7 +222,7 @@ class Sampled(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         """Return the gradient of the images."""
         (grid,) = ctx.saved_tensors
-        return Spread.apply(grads[0], grid, ctx.shape), None
+        return Spread.apply(grads[0].to(grid.dtype), grid, ctx.shape), None
 
 
 class Spread(torch.autograd.Function):
@@ -244,7 +245,7 @@ class Spread(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         """Return the gradient of the values."""
         (grid,) = ctx.saved_tensors
-        return Sampled.apply(grads[0], grid), None, None
+        return Sampled.apply(grads[0].to(grid.dtype), grid), None, None
 
 
 def needed_margin(inverse: Matrices, side: int, out_side: int) -> int:

@@ -107,7 +107,7 @@ def test_pictures_come_along_and_go_nowhere_else(
         ),
         ({"records/a.json": changed(identity="../../evil")}, "invalid identity, trial or attempt"),
         ({"records/a.json": changed(trial="../0")}, "records/a.json: not a record"),
-        ({"records/a.json": changed(attempt=-1)}, "invalid identity, trial or attempt"),
+        ({"records/a.json": changed(attempt=-1)}, "Expected `int` >= 0 - at `$.attempt`"),
         ({"records/a.json": changed(case={"model": "x"})}, "records/a.json: not a record"),
         ({"records/../../a.json": "{}"}, "contains no records"),
     ],
