@@ -24,12 +24,14 @@ PR_SET_PDEATHSIG = 1
 def child_folder() -> Iterator[Path]:
     """Make a temporary folder for a child process; remove it afterwards, and those of killed runs.
 
-    A lock in it says that its owner lives; it is gone with the owner, however that ended.
+    A lock in it says that its owner lives; it is gone with the owner, however that ended. Until it
+    is locked the folder has another name, under which no other process looks for abandoned ones.
     """
     sweep()
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
-    with (folder / LOCK).open("wb") as lock:
+    new = Path(tempfile.mkdtemp(prefix=f".{PREFIX}"))
+    with (new / LOCK).open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        folder = new.rename(new.with_name(new.name.removeprefix(".")))
         try:
             yield folder
         finally:

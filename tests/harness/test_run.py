@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -139,6 +141,26 @@ def test_what_a_killed_run_left_is_ended_at_the_next_start(
     with leftovers.child_folder() as mine:
         assert orphan.wait(10) == -signal.SIGKILL
         assert list(tmp_path.iterdir()) == [mine]
+
+
+@pytest.mark.fast
+def test_a_folder_that_is_being_made_is_not_taken_for_abandoned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    lock = fcntl.flock
+
+    def late(file: IO[bytes], how: int) -> None:
+        if how == fcntl.LOCK_EX:
+            leftovers.sweep()  # another process starts, just before the lock
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with leftovers.child_folder() as folder:
+        leftovers.sweep()
+        assert (folder / leftovers.LOCK).is_file()
+        (folder / "output").touch()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.fast
