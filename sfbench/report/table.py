@@ -29,8 +29,8 @@ from sfbench.values.metrics import (
 
 ABSENT = "-"
 NAME_WIDTH = 21
-ASKEW, NARROW = 2, 0.1
-"""An interval is shown by both ends if one is twice as far off as the other, and over a tenth."""
+ASKEW, NARROW = 2, 0.5
+"""An interval is shown by both ends if one is twice as far off as the other, and half the value."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
