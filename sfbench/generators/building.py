@@ -18,19 +18,19 @@ META = "meta"
 
 
 class WatchedRequest(BuildRequest):
-    """A request that knows which of its fields were looked at."""
+    """A request that knows whether its weights were looked at."""
 
-    __slots__ = ("seen",)
-    seen: set[str]
+    __slots__ = ("asked",)
+    asked: bool
 
     def __init__(self, **fields: Any) -> None:
-        object.__setattr__(self, "seen", set())
+        object.__setattr__(self, "asked", False)
         super().__init__(**fields)
 
     def __getattribute__(self, name: str) -> Any:
-        """Return an attribute, and note that it was asked for."""
-        if name in BuildRequest.__slots__:
-            object.__getattribute__(self, "seen").add(name)
+        """Return an attribute, and note that the weights were asked for."""
+        if name == "weights":
+            object.__setattr__(self, "asked", True)
         return super().__getattribute__(name)
 
 
@@ -55,7 +55,7 @@ def build(spec: GeneratorSpec, case: Case, where: str) -> ImageGenerator:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(case.seed)
         made = spec.build(request)
-    unread = "weights" not in request.seen
+    asked = request.asked
     lacking = [name for name in MEMBERS if not hasattr(made, name)]
     if lacking:
         msg = (
@@ -63,7 +63,7 @@ def build(spec: GeneratorSpec, case: Case, where: str) -> ImageGenerator:
             "ImageGenerator, e.g. ModuleGenerator(module, request, latent_shape=...)"
         )
         raise ContractError(msg)
-    if request.weights is not None and where != META and unread:
+    if request.weights is not None and where != META and not asked:
         msg = (
             f"{spec.name} does not take --weights: its build never looked at request.weights, so the "
             "images would not be those of the file"

@@ -11,8 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from sfbench.api import errors
-from sfbench.api.errors import UNSEEN, first_line
+from sfbench.api.errors import UNSEEN, first_line, printable
 
 T = TypeVar("T")
 REFUSALS = (msgspec.MsgspecError, ValueError, RecursionError)
@@ -30,7 +29,7 @@ def read_document(text: str | bytes, kind: type[T]) -> T:
     try:
         if UNSEEN.search(raw) is None and ESCAPES.search(raw) is None:
             return msgspec.json.decode(text, type=kind)
-        return msgspec.convert(printable(msgspec.json.decode(text)), type=kind)
+        return msgspec.convert(visible(msgspec.json.decode(text)), type=kind)
     except REFUSALS as error:
         raise DocumentError(first_line(error)) from None
 
@@ -43,12 +42,12 @@ def as_document(value: Any, kind: type[T]) -> T:
         raise DocumentError(first_line(error)) from None
 
 
-def printable(value: Any) -> Any:
+def visible(value: Any) -> Any:
     """Return a JSON value whose texts have escapes in the place of control characters."""
     if isinstance(value, str):
-        return errors.printable(value)
+        return printable(value)
     if isinstance(value, list):
-        return [printable(one) for one in value]
+        return [visible(one) for one in value]
     if isinstance(value, dict):
-        return {printable(name): printable(one) for name, one in value.items()}
+        return {visible(name): visible(one) for name, one in value.items()}
     return value

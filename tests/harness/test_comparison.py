@@ -1,240 +1,30 @@
 from __future__ import annotations
 
-import dataclasses
-import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
+from seeing import Means, compared, forward, preprocessing, scenes
 
 from sfbench.api.errors import DataError, UsageError
-from sfbench.api.protocols import Features, Picture
+from sfbench.api.protocols import Picture
 from sfbench.data.containers.files import ImageFiles
 from sfbench.data.dataset import ContainerDataset
 from sfbench.data.shapes import ShapesDataset
-from sfbench.quality import feature_store
-from sfbench.quality.comparison import Comparison
-from sfbench.quality.explain import Explanation
 from sfbench.quality.feature_store import FeatureStore
-from sfbench.quality.features import FeaturePass, Preprocessing, Share
 from sfbench.quality.image_sets import RealImages, chosen
 from sfbench.quality.inception_score import inception_score, looks_sorted
 from sfbench.quality.neighbors import manifolds, nearest_real, share
-from sfbench.quality.protocols import protocol_names, read_protocol, read_protocols
+from sfbench.quality.protocols import protocol_names, read_protocols
 from sfbench.quality.reference_file import MANY, is_reference_file, read_reference, write_reference
-from sfbench.quality.resizing import RESIZERS, pil_bicubic, resized, tf1_bilinear
+from sfbench.quality.resizing import resized
 from sfbench.quality.statistics import moments_of
 from sfbench.quality.vendi import vendi_score
-from sfbench.values.records import Reading
 
 pytestmark = pytest.mark.fast
-
-
-class Means:
-    """Sees an image as the mean colors of its four quarters, and counts what it is shown."""
-
-    name = "means"
-    standard = False
-    side = 8
-    resize = "pil-bicubic"
-
-    def __init__(self) -> None:
-        self.identity: dict[str, Any] = {
-            "name": "means",
-            "weights_sha256": "0" * 64,
-            "features": 12,
-        }
-        self.images = 0
-
-    def __call__(self, images: torch.Tensor) -> Features:
-        self.images += len(images)
-        pooled = torch.nn.functional.avg_pool2d(images, 4).flatten(1)
-        return Features(pooled, pooled[:, :5] / 10)
-
-
-def forward(**arguments: Any) -> FeaturePass:
-    return FeaturePass(progress=lambda *_: None, device="cpu", **arguments)
-
-
-def scenes(first: int, count: int, side: int = 16) -> RealImages:
-    return RealImages(dataset=ShapesDataset(side), indices=range(first, first + count))
-
-
-def preprocessing(extractor: Means, resize: str = "pil-bicubic") -> Preprocessing:
-    return Preprocessing(extractor, "bytes", resize)
-
-
-@pytest.fixture
-def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feature_store, "SHARD_IMAGES", 40)
-
-
-@pytest.mark.usefixtures("small_shards")
-@pytest.mark.parametrize("world", [1, 2, 4])
-def test_any_number_of_processes_gives_the_same_bits(world: int, tmp_path: Path) -> None:
-    seeing = preprocessing(Means())
-    first = forward().extract(scenes(0, 150), seeing, FeatureStore(tmp_path / "a"), logits=True)
-    store = FeatureStore(tmp_path / "b")
-    for rank in reversed(range(1, world)):
-        part = forward(share=Share(rank=rank, world=world))
-        # The others are not there yet: what this one makes must not need them.
-        for number in range(rank, 4, world):
-            indices = feature_store.shard_range(number, range(150))
-            key = part.key(scenes(0, 150), seeing)
-            part.make(scenes(0, 150), indices, {seeing: key}, number, store, (0, 150))
-    last = forward(share=Share(rank=0, world=world))
-    second = last.extract(scenes(0, 150), seeing, store, logits=True)
-    alone, together = first.statistics, second.statistics
-    assert np.array_equal(alone.features, together.features)
-    assert np.array_equal(alone.moments().covariance, together.moments().covariance)
-
-
-@pytest.mark.usefixtures("small_shards")
-def test_an_interrupted_pass_goes_on_after_its_last_shard(tmp_path: Path) -> None:
-    store, extractor = FeatureStore(tmp_path), Means()
-
-    def stop(_what: str, done: int, _total: int) -> None:
-        if done > 100:
-            raise KeyboardInterrupt
-
-    interrupted = dataclasses.replace(forward(), progress=stop)
-    with pytest.raises(KeyboardInterrupt):
-        interrupted.extract(scenes(0, 150), preprocessing(extractor), store, logits=True)
-    assert extractor.images > 80
-    extractor.images = 0
-    extracted = forward().extract(scenes(0, 150), preprocessing(extractor), store, logits=True)
-    assert extractor.images == 150 - 80
-    assert len(extracted.statistics) == 150
-    forward().extract(scenes(0, 150), preprocessing(extractor), store, logits=True)
-    assert extractor.images == 150 - 80, "everything is kept: nothing is seen again"
-
-
-def odd_files(folder: Path) -> RealImages:
-    """Return eight images: one lies on its side, one is 16-bit gray, the others are plain."""
-    folder.mkdir()
-    for number in range(8):
-        picture = Image.fromarray(ShapesDataset(16).draw(number).transpose(1, 2, 0))
-        picture.save(folder / f"{number}.png")
-    sideways = Image.Exif()
-    sideways[0x0112] = 6
-    picture.save(folder / "1.png", exif=sideways)
-    Image.fromarray(np.full((16, 16), 33_000, np.uint16)).save(folder / "2.png")
-    images = ContainerDataset(ImageFiles(folder), None, "0")
-    return RealImages(dataset=images, indices=range(8))
-
-
-def test_a_card_reads_files_as_its_package_does(tmp_path: Path) -> None:
-    images, extractor = odd_files(tmp_path / "odd"), Means()
-    ours = preprocessing(extractor)
-    theirs = dataclasses.replace(ours, reading="stored")
-    store = FeatureStore(tmp_path / "store")
-    forward().ensure(images, [ours, theirs], store)
-    upright, stored = (
-        forward().extract(images, one, store, logits=False) for one in (ours, theirs)
-    )
-    differ = (upright.statistics.features != stored.statistics.features).any(axis=1)
-    assert differ.nonzero()[0].tolist() == [1, 2]
-    assert stored.statistics.features[2].tolist() == [255.0] * 12
-    assert upright.statistics.features[2].tolist() == [128.0] * 12
-    with Image.open(tmp_path / "odd" / "1.png") as opened:
-        lying = torch.from_numpy(np.array(opened.convert("RGB"))).permute(2, 0, 1)[None]
-    expected = extractor(theirs.prepared(lying)).pooled[0]
-    assert np.array_equal(stored.statistics.features[1], expected.numpy())
-    assert stored.notes == {"EXIF orientation ignored": 1, "16-bit gray clipped to 8 bits": 1}
-    assert set(upright.notes) == {
-        "turned upright by its EXIF orientation",
-        "16-bit gray reduced to 8 bits",
-    }
-
-
-def test_images_that_read_alike_are_seen_once(tmp_path: Path) -> None:
-    extractor = Means()
-    both = [preprocessing(extractor)]
-    both.append(dataclasses.replace(both[0], reading="stored"))
-    forward().ensure(scenes(0, 9), both, FeatureStore(tmp_path))
-    assert extractor.images == 9
-
-
-def test_explain_names_how_files_are_read(tmp_path: Path) -> None:
-    images = odd_files(tmp_path / "odd")
-    comparison = Comparison(
-        generated=images,
-        reference=scenes(0, 40),
-        protocols=[],
-        open_extractor=lambda _: Means(),
-        forward=forward(),
-        stores=(FeatureStore(tmp_path / "a"), FeatureStore(tmp_path / "b")),
-        extractor="means",
-    )
-    ours, theirs = read_protocol("sfbench"), read_protocol("pytorch-fid")
-    steps = list(Explanation(comparison, ours, theirs).steps())
-    (reading,) = [step for step in steps if step.factor == "reading"]
-    assert (reading.before, reading.after) == ("upright", "stored")
-    assert reading.change != 0
-
-
-def test_only_our_own_card_turns_images() -> None:
-    turning = [name for name in protocol_names() if read_protocol(name).reading == "upright"]
-    assert turning == ["sfbench"]
-
-
-@pytest.mark.usefixtures("small_shards")
-def test_a_damaged_shard_is_made_again(tmp_path: Path) -> None:
-    store = FeatureStore(tmp_path)
-    first = forward().extract(scenes(0, 90), preprocessing(Means()), store, logits=True)
-    key = forward().key(scenes(0, 90), preprocessing(Means()))
-    store.shard_file(key, 1).write_bytes(b"PK\x03\x04 cut off")
-    again = forward().extract(scenes(0, 90), preprocessing(Means()), store, logits=True)
-    assert np.array_equal(first.statistics.features, again.statistics.features)
-
-
-@pytest.mark.parametrize("change", ["weights", "images", "resize", "name"])
-def test_what_moves_a_feature_has_a_place_of_its_own_and_a_name_has_not(
-    change: str, tmp_path: Path
-) -> None:
-    store, extractor = FeatureStore(tmp_path), Means()
-    place = store.place(forward().key(scenes(0, 9), preprocessing(extractor)))
-    other, image_set, resize = Means(), scenes(0, 9), "pil-bicubic"
-    if change == "weights":
-        other.identity |= {"weights_sha256": "1" * 64}
-    if change == "images":
-        image_set = scenes(1, 9)
-    if change == "resize":
-        resize = "torch-bilinear"
-    if change == "name":
-        identity = dict(image_set.dataset.identity) | {"name": "renamed"}
-        image_set.dataset.identity = identity
-    found = store.place(forward().key(image_set, preprocessing(other, resize)))
-    assert (found == place) == (change == "name")
-
-
-def test_two_protocols_with_one_view_see_each_image_once(tmp_path: Path) -> None:
-    extractor = Means()
-    readings = compared(extractor, tmp_path, ["clean-fid-0.1", "sfbench"])
-    assert extractor.images == 60 + 70
-    names = {reading.metric for reading in readings}
-    assert {"fd[means]", "fd[means, clean-fid-0.1]"} <= names
-
-
-def compared(
-    extractor: Means, folder: Path, protocols: Sequence[str], **arguments: Any
-) -> list[Reading]:
-    store = FeatureStore(folder / "store")
-    sets: dict[str, Any] = {"generated": scenes(0, 60), "reference": scenes(500, 70)}
-    comparison = Comparison(
-        **(sets | arguments),
-        protocols=[read_protocol(name) for name in protocols],
-        open_extractor=lambda _: extractor,
-        forward=forward(),
-        stores=(store, store),
-        extractor="means",
-    )
-    return list(comparison.readings())
 
 
 def test_every_protocol_is_read_and_gives_names_of_its_own(tmp_path: Path) -> None:
@@ -260,60 +50,6 @@ def test_every_reading_says_how_it_was_made_and_how_sure_it_is(tmp_path: Path) -
         assert how["extractor"]["resize"] == "pil-bicubic"
         assert (how["generated"], how["real"], how["protocol"]) == (60, 70, "sfbench")
         assert how["reference"]["name"] == "shapes"
-
-
-def test_an_explanation_adds_up_to_the_gap(tmp_path: Path) -> None:
-    store = FeatureStore(tmp_path)
-    comparison = Comparison(
-        generated=scenes(0, 60, 20),
-        reference=scenes(500, 70, 20),
-        protocols=[],
-        open_extractor=lambda _: Means(),
-        forward=forward(),
-        stores=(store, store),
-        extractor="means",
-    )
-    first, second = read_protocol("stylegan2-ada"), read_protocol("torchmetrics-1.9")
-    assert first.kernel is not None
-    assert second.kernel is not None
-    few = Explanation(comparison, first, second)
-    assert {step.metric for step in few.steps()} == {"fd[means]", "class_score[means]"}
-    assert few.left_out == ["kd[means]: 60 images; at least 1000 needed"]
-    first, second = (
-        dataclasses.replace(one, kernel=dataclasses.replace(one.kernel, least=2))
-        for one in (first, second)
-    )
-    steps = list(Explanation(comparison, first, second).steps())
-    metrics = [list(group) for _, group in itertools.groupby(steps, lambda step: step.metric)]
-    assert [group[0].metric for group in metrics] == [
-        "fd[means]",
-        "kd[means]",
-        "class_score[means]",
-    ]
-    for group in metrics:
-        start, end = group[0].value, group[-1].value
-        assert start + sum(step.change for step in group) == pytest.approx(end, abs=1e-12)
-    by_factor = {step.factor: step for step in metrics[0]}
-    assert set(by_factor) >= {"resize", "quantization", "sample count", "ddof", "linear algebra"}
-    assert by_factor["resize"].change != 0
-    assert by_factor["ddof"].change > 0
-    order = next(step for step in metrics[2] if step.factor == "order and splits")
-    assert "stored" in order.before
-    assert "torch-shuffled" in order.after
-
-
-def test_protocols_that_see_differently_have_no_gap_to_split(tmp_path: Path) -> None:
-    store = FeatureStore(tmp_path)
-    comparison = Comparison(
-        generated=scenes(0, 5),
-        reference=scenes(9, 5),
-        protocols=[],
-        open_extractor=lambda _: Means(),
-        forward=forward(),
-        stores=(store, store),
-    )
-    with pytest.raises(UsageError, match="not comparable"):
-        Explanation(comparison, read_protocol("adm"), read_protocol("cmmd"))
 
 
 @pytest.fixture
@@ -429,48 +165,6 @@ def test_a_reference_of_another_extractor_is_refused(tmp_path: Path) -> None:
             reference=None,
             statistics=read_reference(tmp_path / "r.npz"),
         )
-
-
-@pytest.mark.parametrize("size", [(32, 32), (20, 50), (299, 299), (400, 310)])
-def test_clean_resizing_is_pillows(size: tuple[int, int]) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-    expected = np.stack(
-        [
-            np.asarray(
-                Image.fromarray(pixels[:, :, c].astype(np.float32)).resize(
-                    (299, 299), Image.Resampling.BICUBIC
-                )
-            )
-            for c in range(3)
-        ]
-    ).clip(0, 255)
-    found = pil_bicubic(torch.from_numpy(pixels).permute(2, 0, 1)[None], 299)[0].numpy()
-    assert np.abs(found - expected).max() <= 5e-5
-
-
-@pytest.mark.parametrize("size", [(32, 32), (17, 64), (320, 320), (512, 300)])
-def test_tensorflow_resizing_is_torch_fidelitys_bit_for_bit(size: tuple[int, int]) -> None:
-    from torch_fidelity.interpolate_compat_tensorflow import (
-        interpolate_bilinear_2d_like_tensorflow1x,
-    )
-
-    source = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (2, 3, *size), dtype=torch.uint8, generator=source)
-    expected = interpolate_bilinear_2d_like_tensorflow1x(
-        images.float(), size=(299, 299), align_corners=False
-    )
-    assert torch.equal(tf1_bilinear(images, 299), expected)
-
-
-@pytest.mark.parametrize("name", sorted(set(RESIZERS) - {"none"}))
-def test_every_way_of_resizing_keeps_a_flat_image_flat(name: str) -> None:
-    flat = torch.full((1, 3, 20, 30), 77, dtype=torch.uint8)
-    assert (resized(flat, name, 11) - 77).abs().max() < 1e-3
-
-
-def test_an_unknown_way_of_resizing_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(UsageError, match="expected none, tf1-bilinear"):
-        resized(torch.zeros(1, 3, 4, 4), "magic", 4)
 
 
 def test_precision_and_recall_tell_lost_and_added_modes() -> None:
