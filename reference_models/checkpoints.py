@@ -102,6 +102,19 @@ def read_state_dict(path: Path) -> Checkpoint:
     return Checkpoint(config=None, tensors=official.official_state(tensors), notes=notes)
 
 
+def model_of(path: Path) -> tuple[str, int] | None:
+    """Return the model's name and the resolution that a weights file says; None if it does not."""
+    try:
+        config = read_checkpoint(path).config
+    except (ValueError, OSError):
+        return None
+    if config is None:
+        return None
+    name = kind_of(config)
+    linformer = isinstance(config, StyleformerConfig) and config.linformer
+    return (f"{name}-linformer" if linformer else name), config.resolution
+
+
 def snapshot_config(arguments: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Config:
     """Return the architecture that an official snapshot was made with."""
     try:

@@ -32,7 +32,7 @@ def image_slices(
     x: Float[Tensor, "batch ..."], tokens: int, together: int = BATCH_TOKENS
 ) -> list[slice]:
     """Return the slices of the batch to work on one after the other, `together` tokens in each."""
-    return [slice(None)] if at_once(x) else slices(len(x), max(1, together // tokens))
+    return [slice(None)] if at_once(x) else slices(x.shape[0], max(1, together // tokens))
 
 
 def slices(length: int, step: int) -> list[slice]:

@@ -315,7 +315,7 @@ class StyleformerSynthesis(nn.Module):
         Float[Tensor, "batch tokens channels"], Float[Tensor, "batch image_channels side side"]
     ]:
         """Return the last tokens and the image; Styleformer-C goes on from both."""
-        x = self.block(self.places[0]).const.expand(len(ws), -1, -1)
+        x = self.block(self.places[0]).const.expand(ws.shape[0], -1, -1)
         return self.grow(0, x, None, ws, noise)
 
     def grow(

@@ -133,7 +133,7 @@ class ModulatedConv(nn.Module):
             return activated(y, bias, noise_part, scale=factors, clamp=self.clamp)
 
         parts = image_slices(x, x.shape[2] * x.shape[3], CONVOLUTION_PIXELS)
-        return by_slices(convolved, parts, dim=0, length=len(x))
+        return by_slices(convolved, parts, dim=0, length=x.shape[0])
 
     def convolution(
         self, x: Float[Tensor, "batch inputs height width"]
@@ -229,7 +229,7 @@ class SynthesisBlock(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Return the features and the image so far."""
         if self.first or x is None:
-            x = self.const.expand(len(ws), -1, -1, -1)
+            x = self.const.expand(ws.shape[0], -1, -1, -1)
         if x.is_cpu and not torch.compiler.is_compiling():
             x = x.contiguous(memory_format=torch.channels_last)
         if self.first:

@@ -16,7 +16,7 @@ def tokens_to_map(
 ) -> Float[Tensor, "batch channels side side"]:
     """Return the tokens as a square image, row-major; a view, channels last in memory."""
     side = math.isqrt(x.shape[1])
-    return x.view(len(x), side, side, -1).permute(0, 3, 1, 2)
+    return x.view(x.shape[0], side, side, -1).permute(0, 3, 1, 2)
 
 
 def map_to_tokens(

@@ -48,6 +48,7 @@ from sfbench.quality.inception import LAYERS, InceptionExtractor
 from sfbench.quality.protocols import read_protocol
 from sfbench.quality.resizing import pil_bicubic, tf1_bilinear
 from sfbench.quality.statistics import Moments, moments_of
+from sfbench.values.sizes import square
 
 SIDE = 32
 PASS_IMAGES = 64
@@ -103,7 +104,7 @@ class Bytes(Dataset[torch.Tensor]):
 
 def scenes(first: int, count: int) -> torch.Tensor:
     """Return drawn scenes, uint8."""
-    dataset = ShapesDataset(SIDE)
+    dataset = ShapesDataset(square(SIDE))
     return torch.stack([dataset.read(index).pixels for index in range(first, first + count)])
 
 

@@ -17,6 +17,7 @@ from torch import nn
 from sfbench.data.shapes import ShapesDataset
 from sfbench.quality.inception import LAYERS
 from sfbench.quality.resizing import tf1_bilinear
+from sfbench.values.sizes import square
 
 SEED = 0
 SCENES = 24
@@ -47,7 +48,7 @@ def random_inception(path: Path) -> None:
             module.momentum = 1.0
     network.fc.weight.data.normal_(0, 0.05, generator=source)
     network.fc.bias.data.zero_()
-    scenes = ShapesDataset(64)
+    scenes = ShapesDataset(square(64))
     pixels = torch.stack([scenes.read(index).pixels for index in range(SCENES)])
     network.train()
     with torch.no_grad():

@@ -28,6 +28,7 @@ from sfbench.quality.embedded.extractor import CifarExtractor
 from sfbench.quality.features import Preprocessing
 from sfbench.quality.frechet import frechet_distance
 from sfbench.quality.statistics import Rows, moments_of
+from sfbench.values.sizes import square
 
 JPEG_QUALITIES = (90, 70, 30, 20, 10)
 """Not 40 to 60: these CIFAR-10 files are JPEG of quality 75, whose steps are half those of quality
@@ -176,7 +177,7 @@ def main() -> None:
     cifar = open_dataset(locate(str(arguments.cifar)), None)
     sets = [
         ("CIFAR-10 (JPEG) test, 32 px", climbed(extractor, cifar, arguments.count, 10)),
-        ("shapes, 256 px", climbed(extractor, ShapesDataset(256), arguments.count // 5, 5)),
+        ("shapes, 256 px", climbed(extractor, ShapesDataset(square(256)), arguments.count // 5, 5)),
     ]
     text = "\n\n".join(table(title, found) for title, found in sets)
     print(text)

@@ -135,7 +135,7 @@ class GeneratorSuite:
     def check_images(self) -> str:
         """Check a few images, and that making them changes none of torch's global switches."""
         flags = global_flags()
-        images = contract.check_images(self.built, self.case.resolution)
+        images = contract.check_images(self.built, self.case.size)
         changed = changed_flags(flags)
         if changed:
             msg = f"making images changed torch's global {', '.join(changed)}"

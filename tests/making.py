@@ -78,6 +78,7 @@ def a_model(**changes: Any) -> Model:
     plain: dict[str, Any] = {field.name: () for field in dataclasses.fields(Model)}
     plain |= {"name": "m", "plugin": "p", "summary": "", "license": "", "citation": ""}
     plain |= {"synthesizes": True, "trainable": False, "code_sha256": "1"}
+    plain |= {"reference": "", "executes": "", "requires": {}, "bound": {}}
     return Model(**plain | changes)
 
 

@@ -16,6 +16,7 @@ from sfbench.quality.features import FeaturePass, Preprocessing
 from sfbench.quality.image_sets import RealImages
 from sfbench.quality.protocols import read_protocol
 from sfbench.values.records import Reading
+from sfbench.values.sizes import square
 
 
 class Means:
@@ -45,7 +46,7 @@ def forward(**arguments: Any) -> FeaturePass:
 
 
 def scenes(first: int, count: int, side: int = 16) -> RealImages:
-    return RealImages(dataset=ShapesDataset(side), indices=range(first, first + count))
+    return RealImages(dataset=ShapesDataset(square(side)), indices=range(first, first + count))
 
 
 def preprocessing(extractor: Means, resize: str = "pil-bicubic") -> Preprocessing:

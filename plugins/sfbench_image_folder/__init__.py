@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 class ImageFolderGenerator:
     """Seed i stands for image i in sorted order of the names."""
 
-    def __init__(self, path: Path, resolution: int, device: str) -> None:
+    def __init__(self, path: Path, size: tuple[int, int], device: str) -> None:
         self.images = ImageCollection(path)
-        self.resolution = resolution
+        self.size = size
+        self.resolution = size[0]
         self.device = device
 
     def __len__(self) -> int:
@@ -40,11 +41,11 @@ class ImageFolderGenerator:
         return list(seeds)
 
     def synthesize(self, latents: list[int]) -> Tensor:
-        """Return the images [batch, 3, side, side] in [-1, 1]."""
+        """Return the images [batch, 3, height, width] in [-1, 1]."""
         import numpy as np  # not needed to list plugins
         import torch  # not needed to list plugins
 
-        arrays = np.stack([self.images.read(index, self.resolution).pixels for index in latents])
+        arrays = np.stack([self.images.read(index, self.size).pixels for index in latents])
         pixels = torch.from_numpy(arrays).permute(0, 3, 1, 2).to(self.device)
         return pixels.float() / 127.5 - 1
 
@@ -53,9 +54,10 @@ def build(request: BuildRequest) -> ImageFolderGenerator:
     """Return the images under the option `path`."""
     path = request.options["path"]
     if not path:
-        msg = "image-folder needs --option path=FOLDER or path=FILE.zip"
+        msg = "image-folder is written image-folder:FOLDER or image-folder:FILE.zip"
         raise UsageError(msg)
-    return ImageFolderGenerator(Path(str(path)), request.resolution, request.device)
+    size = (request.resolution, request.width or request.resolution)
+    return ImageFolderGenerator(Path(str(path)), size, request.device)
 
 
 @hookimpl
@@ -70,5 +72,6 @@ def sfbench_generators() -> list[GeneratorSpec]:
             build=build,
             license="Apache-2.0",
             synthesizes=False,
+            reference="path",
         )
     ]

@@ -116,3 +116,12 @@ def sfbench_convert(source: Path, target: Path) -> str | None:
     except ValueError as error:
         msg = f"{source}: {error}"
         raise WeightsError(msg) from None
+
+
+@hookimpl
+def sfbench_recognize(source: Path) -> tuple[str, int] | None:
+    """Return the model and resolution of weights of this family."""
+    from reference_models.checkpoints import model_of  # torch comes with it
+
+    found = model_of(source)
+    return found if found and found[0].startswith("stylegan2") else None

@@ -15,17 +15,24 @@ if TYPE_CHECKING:
         UsageError,
         WeightsError,
     )
+    from sfbench.api.graph_generator import GraphGenerator
+    from sfbench.api.graph_inputs import GraphInput
     from sfbench.api.hooks import Hooks, hookimpl
     from sfbench.api.images import ImageCollection
     from sfbench.api.inspecting import AttentionLayer, AttentionMaps, Attentive, StyleBased
+    from sfbench.api.labels import Conditional, Labels
+    from sfbench.api.latents import Latents, LatentSource
     from sfbench.api.learning import Learner, Losses, Means, Phase, Shard
-    from sfbench.api.module_generator import Latents, ModuleGenerator
+    from sfbench.api.module_generator import ModuleGenerator
     from sfbench.api.module_learner import ModuleLearner
+    from sfbench.api.output_form import OutputForm
     from sfbench.api.protocols import (
         Dataset,
         FeatureExtractor,
         Features,
+        ForeignRuntime,
         ImageGenerator,
+        ModelSize,
         Picture,
     )
     from sfbench.api.settings import options_of
@@ -58,7 +65,15 @@ HOMES = {
     "AttentionMaps": "inspecting",
     "Attentive": "inspecting",
     "ImageCollection": "images",
-    "Latents": "module_generator",
+    "GraphGenerator": "graph_generator",
+    "GraphInput": "graph_inputs",
+    "Conditional": "labels",
+    "Labels": "labels",
+    "LatentSource": "latents",
+    "Latents": "latents",
+    "OutputForm": "output_form",
+    "ForeignRuntime": "protocols",
+    "ModelSize": "protocols",
     "ModuleGenerator": "module_generator",
     "ModuleLearner": "module_learner",
     "options_of": "settings",
@@ -93,6 +108,7 @@ __all__ = [
     "Attentive",
     "BuildRequest",
     "CheckpointCard",
+    "Conditional",
     "ContractError",
     "DataError",
     "Dataset",
@@ -100,19 +116,26 @@ __all__ = [
     "ExtractorSpec",
     "FeatureExtractor",
     "Features",
+    "ForeignRuntime",
     "GeneratorSpec",
+    "GraphGenerator",
+    "GraphInput",
     "Hooks",
     "ImageCollection",
     "ImageGenerator",
+    "Labels",
+    "LatentSource",
     "Latents",
     "LearnRequest",
     "Learner",
     "Losses",
     "Means",
+    "ModelSize",
     "ModuleGenerator",
     "ModuleLearner",
     "Option",
     "OptionValue",
+    "OutputForm",
     "Phase",
     "Picture",
     "PluginError",

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 from sfbench.api.spec import CheckpointCard, ExtractorSpec, GeneratorSpec
+
+if TYPE_CHECKING:
+    from sfbench.api.module_generator import ModuleGenerator
 
 PROJECT = "sfbench"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -39,6 +42,21 @@ class Hooks:
         """Write the weights in `source` as safetensors to `target` and return their description.
 
         None for a file of another plugin's models; raises WeightsError for an unusable one.
+        """
+
+    @hookspec(firstresult=True)
+    def sfbench_recognize(self, source: Path) -> tuple[str, int] | None:
+        """Return the model and the resolution in pixels of a weights file that says them.
+
+        None for a file that does not, or that holds another plugin's models.
+        """
+
+    @hookspec(firstresult=True)
+    def sfbench_write_graph(self, generator: ModuleGenerator, target: Path) -> str | None:
+        """Write a generator as a graph, and return the model that loads it, as KIND:PATH.
+
+        None for a file name of another kind; raises UnsupportedError for a generator that this
+        kind of graph cannot hold.
         """
 
     @hookspec(firstresult=True)

@@ -158,15 +158,17 @@ class ImageCollection:
             raise DataError(msg)
         return content
 
-    def read(self, index: int, resolution: int | None = None) -> ReadImage:
+    def read(self, index: int, size: tuple[int, int] | None = None) -> ReadImage:
         """Return image `index` as uint8 RGB, and what had to be done to it.
 
-        With a resolution, an image of another size is cropped to a centered square and resized.
+        With a size (height, width), an image of another size is cropped to its proportions around
+        the center, and resized.
+
         Raises DataError in one line for a file that is damaged or not an image.
         """
         name = self.names[index]
         try:
-            return read_rgb(open_image(self.read_bytes(name)), resolution)
+            return read_rgb(open_image(self.read_bytes(name)), size)
         except DataError:
             raise
         except Exception as error:  # noqa: BLE001  # strange metadata and members raise anything
@@ -198,10 +200,11 @@ class ImageCollection:
         return digest.hexdigest()
 
 
-def read_rgb(opened: Image.Image, resolution: int | None) -> ReadImage:
+def read_rgb(opened: Image.Image, size: tuple[int, int] | None) -> ReadImage:
     """Return an image as uint8 RGB, upright by its EXIF orientation, and what had to be done to it.
 
-    With a resolution, an image of another size is cropped to a centered square and resized.
+    With a size (height, width), an image of another size is cropped to its proportions around the
+    center, and resized.
     """
     image, told = upright(opened)
     rgb, note = to_rgb(image)
@@ -209,8 +212,8 @@ def read_rgb(opened: Image.Image, resolution: int | None) -> ReadImage:
     stored = None
     if turned or opened.mode in DEEP_GRAY:
         words = "EXIF orientation ignored" if turned else "16-bit gray clipped to 8 bits"
-        stored = ReadImage(sized(opened.convert("RGB"), resolution), words)
-    return ReadImage(sized(rgb, resolution), told or note, stored)
+        stored = ReadImage(sized(opened.convert("RGB"), size), words)
+    return ReadImage(sized(rgb, size), told or note, stored)
 
 
 def upright(opened: Image.Image) -> tuple[Image.Image, str | None]:
@@ -226,16 +229,18 @@ def upright(opened: Image.Image) -> tuple[Image.Image, str | None]:
     return image, FRAMES if getattr(opened, "n_frames", 1) > 1 else None
 
 
-def sized(rgb: Image.Image, resolution: int | None) -> np.ndarray:
-    """Return the pixels of an image, cropped and resized if it has another resolution."""
+def sized(rgb: Image.Image, size: tuple[int, int] | None) -> np.ndarray:
+    """Return the pixels of an image, cropped and resized if it has another height or width."""
     from PIL import Image  # slow to import
 
-    if resolution is not None and rgb.size != (resolution, resolution):
+    if size is not None and rgb.size != size[::-1]:
         # Cropped first: when resizing with a box, the filter would read pixels outside it.
-        side = min(rgb.size)
-        left, top = (rgb.width - side) // 2, (rgb.height - side) // 2
-        square = rgb.crop((left, top, left + side, top + side))
-        rgb = square.resize((resolution, resolution), Image.Resampling.LANCZOS)
+        height, width = size
+        across = min(rgb.width, rgb.height * width // height)
+        down = min(rgb.height, rgb.width * height // width)
+        left, top = (rgb.width - across) // 2, (rgb.height - down) // 2
+        part = rgb.crop((left, top, left + across, top + down))
+        rgb = part.resize((width, height), Image.Resampling.LANCZOS)
     return np_array(rgb)
 
 

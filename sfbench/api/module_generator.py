@@ -7,21 +7,13 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sfbench.api.errors import ContractError
+from sfbench.api.labels import Labels
+from sfbench.api.latents import Latents, LatentSource
 from sfbench.api.spec import BuildRequest
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Latents:
-    """Inputs of a batch: z [batch, *latent_shape], one-hot c [batch, classes], noise per layer."""
-
-    z: Tensor
-    c: Tensor | None
-    noise: list[Tensor] | None
 
 
 class ModuleGenerator:
@@ -54,34 +46,28 @@ class ModuleGenerator:
             module.eval()
         self.module = module.requires_grad_(requires_grad=False).to(self.device, self.dtype)
         self.resolution = request.resolution
-        self.latent_shape = tuple(latent_shape)
-        self.classes = classes
-        self.noise_shapes = [tuple(shape) for shape in noise_shapes]
+        self.source = LatentSource(
+            latent_shape=tuple(latent_shape),
+            classes=classes,
+            noise_shapes=tuple(tuple(shape) for shape in noise_shapes),
+            device=request.device,
+            dtype=request.dtype,
+        )
         self.forward = forward or module
         self.architecture = None if architecture is None else dict(architecture)
 
     def draw_latents(self, seeds: Sequence[int]) -> Latents:
         """Return the latents of these seeds: row i is drawn only from seed i, always on the CPU."""
-        import torch  # sfbench.api must not import torch when imported
+        return self.source.draw(seeds)
 
-        if not seeds:
-            msg = "draw_latents needs at least one seed"
-            raise ContractError(msg)
-        rows = []
-        for seed in seeds:
-            source = torch.Generator().manual_seed(seed)
-            z = torch.randn(self.latent_shape, generator=source)
-            label = torch.randint(max(self.classes, 1), (), generator=source)
-            rows.append((z, label, [torch.randn(s, generator=source) for s in self.noise_shapes]))
-        zs, labels, noise = zip(*rows, strict=True)
-        one_hot = None
-        if self.classes:
-            one_hot = self._place(torch.nn.functional.one_hot(torch.stack(labels), self.classes))
-        layers = [self._place(torch.stack(layer)) for layer in zip(*noise, strict=True)]
-        return Latents(z=self._place(torch.stack(zs)), c=one_hot, noise=layers or None)
+    @property
+    def classes(self) -> int:
+        """The number of classes; 0 of an unconditional model."""
+        return self.source.classes
 
-    def _place(self, x: Tensor) -> Tensor:
-        return x.to(device=self.device, dtype=self.dtype)
+    def use_labels(self, labels: Labels) -> None:
+        """Draw labels by this rule from now on."""
+        self.source = dataclasses.replace(self.source, labels=labels)
 
     def synthesize(self, latents: Latents) -> Tensor:
         """Return images [batch, channels, side, side] in about [-1, 1]."""

@@ -31,6 +31,24 @@ class ImageGenerator(Protocol):
         ...
 
 
+class ModelSize(NamedTuple):
+    """Numbers of a model's weights, and their bytes; None where the file does not say."""
+
+    parameters: int | None
+    weight_bytes: int | None
+
+
+@runtime_checkable
+class ForeignRuntime(Protocol):
+    """A generator that torch does not compute, such as one that runs in onnxruntime.
+
+    `runtime`: its name and version. `model_size`: what torch would count of a module.
+    """
+
+    runtime: str
+    model_size: ModelSize
+
+
 class Features(NamedTuple):
     """Output of an extractor: features [batch, D], class logits [batch, K] or None.
 

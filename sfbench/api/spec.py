@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,9 +19,12 @@ if TYPE_CHECKING:
     from sfbench.api.protocols import FeatureExtractor, ImageGenerator
 
 OptionValue = int | float | str | bool | tuple[int, ...] | None
-OptionKind = Literal["int", "float", "str", "bool", "ints", "path", "images"]
+OptionKind = Literal["int", "float", "str", "bool", "ints", "path", "images", "code"]
 PATHS = frozenset({"path", "images"})
 """Kinds of options that name a file or folder."""
+DIGESTED = PATHS | {"code"}
+"""Kinds of options whose content counts, not their text."""
+CODE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
 FALSE_WORDS = frozenset({"0", "false", "no", "off"})
 
@@ -29,8 +33,9 @@ FALSE_WORDS = frozenset({"0", "false", "no", "off"})
 class Option:
     """One option of a model: `--option NAME=VALUE`; default `None` means "decided by the model".
 
-    A "path" names a file or folder, "images" a folder or zip file of images; its content decides
-    what is measured: the case holds its digest. It must be given unless the default is "".
+    A "path" names a file or folder, "images" a folder or zip file of images, "code" a function or
+    class of an installed module, as package.module:name; its content decides what is measured: the
+    case holds its digest. It must be given unless the default is "".
     `weights`: what it names are the model's weights; raises ValueError if it is no "path".
     """
 
@@ -52,45 +57,74 @@ class Option:
         try:
             return self._parse(text)
         except ValueError:
-            expected = {"ints": "whole numbers separated by commas", "bool": "true or false"}
+            expected = {
+                "ints": "whole numbers separated by commas",
+                "bool": "true or false",
+                "code": "package.module:name",
+            }
             msg = f"option {self.name}={text}: expected {expected.get(self.kind, self.kind)}"
             raise UsageError(msg) from None
 
     def _parse(self, text: str) -> OptionValue:
-        match self.kind:
-            case "int":
-                return int(text)
-            case "float":
-                number = float(text)
-                if not math.isfinite(number):
-                    raise ValueError
-                return number
-            case "ints":
-                return tuple(int(part) for part in text.split(","))
-            case "bool":
-                word = text.lower()
-                if word not in TRUE_WORDS | FALSE_WORDS:
-                    raise ValueError
-                return word in TRUE_WORDS
-            case "path" | "images":
-                return str(Path(text).expanduser()) if text else ""
-            case "str":
-                if self.choices and text not in self.choices:
-                    msg = f"option {self.name}={text}: expected one of {', '.join(self.choices)}"
-                    raise UsageError(msg)
-                return text
+        if self.kind == "str" and self.choices and text not in self.choices:
+            msg = f"option {self.name}={text}: expected one of {', '.join(self.choices)}"
+            raise UsageError(msg)
+        return READERS[self.kind](text)
+
+
+def finite(text: str) -> float:
+    """Return a number; raises ValueError for NaN and infinity."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError
+    return number
+
+
+def yes_or_no(text: str) -> bool:
+    """Return true or false; raises ValueError for another word."""
+    word = text.lower()
+    if word not in TRUE_WORDS | FALSE_WORDS:
+        raise ValueError
+    return word in TRUE_WORDS
+
+
+def path_text(text: str) -> str:
+    """Return a path with "~" replaced by the home; "" stays what it is."""
+    return str(Path(text).expanduser()) if text else ""
+
+
+def code_text(text: str) -> str:
+    """Return a name package.module:name; raises ValueError for anything else but ""."""
+    if text and not CODE.fullmatch(text):
+        raise ValueError
+    return text
+
+
+READERS: Mapping[OptionKind, Callable[[str], OptionValue]] = {
+    "int": int,
+    "float": finite,
+    "ints": lambda text: tuple(int(part) for part in text.split(",")),
+    "bool": yes_or_no,
+    "path": path_text,
+    "images": path_text,
+    "code": code_text,
+    "str": str,
+}
+"""What reads the text of an option of each kind."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class BuildRequest:
     """What the harness asks a plugin to build.
 
+    Images are `resolution` pixels high, and as wide unless `width` is given.
     `device` and `dtype` are torch names ("cpu", "cuda", "meta"; "float32", "bfloat16", "float16"):
     a plugin never chooses a device itself. `seed` fixes random initial weights. `options` holds
     every option of the spec, defaults filled in. `weights` is a local file or folder, or None.
     """
 
     resolution: int
+    width: int | None = None
     options: Mapping[str, OptionValue] = dataclasses.field(default_factory=dict)
     weights: Path | None = None
     seed: int = 0
@@ -145,6 +179,11 @@ class GeneratorSpec:
     packages that contain the model's source, so that changes are noticed; the plugin's own
     module is always included. `build_learner`, `settings` (of training, as `options` are of the
     model) and `presets` make it trainable.
+
+    A kind of model that users hold as a file, folder or function names in `reference` the option
+    that says which: it is then written NAME:VALUE, like `onnx:generator.onnx`. `executes` says what
+    code loading it runs, if any: it is then refused without `--trust`. `requires`: packages that it
+    needs beyond sfbench's own, each with what to install.
     """
 
     name: str
@@ -159,6 +198,15 @@ class GeneratorSpec:
     presets: tuple[TrainingPreset, ...] = ()
     synthesizes: bool = True
     code: tuple[str, ...] = ()
+    reference: str = ""
+    executes: str = ""
+    requires: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check that the parts fit together; raises ValueError if not."""
+        if self.reference and self.reference not in {option.name for option in self.options}:
+            msg = f"reference {self.reference!r} of {self.name}: none of its options"
+            raise ValueError(msg)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,8 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sfbench.api.module_generator import Latents, ModuleGenerator
+from sfbench.api.latents import Latents
+from sfbench.api.module_generator import ModuleGenerator
 from sfbench.api.spec import BuildRequest
 
 if TYPE_CHECKING:

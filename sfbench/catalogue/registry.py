@@ -23,8 +23,8 @@ from sfbench.api.hooks import PROJECT, Hooks
 from sfbench.api.spec import CheckpointCard, ExtractorSpec, GeneratorSpec
 
 BYTES_SHOWN = 200
-ACTING = ("sfbench_convert", "sfbench_export")
-"""Hooks that act on a file or on records, as others only list what there is."""
+ACTING = ("sfbench_convert", "sfbench_export", "sfbench_recognize", "sfbench_write_graph")
+"""Hooks that act on a file, a generator or records, as others only list what there is."""
 BY_HAND = "--plugin"
 """The origin of a plugin that is not installed."""
 T = TypeVar("T")
@@ -70,6 +70,8 @@ class Plugin:
     hooks: tuple[str, ...] = ()
     convert: Callable[..., str | None] | None = None
     export: Callable[..., str | None] | None = None
+    recognize: Callable[..., tuple[str, int] | None] | None = None
+    write_graph: Callable[..., str | None] | None = None
 
 
 def import_from(folder: Path) -> None:
@@ -133,6 +135,8 @@ def load_plugin(source: PluginSource) -> Plugin:
         hooks=acts,
         convert=manager.hook.sfbench_convert,
         export=manager.hook.sfbench_export,
+        recognize=manager.hook.sfbench_recognize,
+        write_graph=manager.hook.sfbench_write_graph,
     )
 
 
@@ -153,12 +157,14 @@ def one_line(error: BaseException) -> str:
 
 
 def find_generator(plugins: Iterable[Plugin], name: str) -> tuple[Plugin, GeneratorSpec]:
-    """Return the plugin and spec of a model.
+    """Return the plugin and spec of a model, by its name or, for a reference, its kind.
 
     Raises UsageError when no plugin offers that name, PluginError when more than one does.
     """
-    offers = [
-        (plugin, spec) for plugin in plugins for spec in plugin.generators if spec.name == name
+    every = [(plugin, spec) for plugin in plugins for spec in plugin.generators]
+    kind = name.partition(":")[0]
+    offers = [(plugin, spec) for plugin, spec in every if spec.name == name] or [
+        (plugin, spec) for plugin, spec in every if spec.name == kind and spec.reference
     ]
     if len(offers) == 1:
         return offers[0]

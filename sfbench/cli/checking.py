@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sfbench.api.errors import PluginError, UsageError
@@ -21,31 +21,40 @@ from sfbench.cli.exits import Exit
 from sfbench.generators.loading import load_plugins
 
 
-def check(
-    target: str,
-    resolution: int | None,
-    options: Sequence[str],
-    weights: Path | None,
-    given: Sequence[str],
-    *,
-    as_json: bool,
-) -> Exit:
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What to check, as given: a model's name, a reference KIND:PATH, or a plugin's file."""
+
+    name: str
+    resolution: int | None
+    options: tuple[str, ...]
+    weights: Path | None
+    plugins: tuple[str, ...]
+    trusted: bool
+
+
+def check(target: Target, *, as_json: bool) -> Exit:
     """Print the results; 0 when every point holds, 1 otherwise."""
-    if target.endswith(".py"):
-        sound.check_file(Path(target), "a plugin's file, or the name of a model")
+    name, resolution, weights = target.name, target.resolution, target.weights
+    bound: Mapping[str, str] = {}
+    file = name.endswith(".py")
+    if file:
+        sound.check_file(Path(name), "a plugin's file, or the name of a model")
     else:
-        sound.check_models([target], given, [])
+        model = defaults.catalogue(target.plugins, []).model(name)
+        model.check_usable(trusted=target.trusted)
+        bound = model.bound
     from sfbench.testing import check_generator  # torch comes with it
 
-    specs = find(target, given)
+    specs = list(from_file(name).generators) if file else [spec_of(target)]
     if not specs:
         msg = (
-            f"{target}: offers no generator to check; extractors are checked by "
+            f"{name}: offers no generator to check; extractors are checked by "
             "sfbench.testing.check_extractor"
         )
         raise UsageError(msg)
     if weights is not None and len(specs) > 1:
-        msg = f"--weights {weights}: {target} has {len(specs)} models; name one, with --plugin {target}"
+        msg = f"--weights {weights}: {name} has {len(specs)} models; name one, with --plugin {name}"
         raise UsageError(msg)
     results = {}
     for spec in specs:
@@ -53,9 +62,9 @@ def check(
             sides = ", ".join(map(str, spec.resolutions))
             msg = f"model {spec.name} does not support {resolution} px; expected {sides}"
             raise UsageError(msg)
-        values = parsed(spec, options)
-        results[spec.name] = check_generator(
-            spec, resolution=resolution, options=values, weights=weights
+        given = [*target.options, *(f"{key}={value}" for key, value in bound.items())]
+        results[name if bound else spec.name] = check_generator(
+            spec, resolution=resolution, options=parsed(spec, given), weights=weights
         )
     if as_json:
         document = {n: [dataclasses.asdict(r) for r in found] for n, found in results.items()}
@@ -83,12 +92,11 @@ def parsed(spec: GeneratorSpec, options: Sequence[str]) -> dict[str, OptionValue
     return values
 
 
-def find(target: str, given: Sequence[str]) -> list[GeneratorSpec]:
-    """Return the specs of a plugin file, or of the model with that name."""
-    if target.endswith(".py"):
-        return list(from_file(target).generators)
-    plugins, _ = load_plugins(defaults.catalogue(given, []).owners(target), given, [])
-    return [find_generator(plugins, target)[1]]
+def spec_of(target: Target) -> GeneratorSpec:
+    """Return the spec of the named model."""
+    owners = defaults.catalogue(target.plugins, []).owners(target.name)
+    plugins, _ = load_plugins(owners, target.plugins, [])
+    return find_generator(plugins, target.name)[1]
 
 
 def from_file(target: str) -> Plugin:

@@ -28,6 +28,7 @@ from sfbench.values.case import Case, Request
 from sfbench.values.job import Job, Launcher
 from sfbench.values.messages import counted
 from sfbench.values.metric_names import CORE
+from sfbench.values.paths import model_names
 from sfbench.values.records import digest
 from sfbench.values.timing import BLOCK_SECONDS, BLOCKS
 
@@ -230,7 +231,7 @@ def again(row: Row, sides: Sequence[Sequence[Job]], asked: Asked, known: float |
 
 def side_jobs(text: str, shared: Request, catalogue: Catalogue, asked: Asked) -> list[Job]:
     """Return one job per case of a side, MODEL[,key=value]...: flags, options or python."""
-    model, *pairs = text.split(",")
+    model, *pairs = model_names(text)
     changes: dict[str, Any] = {"model": model}
     options = list(shared.option)
     interpreter = None

@@ -9,6 +9,22 @@ from sfbench.api.errors import WeightsError
 from sfbench.cli import defaults
 from sfbench.generators.loading import load_plugins
 
+WEIGHTS = ".safetensors"
+GRAPHS = (".onnx", ".pt2")
+
+
+def check_target(target: Path) -> None:
+    """Raise WeightsError for a file that exists, or whose name or folder is not one to write to."""
+    if target.suffix not in {WEIGHTS, *GRAPHS}:
+        msg = f"{target}: expected a file name that ends in {', '.join((WEIGHTS, *GRAPHS))}"
+        raise WeightsError(msg)
+    if target.exists():
+        msg = f"{target}: already exists; delete it or choose another name"
+        raise WeightsError(msg)
+    if not target.parent.is_dir():
+        msg = f"{target}: folder {target.parent} does not exist"
+        raise WeightsError(msg)
+
 
 def convert(source: Path, target: Path, given: Sequence[str]) -> str:
     """Return a description of what was written; raises WeightsError for an unknown format."""
@@ -19,15 +35,7 @@ def convert(source: Path, target: Path, given: Sequence[str]) -> str:
             what = f"{kind}; expected a file"
         msg = f"{source}: {what}"
         raise WeightsError(msg)
-    if target.suffix != ".safetensors":
-        msg = f"{target}: expected a file name that ends in .safetensors"
-        raise WeightsError(msg)
-    if target.exists():
-        msg = f"{target}: already exists; delete it or choose another name"
-        raise WeightsError(msg)
-    if not target.parent.is_dir():
-        msg = f"{target}: folder {target.parent} does not exist"
-        raise WeightsError(msg)
+    check_target(target)
     refusals = []
     able = defaults.catalogue(given, []).acting("sfbench_convert")
     for plugin in load_plugins(able, given, [])[0]:

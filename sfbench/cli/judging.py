@@ -27,6 +27,7 @@ from sfbench.hardware.policy import set_policy
 from sfbench.hardware.processes import process_group
 from sfbench.quality import extractors, published
 from sfbench.quality.protocols import AUTO, Protocol, read_protocol, read_protocols
+from sfbench.values.sizes import square
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,7 @@ class Asked:
     per_class: bool = False
     device: str = "auto"
     threads: int | None = None
+    trusted: bool = False
     plugins: tuple[str, ...] = ()
     disabled: tuple[str, ...] = ()
 
@@ -63,7 +65,7 @@ class Bench:
         self.asked = asked
         self.catalogue: Catalogue = defaults.catalogue(asked.plugins, asked.disabled)
         if asked.model is not None:
-            self.catalogue.model(asked.model)
+            self.catalogue.model(asked.model).check_usable(trusted=asked.trusted)
         from sfbench.quality.feature_store import FeatureStore  # numpy comes with it
 
         self.group = group
@@ -138,7 +140,8 @@ class Bench:
         if source.kind in sources.BUILT_IN and resolution is None:
             msg = f"{flag} {text}: its images can have any size; choose one with --res"
             raise UsageError(msg)
-        dataset = sources.open_dataset(source, resolution)
+        size = None if resolution is None else square(resolution)
+        dataset = sources.open_dataset(source, size)
         announce(flag, getattr(dataset, "container", None))
         what = "images" if flag == "--images" else "reference"
         indices = chosen(len(dataset), self.asked.samples, self.asked.seed)
@@ -171,6 +174,7 @@ class Bench:
             seed=asked.seed,
             device=self.device,
             threads=asked.threads,
+            trust=asked.trusted,
             measure="memory",
         )
         case = one_case(request, self.catalogue, "quality")

@@ -43,7 +43,9 @@ def listed(catalogue: Catalogue, what: str, *, as_json: bool) -> str:
             rows = [SHAPES, *({"name": name, "summary": text} for name, text in described())]
     if as_json:
         return json.dumps(rows, indent=1, sort_keys=True)
-    return columns(rows, SHOWN[what])
+    return columns(
+        [row | {"name": row.get("written", row.get("name"))} for row in rows], SHOWN[what]
+    )
 
 
 SHOWN = {
@@ -114,7 +116,7 @@ def protocols() -> list[dict[str, Any]]:
 def models(catalogue: Catalogue) -> list[dict[str, Any]]:
     """Return one row per model."""
     return [
-        dataclasses.asdict(model) | {"sizes": sizes(model.resolutions)}
+        dataclasses.asdict(model) | {"written": model.written, "sizes": sizes(model.resolutions)}
         for model in sorted(catalogue.models, key=lambda model: model.name)
     ]
 

@@ -28,7 +28,7 @@ def publish(store: Path, out: Path, title: str) -> Exit:
         return Exit.NOTHING_MEASURED
     catalogue = defaults.catalogue([], [])
     about = {
-        model.name: About(
+        name: About(
             summary=model.summary,
             facts={
                 name: text
@@ -40,7 +40,8 @@ def publish(store: Path, out: Path, title: str) -> Exit:
                 if text
             },
         )
-        for model in catalogue.models
+        for name in {record.case["model"] for record in records}
+        if (model := catalogue.offered(name)) is not None
     }
     count = 0
     try:

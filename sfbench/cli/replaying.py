@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from sfbench.report import replay
 from sfbench.run.grid import make_plan
 from sfbench.run.schedule import job_of, pending_trials
 from sfbench.store.runs import Store, read
-from sfbench.values.case import request_of
+from sfbench.values.case import Request, request_of
 from sfbench.values.job import Launcher
 from sfbench.values.metrics import FAMILIES, Family
 from sfbench.values.records import Record, plugin_file
@@ -36,6 +36,7 @@ def again(  # noqa: PLR0913  # every part is chosen by the caller
     disabled: tuple[str, ...],
     only: str | None,
     launcher: Launcher,
+    trusted: bool,
     as_json: bool,
 ) -> Exit:
     """Measure the record's trial again; 0 when it is the same, 1 when it differs."""
@@ -45,10 +46,13 @@ def again(  # noqa: PLR0913  # every part is chosen by the caller
         msg = f"{path}: {stored.reason}; expected a record, e.g. from results/runs"
         raise DataError(msg)
     catalogue = defaults.catalogue(plugins, disabled)
-    offered = {model.name for model in catalogue.models}
     file = plugin_file(stored)
-    if file is not None and stored.case["model"] not in offered:
+    if file is not None and catalogue.offered(stored.case["model"]) is None:
         msg = f"{path}: its model {stored.case['model']} is of a plugin file; give --plugin {file}"
+        raise UsageError(msg)
+    stray = [text for text in option if "=" not in text]
+    if stray:
+        msg = f"--option {stray[0]}: expected NAME=PATH"
         raise UsageError(msg)
     given = {text.partition("=")[0] for text in option}
     missing = sorted(path_options(catalogue, stored.case) - given)
@@ -58,19 +62,15 @@ def again(  # noqa: PLR0913  # every part is chosen by the caller
             f"sha256; give --option {missing[0]}=PATH"
         )
         raise UsageError(msg)
-    request = request_of(stored.case)
-    replaced = tuple(o for o in request.option if o.partition("=")[0] not in given)
+    request = with_files(request_of(stored.case), catalogue, option)
     request = dataclasses.replace(
-        request,
-        option=(*replaced, *option),
-        weights=request.weights if weights is None else weights,
-        data=request.data if data is None else data,
+        request, weights=weights or request.weights, data=data or request.data, trust=trusted
     )
     plan = make_plan(
         [request], catalogue, torch_home=defaults.torch_home(), trials=1, timeout_seconds=3600.0
     )
     (case,) = plan.cases
-    case = dataclasses.replace(case, batch=stored.case["batch"])
+    case = dataclasses.replace(case, batch=stored.case["batch"], model=stored.case["model"])
     if case.key() != stored.case_key:
         different = [k for k, v in case.inputs().items() if v != stored.case.get(k)]
         msg = (
@@ -115,6 +115,19 @@ def again(  # noqa: PLR0913  # every part is chosen by the caller
 
         console().print(replay.table(stored, fresh, rows, changes))
     return Exit.OK if same else Exit.SOME_FAILED
+
+
+def with_files(request: Request, catalogue: Catalogue, given: Sequence[str]) -> Request:
+    """Return a request with the files that were given, NAME=PATH, in place of the names of records."""
+    paths = dict(text.split("=", 1) for text in given)
+    bound = [paths.pop(name) for name in catalogue.model(request.model).bound if name in paths]
+    kind = request.model.partition(":")[0]
+    kept = (text for text in request.option if text.partition("=")[0] not in paths)
+    return dataclasses.replace(
+        request,
+        model=f"{kind}:{bound[0]}" if bound else request.model,
+        option=(*kept, *(f"{name}={path}" for name, path in paths.items())),
+    )
 
 
 def words_of(only: str | None) -> tuple[Family, ...]:

@@ -24,8 +24,9 @@ from sfbench.store.album import albums
 from sfbench.store.runs import Store
 from sfbench.store.training_runs import runs_of_store, training_runs
 from sfbench.store.whole_file import write_whole
-from sfbench.values.plan import parse_resolutions
+from sfbench.values.paths import model_names
 from sfbench.values.records import Record
+from sfbench.values.sizes import Size, parse_sizes, size_of
 
 if TYPE_CHECKING:
     from sfbench.catalogue.catalogue import Catalogue
@@ -64,7 +65,7 @@ def show(store: Path, wanted: Wanted) -> Exit:
         print(f"warning: {bad.path}: {bad.reason}: left out", file=sys.stderr)
     heads = stored.found.heads
     places = frame.newest(heads)
-    models = wanted.model.split(",") if wanted.model else []
+    models = model_names(wanted.model) if wanted.model else []
     there = sorted(set(heads["model"].iloc[places]))
     for name in set(models) - set(there):
         known = ", ".join(there) or "none"
@@ -94,7 +95,12 @@ def matching(heads: pd.DataFrame, models: Sequence[str], res: str | None) -> np.
     if models:
         kept &= heads["model"].isin(models).to_numpy()
     if res:
-        kept &= heads["resolution"].isin(parse_resolutions(res)).to_numpy()
+        wanted = set(parse_sizes(res))
+        pairs = zip(heads["resolution"], heads["width"], strict=True)
+        kept &= np.array(
+            [size_of({"resolution": side, "width": width}) in wanted for side, width in pairs],
+            dtype=bool,
+        )
     return kept
 
 
@@ -130,15 +136,13 @@ def print_rows(rows: pd.DataFrame, notes: Sequence[str]) -> None:
     screen.print(table.terminal(rows, notes, screen.width))
 
 
-def chosen(
-    records: Sequence[Record], models: Sequence[str], resolutions: Sequence[int]
-) -> list[Record]:
+def chosen(records: Sequence[Record], models: Sequence[str], sizes: Sequence[Size]) -> list[Record]:
     """Return the records of these models and resolutions (all if none are given)."""
     return [
         record
         for record in records
         if (not models or record.case["model"] in models)
-        and (not resolutions or record.case["resolution"] in resolutions)
+        and (not sizes or size_of(record.case) in sizes)
     ]
 
 
@@ -180,8 +184,9 @@ def beside(
 
     return Beside(
         options={
-            model.name: {option.name: option.default for option in model.options}
-            for model in catalogue.models
+            name: {option.name: option.default for option in model.options}
+            for name in {record.case["model"] for record in records}
+            if (model := catalogue.offered(name)) is not None
         },
         albums=albums(store, [record.case for record in records]),
         runs=[

@@ -10,7 +10,8 @@ from sfbench.cli import measuring
 from sfbench.cli.exits import Exit
 from sfbench.cli.measuring import Settings
 from sfbench.values.case import Request
-from sfbench.values.plan import parse_resolutions
+from sfbench.values.paths import model_names
+from sfbench.values.sizes import parse_resolutions
 
 FEWEST = 3
 
@@ -25,7 +26,7 @@ def show(request: Request, settings: Settings, figure: Path | None) -> Exit:
     from sfbench.report import scaling_table
 
     records, catalogue = done.records, done.catalogue
-    models = request.model.split(",")
+    models = model_names(request.model)
     curves = [
         scaling_table.curve(name, [r for r in records if r.case["model"] == name])
         for name in models

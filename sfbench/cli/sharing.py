@@ -26,8 +26,9 @@ from sfbench.store.album import ABOUT, KINDS, albums, place
 from sfbench.store.runs import Store
 from sfbench.store.whole_file import whole_file
 from sfbench.values.messages import counted
-from sfbench.values.plan import parse_resolutions
+from sfbench.values.paths import model_names
 from sfbench.values.records import Record, record_from_json, record_to_json
+from sfbench.values.sizes import parse_sizes
 
 FOLDER, PAGE, TABLE, SUITE = "records", "report.html", "report.csv", "suite.toml"
 ENVIRONMENT, FIGURES, PICTURES = "environment.json", "figures", "pictures"
@@ -58,8 +59,8 @@ def export(store: Path, target: str, wanted: Wanted, given: Sequence[str]) -> Ex
         msg = f"{unreadable[0].path}: {unreadable[0].reason}; fix or remove it, then export"
         raise DataError(msg)
     newest, _ = frame.current(records)
-    models = wanted.model.split(",") if wanted.model else []
-    kept = chosen(newest, models, parse_resolutions(wanted.res) if wanted.res else ())
+    models = model_names(wanted.model) if wanted.model else []
+    kept = chosen(newest, models, parse_sizes(wanted.res) if wanted.res else ())
     if wanted.suite is not None:
         kept = of_suite(wanted.suite, kept)
     if not kept:

@@ -14,6 +14,7 @@ from sfbench.api.image_files import open_image
 from sfbench.api.images import RESIZE, ReadImage, read_rgb
 from sfbench.api.protocols import Picture
 from sfbench.data.container import Container
+from sfbench.values.sizes import Size
 
 COLORS = 3
 
@@ -21,15 +22,15 @@ COLORS = 3
 class ContainerDataset:
     """Images at one resolution, cropped and resized if their size differs; with None, as they are."""
 
-    def __init__(self, container: Container, resolution: int | None, sha256: str) -> None:
+    def __init__(self, container: Container, size: Size | None, sha256: str) -> None:
         self.container = container
-        self.resolution = resolution
+        self.size = size
         self.code = (type(container).__module__,)
         self.identity: Mapping[str, Any] = {
             "name": container.path.name,
             "sha256": sha256,
-            "resolution": resolution,
-            "resize": "none" if resolution is None else f"{RESIZE}, where the size differs",
+            **in_identity(size),
+            "resize": "none" if size is None else f"{RESIZE}, where the size differs",
         }
 
     def __len__(self) -> int:
@@ -46,15 +47,14 @@ class ContainerDataset:
             return Picture(torch.from_numpy(np.array(content)).permute(2, 0, 1), None)
         try:
             opened = open_image(content) if isinstance(content, bytes) else of_pixels(content)
-            found = read_rgb(opened, self.resolution)
+            found = read_rgb(opened, self.size)
         except Exception as error:  # noqa: BLE001  # strange metadata and members raise anything
             raise DataError(self.problem(item.name, first_line(error))) from None
         return picture(found)
 
     def is_ready(self, pixels: np.ndarray) -> bool:
         """Return whether pixels are RGB of the size that is wanted."""
-        side = (self.resolution, self.resolution, COLORS)
-        return pixels.shape[2] == COLORS and (self.resolution is None or pixels.shape == side)
+        return pixels.shape[2] == COLORS and self.size in {None, pixels.shape[:2]}
 
     def problem(self, name: str, reason: str) -> str:
         """Return what is wrong with an image, in one line."""
@@ -64,6 +64,13 @@ class ContainerDataset:
         """Return class numbers, or None where any image has none."""
         found = [self.container.label(index) for index in indices]
         return None if None in found else [label for label in found if label is not None]
+
+
+def in_identity(size: Size | None) -> dict[str, int | None]:
+    """Return a size as the identities of datasets hold it: squares have no width of their own."""
+    if size is None or size.is_square:
+        return {"resolution": None if size is None else size.height}
+    return {"resolution": size.height, "width": size.width}
 
 
 def picture(found: ReadImage) -> Picture:

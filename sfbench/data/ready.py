@@ -15,6 +15,7 @@ from sfbench.data.prepared_folder import is_prepared
 from sfbench.data.shapes import COUNT, DEFINITION, ShapesDataset
 from sfbench.data.sources import locate
 from sfbench.values.paths import path_of
+from sfbench.values.sizes import square
 
 SHAPES_KEPT = 20_000
 """Scenes of `shapes` used for training; the last 30,000 are held out."""
@@ -65,7 +66,7 @@ def ready_images(
 
 def drawn(resolution: int, count: int) -> Iterator[Item]:
     """Yield the first scenes of `shapes`."""
-    shapes = ShapesDataset(resolution)
+    shapes = ShapesDataset(square(resolution))
     for index, label in enumerate(shapes.labels(range(count))):
         pixels = shapes.draw(index).transpose(1, 2, 0)
         yield Item(f"{index:05d}", pixels, label)

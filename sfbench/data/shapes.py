@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from sfbench.api.protocols import Picture
+from sfbench.values.sizes import Size
 
 DEFINITION = "shapes-1"
 CLASSES = ("disc", "square", "triangle", "ring", "star")
@@ -26,26 +27,33 @@ Plane = NDArray[np.floating]
 
 
 class ShapesDataset:
-    """50,000 scenes [3, side, side] with class labels; index i is the scene of seed i."""
+    """50,000 scenes [3, height, width] with class labels; index i is the scene of seed i.
 
-    def __init__(self, resolution: int) -> None:
-        self.resolution = resolution
+    Scenes are square; in other sizes the shorter side spans the square, and there is more background.
+    """
+
+    def __init__(self, size: Size) -> None:
+        self.resolution = min(size)
         self.identity: Mapping[str, Any] = {
             "name": "shapes",
             "sha256": None,
-            "resolution": resolution,
+            "resolution": size.height,
+            **({} if size.is_square else {"width": size.width}),
             "definition": DEFINITION,
             "resize": "none: drawn at the resolution",
         }
-        axis = (np.arange(resolution, dtype=np.float32) + 0.5) / resolution * 2 - 1
-        self.y, self.x = np.meshgrid(axis, axis, indexing="ij")
+        down, across = (
+            ((np.arange(side, dtype=np.float32) + 0.5) / side * 2 - 1) * (side / self.resolution)
+            for side in size
+        )
+        self.y, self.x = np.meshgrid(down, across, indexing="ij")
 
     def __len__(self) -> int:
         """Return the number of scenes."""
         return COUNT
 
     def read(self, index: int) -> Picture:
-        """Return one scene, uint8 [3, side, side]."""
+        """Return one scene, uint8 [3, height, width]."""
         return Picture(torch.from_numpy(self.draw(index)))
 
     def labels(self, indices: Sequence[int]) -> list[int]:
@@ -53,7 +61,7 @@ class ShapesDataset:
         return [int(uniforms(index)[0] * len(CLASSES)) for index in indices]
 
     def draw(self, index: int) -> NDArray[np.uint8]:
-        """Return one scene as uint8 [3, side, side]."""
+        """Return one scene as uint8 [3, height, width]."""
         random = iter(uniforms(index).tolist())
         kind = int(next(random) * len(CLASSES))
         extras = int(next(random) * (LARGEST_EXTRA + 1))

@@ -10,6 +10,7 @@ from sfbench.data.containers import kinds, open_container
 from sfbench.data.prepared_folder import is_prepared, read_meta
 from sfbench.values.case import Source
 from sfbench.values.paths import path_of
+from sfbench.values.sizes import Size, square
 
 if TYPE_CHECKING:
     from sfbench.api.protocols import Dataset
@@ -56,23 +57,23 @@ def container_of(source: Source) -> Container | None:
     return open_container(Path(source.path))[1]
 
 
-def open_dataset(source: Source, resolution: int | None) -> Dataset:
-    """Return the dataset at that resolution; with None, files keep their sizes."""
+def open_dataset(source: Source, size: Size | None) -> Dataset:
+    """Return the dataset at that size; with None, files keep their sizes."""
     if source.kind == "shapes":
         from sfbench.data.shapes import ShapesDataset  # torch comes with it
 
-        if resolution is None:
+        if size is None:
             msg = "shapes can have any size; choose one with --res"
             raise UsageError(msg)
-        return ShapesDataset(resolution)
+        return ShapesDataset(size)
     from sfbench.data.dataset import ContainerDataset  # torch comes with it
     from sfbench.data.prepared import PreparedDataset, PreparedImages
 
     if source.kind == "prepared":
         images = PreparedImages(Path(str(source.path)))
-        if resolution not in {None, images.resolution}:
-            msg = f"{source.path}: expected {resolution} px, found images of {images.resolution} px"
+        if size not in {None, square(images.resolution)}:
+            msg = f"{source.path}: expected {size} px, found images of {images.resolution} px"
             raise DataError(msg)
         return PreparedDataset(images)
     _, container = open_container(Path(str(source.path)))
-    return ContainerDataset(container, resolution, str(source.sha256))
+    return ContainerDataset(container, size, str(source.sha256))

@@ -18,19 +18,18 @@ META = "meta"
 
 
 class WatchedRequest(BuildRequest):
-    """A request that knows whether its weights were looked at."""
+    """A request that knows which of its fields were looked at."""
 
     __slots__ = ("asked",)
-    asked: bool
+    asked: set[str]
 
     def __init__(self, **fields: Any) -> None:
-        object.__setattr__(self, "asked", False)
+        object.__setattr__(self, "asked", set())
         super().__init__(**fields)
 
     def __getattribute__(self, name: str) -> Any:
-        """Return an attribute, and note that the weights were asked for."""
-        if name == "weights":
-            object.__setattr__(self, "asked", True)
+        """Return an attribute, and note that it was asked for."""
+        super().__getattribute__("asked").add(name)
         return super().__getattribute__(name)
 
 
@@ -46,6 +45,7 @@ def build(spec: GeneratorSpec, case: Case, where: str) -> ImageGenerator:
 
     request = WatchedRequest(
         resolution=case.resolution,
+        width=case.width,
         options=case.options,
         weights=None if case.weights.path is None else Path(case.weights.path),
         seed=case.seed,
@@ -55,7 +55,7 @@ def build(spec: GeneratorSpec, case: Case, where: str) -> ImageGenerator:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(case.seed)
         made = spec.build(request)
-    asked = request.asked
+    asked = set(request.asked)
     lacking = [name for name in MEMBERS if not hasattr(made, name)]
     if lacking:
         msg = (
@@ -63,7 +63,7 @@ def build(spec: GeneratorSpec, case: Case, where: str) -> ImageGenerator:
             "ImageGenerator, e.g. ModuleGenerator(module, request, latent_shape=...)"
         )
         raise ContractError(msg)
-    if request.weights is not None and where != META and not asked:
+    if request.weights is not None and where != META and "weights" not in asked:
         msg = (
             f"{spec.name} does not take --weights: its build never looked at request.weights, so the "
             "images would not be those of the file"

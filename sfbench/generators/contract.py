@@ -14,6 +14,7 @@ from torch import Tensor
 from sfbench.api.errors import ContractError, NonFiniteError
 from sfbench.api.protocols import ImageGenerator
 from sfbench.values.records import Reading
+from sfbench.values.sizes import Size
 
 SEEDS = (0, 1, 2)
 BATCH_TOLERANCE = 1e-3
@@ -52,20 +53,19 @@ def draw(generator: ImageGenerator, seeds: Sequence[int]) -> Tensor:
     return images.float().cpu()
 
 
-def check_images(generator: ImageGenerator, resolution: int) -> Tensor:
+def check_images(generator: ImageGenerator, size: Size) -> Tensor:
     """Return the images of a few fixed seeds after checking shape, type, values and range.
 
     Raises ContractError with what was found and expected; NonFiniteError for NaN or infinity.
     """
     images = draw(generator, SEEDS)
-    side = (resolution, resolution)
-    if images.ndim != 4 or images.shape[1] not in IMAGE_CHANNELS or tuple(images.shape[2:]) != side:  # noqa: PLR2004  # batch, channels, height, width
+    if images.ndim != 4 or images.shape[1] not in IMAGE_CHANNELS or tuple(images.shape[2:]) != size:  # noqa: PLR2004  # batch, channels, height, width
         hint = ""
         if images.ndim == 4 and images.shape[3] in IMAGE_CHANNELS:  # noqa: PLR2004
             hint = ": channels come second, x.permute(0, 3, 1, 2)"
         msg = (
             f"images have shape {tuple(images.shape)}; expected "
-            f"({len(SEEDS)}, 1 or 3, {resolution}, {resolution}){hint}"
+            f"({len(SEEDS)}, 1 or 3, {size.height}, {size.width}){hint}"
         )
         raise ContractError(msg)
     check_finite(images)

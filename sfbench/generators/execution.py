@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from sfbench.api.errors import UnsupportedError
-from sfbench.api.protocols import ImageGenerator
+from sfbench.api.labels import Conditional, Labels
+from sfbench.api.protocols import ForeignRuntime, ImageGenerator
 from sfbench.hardware.backend import Backend
 from sfbench.values.case import Mode
 
@@ -32,6 +33,9 @@ def prepared(
     """
     if mode == "eager":
         return generator
+    if isinstance(generator, ForeignRuntime):
+        msg = f"mode {mode} is torch's; the model runs in {generator.runtime}: use eager"
+        raise UnsupportedError(msg)
     if mode == "cuda-graph":
         return GraphedGenerator(generator, backend)
     if module is None:
@@ -60,6 +64,16 @@ class Wrapped:
         self.resolution = inner.resolution
         self.module = getattr(inner, "module", None)
         self.architecture = getattr(inner, "architecture", None)
+
+    @property
+    def classes(self) -> int:
+        """The number of classes of the inner generator; 0 where it does not say."""
+        return self.inner.classes if isinstance(self.inner, Conditional) else 0
+
+    def use_labels(self, labels: Labels) -> None:
+        """Draw labels by this rule from now on."""
+        if isinstance(self.inner, Conditional):
+            self.inner.use_labels(labels)
 
     def draw_latents(self, seeds: Sequence[int]) -> Any:
         """Return the inputs of the images with these seeds."""

@@ -53,7 +53,7 @@ def portraits(sitting: Sitting, progress: Progress) -> Iterator[tuple[str, Path 
         yield "neighbors", "no real images were given (--data)"
         return
     probe = QualityProbe(
-        dataset=open_dataset(case.data, case.resolution),
+        dataset=open_dataset(case.data, case.size),
         extractor=open_extractor(case.extractor, case.device, plugins=sitting.plugins),
         samples=case.samples,
         seed=case.seed,

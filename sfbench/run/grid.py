@@ -10,8 +10,10 @@ from typing import Any
 
 from sfbench.api.errors import DataError, PluginError, SfbenchError, UsageError, WeightsError
 from sfbench.api.images import ImageCollection
-from sfbench.api.spec import PATHS, Option
+from sfbench.api.labels import parse_labels
+from sfbench.api.spec import DIGESTED, Option
 from sfbench.catalogue.catalogue import Catalogue, Model
+from sfbench.catalogue.named_code import code_digest
 from sfbench.data import sources
 from sfbench.data.content import content_sha256, file_sha256
 from sfbench.hardware.devices import resolve
@@ -23,15 +25,17 @@ from sfbench.values.case import (
     HANDED_ON,
     MEASURES,
     MODES,
+    UNIFORM,
     BatchRule,
     Case,
     Measure,
     Request,
     Source,
 )
-from sfbench.values.paths import pairs_of, path_of
-from sfbench.values.plan import Plan, parse_resolutions
+from sfbench.values.paths import model_names, pairs_of, path_of
+from sfbench.values.plan import Plan
 from sfbench.values.records import digest
+from sfbench.values.sizes import Size, parse_sizes
 
 DRAWN_SAMPLES = 1024
 """On a GPU, for `shapes`, whose scenes the CPU has to draw first."""
@@ -118,14 +122,27 @@ def is_run(path: Path) -> bool:
     return (path / "run.json").is_file() or (path / "best.safetensors").is_file()
 
 
-def content_of(option: Option, path: Path) -> str:
-    """Return the digest of what an option names; raises DataError if there is nothing."""
+def labels_of(text: str) -> str:
+    """Return the rule of labels as a case holds it; raises UsageError for an unknown one."""
+    parse_labels(text)
+    return text
+
+
+def content_of(model: Model, option: Option, text: str) -> str:
+    """Return the digest of what an option names.
+
+    Raises DataError if there is nothing, UsageError for code that is not there.
+    """
+    if option.kind == "code":
+        return code_digest(text, Path.cwd())
+    path = Path(text)
     if option.kind == "images":
         return ImageCollection(path).sha256()
     try:
         return content_sha256(path)
     except DataError as error:
-        msg = f"--option {option.name}={path}: {str(error).removeprefix(f'{path}: ')}"
+        named = model.name if option.name in model.bound else f"--option {option.name}={path}"
+        msg = f"{named}: {str(error).removeprefix(f'{path}: ')}"
         raise DataError(msg) from None
 
 
@@ -157,7 +174,8 @@ class Grid:
         request = self.request
         before = len(self.complaints)
         backend = self.tried(resolve, request.device)
-        resolutions = self.tried(parse_resolutions, request.res) or ()
+        sizes: tuple[Size, ...] = self.tried(parse_sizes, request.res) or ()
+        labels = self.tried(labels_of, request.labels)
         measures = self.words("measure", request.measure, MEASURES)
         dtypes = self.words("dtype", request.dtype, DTYPES)
         modes = self.words("mode", request.mode, MODES)
@@ -173,29 +191,31 @@ class Grid:
                 self.torch_home,
                 extractors.offers(self.catalogue.extractors),
             )
-        models = [self.tried(self.catalogue.model, name) for name in request.model.split(",")]
+        models = [self.tried(self.usable, name) for name in model_names(request.model)]
         chosen = [self.with_options(model, len(models)) for model in models if model is not None]
         self.check_counts()
         timing = self.tried(request.timing)
         self.check_names([model for model in models if model is not None])
-        for (model, _), resolution in itertools.product(filter(None, chosen), resolutions):
-            self.check_resolution(model, resolution)
+        for (model, _), size in itertools.product(filter(None, chosen), sizes):
+            self.check_resolution(model, size)
         if len(self.complaints) > before:
             return
         drawn = data.kind in sources.BUILT_IN
         usual = backend.default_samples
         samples = request.samples or (min(usual, DRAWN_SAMPLES) if drawn else usual)
         threads = request.threads or cpu_count()
-        for (model, options), resolution in itertools.product(chosen, resolutions):
+        for (model, options), size in itertools.product(chosen, sizes):
             option_sources = self.option_sources(model, options)
-            found = self.tried(self.find_weights, model, resolution, options, dict(option_sources))
+            found = self.tried(self.find_weights, model, size, options, dict(option_sources))
             if len(self.complaints) > before:
                 continue
             kinds = parts_of(batches, [m for m in MEASURES if m in measures], model)
             for (batch, rule, asked), dtype, mode in itertools.product(kinds, dtypes, modes):
                 decided = {
                     "model": model.name,
-                    "resolution": resolution,
+                    "resolution": size.height,
+                    "width": None if size.is_square else size.width,
+                    "labels": labels if "quality" in asked else UNIFORM,
                     "options": options,
                     "option_sources": option_sources,
                     "weights": found,
@@ -214,6 +234,12 @@ class Grid:
                 }
                 given = {name: getattr(request, name) for name in HANDED_ON}
                 yield Case(**given | decided)
+
+    def usable(self, name: str) -> Model:
+        """Return a model that can be loaded here, as far as can be said without loading it."""
+        model = self.catalogue.model(name)
+        model.check_usable(trusted=self.request.trust)
+        return model
 
     def words(self, flag: str, text: str, known: Sequence[str]) -> list[Any]:
         """Return the comma-separated words of a flag, each of them known."""
@@ -289,15 +315,16 @@ class Grid:
     def pairs(self) -> dict[str, str] | None:
         """Return the weights of each model, if --weights names models."""
         found: dict[str, str] | None = self.tried(
-            pairs_of, self.request.weights, self.request.model.split(","), "--weights"
+            pairs_of, self.request.weights, model_names(self.request.model), "--weights"
         )
         return found
 
-    def check_resolution(self, model: Model, resolution: int) -> None:
-        """Record an error for a resolution that the model does not support."""
-        if model.resolutions and resolution not in model.resolutions:
-            sides = ", ".join(map(str, model.resolutions))
-            msg = f"model {model.name} does not support {resolution} px; expected {sides}"
+    def check_resolution(self, model: Model, size: Size) -> None:
+        """Record an error for a size that the model does not support."""
+        sides = model.resolutions
+        if sides and (size.height not in sides or not size.is_square):
+            there = ", ".join(map(str, sides))
+            msg = f"model {model.name} does not support {size} px; expected {there}"
             self.complaints.append(UsageError(msg))
 
     def option_sources(
@@ -305,19 +332,20 @@ class Grid:
     ) -> tuple[tuple[str, str], ...]:
         """Return the content digests of options that name files or folders."""
         found = []
-        for option in (one for one in model.options if one.kind in PATHS):
-            path = options[option.name]
-            if path:
-                found.append((option.name, str(self.tried(content_of, option, Path(path)))))
+        for option in (one for one in model.options if one.kind in DIGESTED):
+            text = options[option.name]
+            if text:
+                found.append((option.name, str(self.tried(content_of, model, option, text))))
             elif option.default is None:
-                msg = f"model {model.name} needs --option {option.name}=FILE or FOLDER"
+                named = f"is written {model.written}, or " if option.name == model.reference else ""
+                msg = f"model {model.name} {named}needs --option {option.name}=FILE or FOLDER"
                 self.complaints.append(UsageError(msg))
         return tuple(found)
 
     def find_weights(
         self,
         model: Model,
-        resolution: int,
+        size: Size,
         options: Mapping[str, Any],
         contents: Mapping[str, str],
     ) -> Source:
@@ -330,7 +358,8 @@ class Grid:
         if pairs is not None:
             text = pairs.get(model.name, "auto")
         named = [o.name for o in model.options if o.weights and o.name in contents]
-        if named and text != "auto":
+        several = len(model_names(self.request.model)) > 1
+        if named and text != "auto" and not (several and pairs is None):
             msg = f"--weights {text}: --option {named[0]} of model {model.name} names them, too"
             raise UsageError(msg)
         if named:
@@ -339,7 +368,7 @@ class Grid:
         if not model.synthesizes:
             return Source(kind="none")
         if text == "auto":
-            return self.shipped(model, resolution, options)
+            return self.shipped(model, size.height, options)
         if text == "random":
             return Source(kind="random")
         path = path_of(text)

@@ -64,7 +64,7 @@ def pending_trials(
     """Return every trial of the plan in execution order: rounds, each in a seeded random order."""
     identities = Identities(machine)
     extractors = {str(entry["name"]): entry for entry in catalogue.extractors}
-    models = {model.name: model for model in catalogue.models}
+    models = {case.model: catalogue.model(case.model) for case in plan.cases}
     hardware = machine_digest(machine)
     trials = []
     for trial in range(plan.trials):

@@ -22,7 +22,11 @@ from sfbench.values.paths import pairs_of
 
 SHIPPED = Path(__file__).with_name("suite_files")
 SCALES = ("smoke", "quick", "full")
-FLAGS = typing.get_type_hints(Request)
+FLAGS = {
+    name: kind
+    for name, kind in typing.get_type_hints(Request).items()
+    if name in {field.name for field in dataclasses.fields(Request) if field.metadata["suites"]}
+}
 MORE = ("row", "dataset", "checkpoint", "published", "note")
 
 

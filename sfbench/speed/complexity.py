@@ -9,13 +9,20 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from sfbench.api.errors import first_line
-from sfbench.api.protocols import ImageGenerator
+from sfbench.api.protocols import ForeignRuntime, ImageGenerator
 from sfbench.values.metric_names import FLOPS, PARAMETERS
 from sfbench.values.records import Reading
 
 
-def parameter_reading(module: nn.Module | None) -> Reading:
+def parameter_reading(generator: ImageGenerator, module: nn.Module | None) -> Reading:
     """Return the number of parameters (shared ones count once)."""
+    if isinstance(generator, ForeignRuntime):
+        count, how = (
+            generator.model_size.parameters,
+            {"counted": f"in its file ({generator.runtime})"},
+        )
+        reason = "its file does not say" if count is None else None
+        return Reading(metric=PARAMETERS, value=count, reason=reason, how=how)
     if module is None:
         return Reading(metric=PARAMETERS, reason="the generator has no nn.Module")
     count = sum(parameter.numel() for parameter in module.parameters())
@@ -46,8 +53,10 @@ def flop_reading(build_on_meta: Callable[[], ImageGenerator]) -> Reading:
 
 
 def complexity(
-    module: nn.Module | None, build_on_meta: Callable[[], ImageGenerator]
+    generator: ImageGenerator,
+    module: nn.Module | None,
+    build_on_meta: Callable[[], ImageGenerator],
 ) -> Iterator[Reading]:
     """Yield parameters and FLOPs."""
-    yield parameter_reading(module)
+    yield parameter_reading(generator, module)
     yield flop_reading(build_on_meta)

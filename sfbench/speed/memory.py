@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 from torch import nn
 
+from sfbench.api.protocols import ForeignRuntime, ImageGenerator
 from sfbench.hardware.backend import Backend
 from sfbench.hardware.host import host_memory, reset_host_peak
 from sfbench.values.metric_names import HOST_ABOVE_LOADED, HOST_PEAK, WEIGHTS
@@ -15,8 +16,15 @@ CALLS = 2
 PEAKS = ("requested", "allocated", "reserved")
 
 
-def weights_reading(module: nn.Module | None) -> Reading:
+def weights_reading(generator: ImageGenerator, module: nn.Module | None) -> Reading:
     """Return the bytes of parameters and buffers."""
+    if isinstance(generator, ForeignRuntime):
+        size, how = (
+            generator.model_size.weight_bytes,
+            {"counted": f"in its file ({generator.runtime})"},
+        )
+        reason = "its file does not say" if size is None else None
+        return Reading(metric=WEIGHTS, value=size, reason=reason, how=how)
     if module is None:
         return Reading(metric=WEIGHTS, reason="the generator has no nn.Module")
     tensors = [*module.parameters(), *module.buffers()]

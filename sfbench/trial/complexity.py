@@ -12,4 +12,4 @@ def count_operations(trial: Trial) -> None:
     from sfbench.speed.complexity import complexity
 
     module = contract.module_of(trial.generator)
-    trial.add(*complexity(module, lambda: build(trial.spec, trial.case, "meta")))
+    trial.add(*complexity(trial.generator, module, lambda: build(trial.spec, trial.case, "meta")))

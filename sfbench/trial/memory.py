@@ -21,7 +21,7 @@ def measure_peaks(trial: Trial) -> None:
 
     case = trial.case
     with inference():
-        trial.add(weights_reading(contract.module_of(trial.generator)))
+        trial.add(weights_reading(trial.generator, contract.module_of(trial.generator)))
         work = core_work(trial.generator, case.batch, case.seed, ring=1)
         trial.add(
             *measure_memory(work, batch=case.batch, backend=trial.backend, loaded=trial.loaded)

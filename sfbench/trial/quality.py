@@ -34,7 +34,7 @@ def judge_images(trial: Trial) -> None:
             trial.emit({"phase": what, "done": done, "total": total})
 
     probe = QualityProbe(
-        dataset=open_dataset(case.data, case.resolution),
+        dataset=open_dataset(case.data, case.size),
         extractor=open_extractor(case.extractor, case.device, plugins=extractor_plugins(trial)),
         samples=case.samples,
         seed=case.seed,

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from sfbench.values.fields import flag, inputs_of, names, part, read_fields
 from sfbench.values.records import digest
+from sfbench.values.sizes import Size, size_of
 from sfbench.values.timing import (
     BLOCK_SECONDS,
     BLOCKS,
@@ -25,6 +26,8 @@ from sfbench.values.timing import (
     timing_of,
 )
 
+UNIFORM = "uniform"
+"""Labels drawn at random, each class with the same probability."""
 Dtype = Literal["fp32", "tf32", "bf16", "fp16"]
 Mode = Literal["eager", "compile", "compile-reduce-overhead", "compile-max-autotune", "cuda-graph"]
 Measure = Literal["speed", "memory", "quality", "energy", "min-memory"]
@@ -64,7 +67,8 @@ class Source:
 
 def weights_words(kind: str) -> str:
     """Return what weights are of a kind: random, shipped, file, option, or none at all."""
-    return "no weights" if kind == "none" else f"{kind} weights"
+    words = {"none": "no weights", "option": "weights of its file"}
+    return words.get(kind, f"{kind} weights")
 
 
 def plain(value: Any) -> Any:
@@ -76,8 +80,14 @@ def plain(value: Any) -> Any:
 class Request:
     """What was asked, as text: from flags, or from one [[run]] table of a suite file."""
 
-    model: str = flag(dataclasses.MISSING, help="Models to measure, NAME[,NAME]; see sfbench list.")
-    res: str = flag("32", help="Resolutions in pixels: 32,64 or from:to*factor, e.g. 32:256*2.")
+    model: str = flag(
+        dataclasses.MISSING,
+        help="Models to measure, NAME[,NAME]; a NAME may be KIND:PATH; see sfbench list.",
+    )
+    res: str = flag(
+        "32",
+        help="Resolutions in pixels: 32,64 or from:to*factor, e.g. 32:256*2; 48x64 is H x W.",
+    )
     batch: str = flag("8", help="Batch sizes, e.g. 1,8,max-fit,best-throughput.")
     dtype: str = flag("fp32", help=f"Precision: {', '.join(DTYPES)}.")
     mode: str = flag("eager", help="Execution mode: eager, compile, ...; see docs/cli.md.")
@@ -101,6 +111,10 @@ class Request:
         least=2,
     )
     seed: int = flag(0, help="Seed for initial weights and for the first latent.", least=0)
+    labels: str = flag(
+        UNIFORM,
+        help="Labels of generated images for quality: uniform, balanced, data, or class:N.",
+    )
     threads: int | None = flag(None, help="CPU threads [default: all].", least=1)
     warmup_seconds: float | None = flag(
         None, help="Least seconds of warm-up before each timed pass [default: CPU 1, GPU 2]."
@@ -112,6 +126,11 @@ class Request:
     latency_calls: int | None = flag(
         None, help=f"Calls in the latency pass [default: {LATENCY_CALLS}]."
     )
+    trust: bool = flag(
+        default=False,
+        help="Load models whose files can run code, such as TorchScript.",
+        suites=False,
+    )
 
     def timing(self) -> Timing:
         """Return the timing settings; raises UsageError for an invalid duration or count."""
@@ -122,6 +141,9 @@ class Request:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if value == field.default:
+                continue
+            if value is True:
+                yield f"--{field.name}"
                 continue
             for one in value if isinstance(value, tuple) else (value,):
                 yield f"--{field.name.replace('_', '-')}"
@@ -143,6 +165,7 @@ class Case:
 
     model: str = part("headline", "images", "training")
     resolution: int = part("headline", "images", "training")
+    width: int | None = part("headline", "images", "training", default=None)
     options: Mapping[str, Any] = part(
         "images",
         "training",
@@ -164,6 +187,7 @@ class Case:
     measure: tuple[Measure, ...] = part(stored=list, read=tuple)
     samples: int = part("local", role="quality")
     seed: int = part("column", "images", "training")
+    labels: str = part("column", role="quality", default=UNIFORM)
     threads: int = part("column", "local")
     train_kimg: float | None = part(default=None, role="hidden")
     timing: Timing = part(
@@ -190,10 +214,15 @@ class Case:
             inputs["train_kimg"] = self.train_kimg
         return digest(inputs)
 
+    @property
+    def size(self) -> Size:
+        """Height and width of the images."""
+        return Size(self.resolution, self.width or self.resolution)
+
     def title(self) -> str:
         """Return the case in a few words."""
         batch = self.batch if self.batch_rule == "fixed" else f" {self.batch_rule}"
-        return f"{self.model} {self.resolution}px b{batch} {self.dtype} {self.mode}"
+        return f"{self.model} {self.size}px b{batch} {self.dtype} {self.mode}"
 
 
 COLUMNS = names(Case, "column", "headline")
@@ -219,10 +248,13 @@ def request_of(case: Mapping[str, Any], defaults: Mapping[str, Any] | None = Non
     """
     files = case.get("files", {})
     ordinary = {"preset": None} if defaults is None else defaults
+    referred = case["model"].partition(":")[2]
     options = tuple(
         f"{name}={files.get(f'option.{name}', flag_text(value))}"
         for name, value in sorted(case["options"].items())
-        if value is not None and value != ordinary.get(name)
+        if value is not None
+        and value != ordinary.get(name)
+        and not (referred and files.get(f"option.{name}") == referred)
     )
     rule = case.get("batch_rule", "fixed")  # older records have none
     given = {name: case[name] for name in HANDED_ON if name in case}
@@ -230,7 +262,7 @@ def request_of(case: Mapping[str, Any], defaults: Mapping[str, Any] | None = Non
         **given
         | case.get("timing", {})
         | {
-            "res": str(case["resolution"]),
+            "res": str(size_of(case)),
             "batch": str(case["batch"]) if rule == "fixed" else rule,
             "data": source_text(case.get("data"), files.get("data"), "shapes"),
             "measure": ",".join(case["measure"]),

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 from sfbench.values.case import Case, case_from
+from sfbench.values.paths import shown_name
 from sfbench.values.records import Reading, Record, reading_from
 
 OnEvent = Callable[[Mapping[str, Any]], None]
@@ -94,5 +94,5 @@ def case_document(case: Case) -> dict[str, Any]:
     }
     digested = dict(case.option_sources)
     names |= {f"option.{n}": str(v) for n, v in case.options.items() if n in digested}
-    files = {name: Path(path).name for name, path in names.items() if path is not None}
+    files = {name: shown_name(path) for name, path in names.items() if path is not None}
     return case.inputs() | {"files": files}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,6 +13,27 @@ from sfbench.api.errors import UsageError
 def path_of(text: str) -> Path:
     """Return the path that a text means; "~" is the home, also where no shell has expanded it."""
     return Path(text).expanduser()
+
+
+def shown_name(path: str) -> str:
+    """Return what records call a file or folder: its own name, without where it is."""
+    return Path(os.path.abspath(path)).name  # noqa: PTH100  # also of "." and "..", links as they are
+
+
+def model_names(text: str) -> list[str]:
+    """Return the models of NAME[,NAME]...: names, and references KIND:PATH, which may hold commas.
+
+    What exists as a path is one: `onnx:a,b.onnx` is the file "a,b.onnx" where there is such a file.
+    """
+    parts, found = text.split(","), []
+    while parts:
+        kind, colon, _ = parts[0].partition(":")
+        joined = [",".join(parts[:count]) for count in range(len(parts), 1, -1)] if colon else []
+        there = (one for one in joined if path_of(one.removeprefix(f"{kind}:")).exists())
+        name = next(there, parts[0])
+        found.append(name)
+        parts = parts[name.count(",") + 1 :]
+    return found
 
 
 def pairs_of(text: str, names: Iterable[str | None], flag: str) -> dict[str, str] | None:

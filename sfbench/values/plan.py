@@ -7,7 +7,6 @@ import dataclasses
 from sfbench.api.errors import UsageError
 from sfbench.values.case import Case
 
-LARGEST_RESOLUTION = 8192
 MOST_IMAGES = 4096
 """Of one picture."""
 
@@ -19,38 +18,6 @@ class Plan:
     cases: tuple[Case, ...]
     trials: int = 1
     timeout_seconds: float = 3600.0
-
-
-def parse_resolutions(text: str) -> tuple[int, ...]:
-    """Return the sides that "32,64" or "32:256*2" (from:to*factor) stand for.
-
-    Raises UsageError for anything else.
-    """
-    sides: list[int] = []
-    for part in text.split(","):
-        sides += _range(part) if ":" in part else [_side(part, part)]
-    return tuple(dict.fromkeys(sides))
-
-
-def _range(part: str) -> list[int]:
-    first, _, rest = part.partition(":")
-    last, star, factor = rest.partition("*")
-    start, stop = _side(first, part), _side(last, part)
-    step = _side(factor, part) if star else 2
-    if step < 2 or stop < start:  # noqa: PLR2004  # a factor of 1 would never arrive
-        msg = f"resolution {part}: expected FROM:TO*FACTOR with TO >= FROM and FACTOR >= 2"
-        raise UsageError(msg)
-    sides = [start]
-    while sides[-1] * step <= stop:
-        sides.append(sides[-1] * step)
-    return sides
-
-
-def _side(text: str, part: str) -> int:
-    if not text.strip().isdecimal() or not 1 <= int(text) <= LARGEST_RESOLUTION:
-        msg = f"resolution {part!r}: expected pixels, e.g. 32, or 32,64, or 32:256*2"
-        raise UsageError(msg)
-    return int(text)
 
 
 def parse_seeds(text: str) -> list[int]:

@@ -23,6 +23,7 @@ from sfbench.quality.reference_file import MANY, is_reference_file, read_referen
 from sfbench.quality.resizing import resized
 from sfbench.quality.statistics import moments_of
 from sfbench.quality.vendi import vendi_score
+from sfbench.values.sizes import square
 
 pytestmark = pytest.mark.fast
 
@@ -91,7 +92,10 @@ def test_nothing_but_bad_images_is_an_error_that_names_one(tmp_path: Path) -> No
 
 
 def test_a_class_without_images_is_null_with_the_reason(tmp_path: Path) -> None:
-    mine, theirs = ShapesDataset(16).labels(range(60)), ShapesDataset(16).labels(range(500, 570))
+    mine, theirs = (
+        ShapesDataset(square(16)).labels(range(60)),
+        ShapesDataset(square(16)).labels(range(500, 570)),
+    )
     own = [0 if label == 4 else label for label in mine]
     readings = compared(Means(), tmp_path, ["sfbench"], per_class=(own, theirs))
     found = {r.metric: r for r in readings if "class" in r.metric and "score" not in r.metric}
@@ -231,7 +235,7 @@ class Broken:
         if index == 2:
             msg = "broken: number 2"
             raise DataError(msg)
-        return ShapesDataset(16).read(index)
+        return ShapesDataset(square(16)).read(index)
 
     def labels(self, _indices: Sequence[int]) -> None:
         return None

@@ -15,6 +15,7 @@ from sfbench.api.errors import DataError, UsageError
 from sfbench.api.images import ImageCollection
 from sfbench.data.containers import open_container
 from sfbench.data.sources import locate, open_dataset
+from sfbench.values.sizes import square
 
 pytestmark = pytest.mark.fast
 
@@ -42,7 +43,7 @@ def archive(tmp_path: Path) -> Path:
 
 
 def test_a_stylegan_zip_gives_images_in_order_of_name_with_labels(archive: Path) -> None:
-    dataset = open_dataset(locate(str(archive)), 8)
+    dataset = open_dataset(locate(str(archive)), square(8))
     assert len(dataset) == 6
     assert dataset.labels(range(6)) == [0, 0, 0, 1, 1, 1]
     images = [dataset.read(index).pixels for index in range(6)]
@@ -55,8 +56,8 @@ def test_a_folder_and_a_zip_of_the_same_images_give_the_same_bytes(
 ) -> None:
     with zipfile.ZipFile(archive) as file:
         file.extractall(tmp_path / "folder")
-    first = open_dataset(locate(str(archive)), 8)
-    second = open_dataset(locate(str(tmp_path / "folder")), 8)
+    first = open_dataset(locate(str(archive)), square(8))
+    second = open_dataset(locate(str(tmp_path / "folder")), square(8))
     assert all(torch.equal(first.read(i).pixels, second.read(i).pixels) for i in range(6))
 
 
@@ -64,7 +65,7 @@ def test_another_size_is_cropped_to_a_square_and_resized(tmp_path: Path) -> None
     wide = Image.new("RGB", (30, 10), (0, 0, 255))
     wide.paste((255, 0, 0), (10, 0, 20, 10))
     (tmp_path / "a.png").write_bytes(png(wide))
-    dataset = open_dataset(locate(str(tmp_path)), 20)
+    dataset = open_dataset(locate(str(tmp_path)), square(20))
     image = dataset.read(0).pixels
     assert image[0].float().mean() > 250
     assert "Lanczos" in dataset.identity["resize"]

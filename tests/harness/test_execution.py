@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sfbench.api.errors import UnsupportedError
-from sfbench.api.module_generator import Latents
+from sfbench.api.latents import Latents
 from sfbench.generators.execution import tensors_in
 from sfbench.hardware.devices import find_backend
 from sfbench.speed.energy import energy_reading

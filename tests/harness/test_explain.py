@@ -19,6 +19,7 @@ from sfbench.quality.explain import Explanation
 from sfbench.quality.feature_store import FeatureStore
 from sfbench.quality.image_sets import RealImages
 from sfbench.quality.protocols import protocol_names, read_protocol
+from sfbench.values.sizes import square
 
 pytestmark = pytest.mark.fast
 
@@ -27,7 +28,7 @@ def odd_files(folder: Path) -> RealImages:
     """Return eight images: one lies on its side, one is 16-bit gray, the others are plain."""
     folder.mkdir()
     for number in range(8):
-        picture = Image.fromarray(ShapesDataset(16).draw(number).transpose(1, 2, 0))
+        picture = Image.fromarray(ShapesDataset(square(16)).draw(number).transpose(1, 2, 0))
         picture.save(folder / f"{number}.png")
     sideways = Image.Exif()
     sideways[0x0112] = 6

@@ -21,6 +21,9 @@ BUILT_IN = {
     "stylegan2",
     "image-folder",
     "synthetic",
+    "exported",
+    "onnx",
+    "torchscript",
 }
 FAULTS = str(Path(__file__).with_name("misbehaving.py"))
 BLOCK = """

@@ -28,6 +28,7 @@ from sfbench.quality.statistics import FeatureStatistics, Moments, merged
 from sfbench.testing import check_extractor
 from sfbench.values.pixels import to_bytes, to_rgb
 from sfbench.values.records import Reading
+from sfbench.values.sizes import square
 
 pytestmark = pytest.mark.fast
 
@@ -158,17 +159,17 @@ def test_the_embedded_weights_are_those_of_their_card_and_small(embedded: Featur
 
 @pytest.mark.parametrize("resolution", [8, 32, 100])
 def test_shapes_depend_on_their_number_alone_and_look_alike_at_every_size(resolution: int) -> None:
-    dataset = ShapesDataset(resolution)
+    dataset = ShapesDataset(square(resolution))
     image = dataset.read(9).pixels
     assert image.shape == (3, resolution, resolution)
-    assert torch.equal(image, ShapesDataset(resolution).read(9).pixels)
-    large = ShapesDataset(256).read(9).pixels.float()
+    assert torch.equal(image, ShapesDataset(square(resolution)).read(9).pixels)
+    large = ShapesDataset(square(256)).read(9).pixels.float()
     means = large.mean(dim=(1, 2)) - image.float().mean(dim=(1, 2))
     assert means.abs().max() < 6
 
 
 def test_shapes_have_every_class() -> None:
-    labels = ShapesDataset(8).labels(range(500))
+    labels = ShapesDataset(square(8)).labels(range(500))
     assert set(labels) == set(range(len(CLASSES)))
 
 
@@ -179,7 +180,7 @@ class Noisy:
 
     def __init__(self, strength: float) -> None:
         self.strength = strength
-        self.scenes = ShapesDataset(32)
+        self.scenes = ShapesDataset(square(32))
 
     def draw_latents(self, seeds: list[int]) -> list[int]:
         return list(seeds)
@@ -204,7 +205,7 @@ def measured(embedded: FeatureExtractor, tmp_path: Path) -> Measure:
         extractor: FeatureExtractor = embedded,
     ) -> list[Reading]:
         probe = QualityProbe(
-            dataset=ShapesDataset(32),
+            dataset=ShapesDataset(square(32)),
             extractor=extractor,
             samples=samples,
             seed=0,

@@ -13,8 +13,8 @@ from sfbench.api.errors import DataError, UsageError
 from sfbench.api.spec import Option
 from sfbench.store.runs import Store
 from sfbench.values.case import Source
-from sfbench.values.plan import parse_resolutions
 from sfbench.values.records import Reading, Record, record_from_json, record_to_json
+from sfbench.values.sizes import parse_resolutions
 
 pytestmark = pytest.mark.fast
 

@@ -23,6 +23,7 @@ from sfbench.api.errors import DataError
 from sfbench.data.containers import kinds, open_container
 from sfbench.data.prepared import PreparedImages
 from sfbench.data.sources import locate, open_dataset
+from sfbench.values.sizes import square
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 SOURCE = np.random.default_rng(0)
@@ -165,11 +166,11 @@ def test_every_container_is_compared_with_as_it_is_trained_on(
     path, pixels = make(tmp_path)
     source = locate(str(path))
     assert source.kind == CONTAINERS[make]
-    dataset = open_dataset(source, pixels.shape[2])
+    dataset = open_dataset(source, square(pixels.shape[2]))
     found = [dataset.read(index).pixels.numpy() for index in (3, 0, 2, 1)]
     assert np.array_equal(found, pixels[[3, 0, 2, 1]])
     assert dataset.labels([1, 3]) == (None if make is lsun else [1, 0])
-    assert open_dataset(source, 16).read(0).pixels.shape == (3, 16, 16)
+    assert open_dataset(source, square(16)).read(0).pixels.shape == (3, 16, 16)
     assert locate(str(path)).sha256 == source.sha256
 
 

@@ -17,6 +17,7 @@ from sfbench.cli.commands.flags import (
     StoreFolder,
     Timeout,
     Trials,
+    Trust,
     launcher_of,
     settings_of,
 )
@@ -25,6 +26,7 @@ from sfbench.cli.commands.request_flags import given_flags, with_request
 from sfbench.cli.commands.root import app
 from sfbench.cli.exits import Exit
 from sfbench.values.case import Request
+from sfbench.values.paths import model_names
 
 
 @app.command("run", cls=Once)
@@ -100,6 +102,7 @@ def report_command(
     "mode",
     "device",
     "option",
+    "trust",
     res="32:256*2",
     measure="speed,memory",
 )
@@ -118,7 +121,7 @@ def scaling_command(
     as_json: AsJson = False,
 ) -> None:
     """Fit how time, FLOPs and memory grow with resolution, and find where two models cross."""
-    sound.check_models(request.model.split(","), defaults.located(plugin), no_plugin or ())
+    sound.check_models(model_names(request.model), defaults.located(plugin), no_plugin or ())
     from sfbench.cli import scaling
 
     settings = settings_of(context, store, plugin, no_plugin, trials, timeout, as_json=as_json)
@@ -126,7 +129,9 @@ def scaling_command(
 
 
 @app.command("compare", cls=Once)
-@with_request("res", "batch", "dtype", "mode", "device", "option", "weights", "threads", model="")
+@with_request(
+    "res", "batch", "dtype", "mode", "device", "option", "weights", "threads", "trust", model=""
+)
 def compare_command(
     context: typer.Context,
     a: Annotated[
@@ -156,7 +161,7 @@ def compare_command(
 ) -> None:
     """Test whether B is faster than, slower than or the same as A, interleaved or from records."""
     if live:
-        names = [side.partition(",")[0] for side in (a, b)]
+        names = [model_names(side)[0] for side in (a, b)]
         sound.check_models(names, defaults.located(plugin), no_plugin or ())
     elif given := given_flags(context):
         msg = f"{given[0]} is for --live; stored records are compared as they were measured"
@@ -198,6 +203,7 @@ def replay_command(
     plugin: Plugins = None,
     no_plugin: NoPlugins = None,
     *,
+    trust: Trust = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure a stored trial again and check whether the result is the same."""
@@ -214,6 +220,7 @@ def replay_command(
             plugins=tuple(defaults.located(plugin)),
             disabled=tuple(no_plugin or ()),
             launcher=launcher_of(context),
+            trusted=trust,
             as_json=as_json,
         )
     )

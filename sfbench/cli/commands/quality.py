@@ -19,6 +19,7 @@ from sfbench.cli.commands.flags import (
     Options,
     Plugins,
     Threads,
+    Trust,
 )
 from sfbench.cli.commands.once import Once
 from sfbench.cli.commands.root import app
@@ -65,6 +66,7 @@ def quality_command(
     per_class: Annotated[
         bool, typer.Option("--per-class", help="Also compute a distance per class.")
     ] = False,
+    trust: Trust = False,
     as_json: AsJson = False,
 ) -> None:
     """Compare generated with real images: every metric with intervals, by any protocol."""
@@ -86,6 +88,7 @@ def quality_command(
         per_class=per_class,
         device=device,
         threads=threads,
+        trusted=trust,
         plugins=tuple(defaults.located(plugin)),
         disabled=tuple(no_plugin or ()),
     )

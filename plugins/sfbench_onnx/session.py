@@ -1,0 +1,170 @@
+"""An onnxruntime session as an ImageGenerator, with torch tensors bound in place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from torch import Tensor
+
+from sfbench.api import (
+    BuildRequest,
+    GraphGenerator,
+    ModelSize,
+    UnsupportedError,
+    WeightsError,
+)
+from sfbench.api.errors import first_line
+from sfbench_onnx.graph import Graph, read_graph
+
+NUMBERED = {"CUDAExecutionProvider": ("device_id",)}
+"""Providers of devices of which there may be several, with the option that takes the number."""
+ELEMENTS: Mapping[torch.dtype, Any] = {
+    torch.float32: np.float32,
+    torch.float16: np.float16,
+    torch.float64: np.float64,
+    torch.int64: np.int64,
+    torch.int32: np.int32,
+    torch.uint8: np.uint8,
+    torch.bool: np.bool_,
+}
+TORCH_TYPES = {
+    "tensor(float)": torch.float32,
+    "tensor(float16)": torch.float16,
+    "tensor(double)": torch.float64,
+    "tensor(uint8)": torch.uint8,
+}
+NAMES = {
+    "float32": "fp32",
+    "float16": "fp16",
+    "bfloat16": "bf16",
+    "qint8": "int8",
+    "float64": "fp64",
+}
+ONLY_ERRORS = 3
+"""Of onnxruntime's levels of logging."""
+
+
+class Session:
+    """Runs a graph on tensors where they are: inputs and the output are bound, not copied."""
+
+    def __init__(self, path: Path, graph: Graph, device: str) -> None:
+        self.device = torch.device(device)
+        self.provider = f"{self.device.type.upper()}ExecutionProvider"
+        there = onnxruntime.get_available_providers()
+        if self.provider not in there:
+            msg = f"onnxruntime has no provider for {device} here; it has {', '.join(there)}"
+            raise UnsupportedError(msg)
+        settings = onnxruntime.SessionOptions()
+        settings.intra_op_num_threads = torch.get_num_threads()
+        settings.inter_op_num_threads = 1
+        settings.log_severity_level = ONLY_ERRORS
+        index = self.device.index or 0
+        choice = (self.provider, dict.fromkeys(NUMBERED.get(self.provider, ()), index))
+        try:
+            self.session = onnxruntime.InferenceSession(path, settings, providers=[choice])
+        except Exception as error:  # noqa: BLE001  # its classes have no common base of their own
+            msg = f"{path}: onnxruntime does not load it ({first_line(error)})"
+            raise WeightsError(msg) from None
+        self.path = path
+        self.output = graph.output
+        kind = next(one.type for one in self.session.get_outputs() if one.name == graph.output)
+        if kind not in TORCH_TYPES:
+            msg = f"{path}: its output is {kind}; expected images as {', '.join(TORCH_TYPES)}"
+            raise UnsupportedError(msg)
+        self.output_type = TORCH_TYPES[kind]
+        self.binding = self.session.io_binding()
+        self.shapes: dict[tuple[int, ...], Sequence[int]] = {}
+
+    def __call__(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Return the output for inputs on the session's device.
+
+        The shape of the output for given inputs is learned in the first call, which copies it.
+        """
+        key = tuple(size for tensor in inputs.values() for size in tensor.shape)
+        if key not in self.shapes:
+            return self.first(inputs, key)
+        binding = self.binding
+        # Inputs are kept until the call is over: the binding holds their addresses only.
+        held = [self.bind(name, tensor) for name, tensor in inputs.items()]
+        images = torch.empty(tuple(self.shapes[key]), dtype=self.output_type, device=self.device)
+        binding.bind_output(
+            self.output,
+            self.device.type,
+            self.device.index or 0,
+            ELEMENTS[self.output_type],
+            self.shapes[key],
+            images.data_ptr(),
+        )
+        self.session.run_with_iobinding(binding)
+        del held
+        return images
+
+    def first(self, inputs: Mapping[str, Tensor], key: tuple[int, ...]) -> Tensor:
+        """Return the output of the first call with inputs of these shapes, and note its shape."""
+        given = {name: tensor.cpu().numpy() for name, tensor in inputs.items()}
+        try:
+            (found,) = self.session.run([self.output], given)
+        except Exception as error:  # noqa: BLE001  # its classes have no common base of their own
+            msg = f"{self.path}: onnxruntime cannot run it ({first_line(error)})"
+            raise UnsupportedError(msg) from None
+        self.shapes[key] = list(found.shape)
+        return torch.from_numpy(found).to(self.device)
+
+    def bind(self, name: str, tensor: Tensor) -> Tensor:
+        """Bind an input where it lies; a view that is not contiguous is copied first."""
+        held = tensor.contiguous()
+        self.binding.bind_input(
+            name,
+            self.device.type,
+            self.device.index or 0,
+            ELEMENTS[held.dtype],
+            list(held.shape),
+            held.data_ptr(),
+        )
+        return held
+
+
+class OnnxGenerator(GraphGenerator):
+    """A graph that onnxruntime computes; `model_size` is counted in the file."""
+
+    runtime: str
+    model_size: ModelSize
+
+
+def generator(request: BuildRequest) -> OnnxGenerator:
+    """Return the generator of the option `file`.
+
+    Raises UnsupportedError for another precision than the file's, and on the meta device.
+    """
+    path = Path(str(request.options["file"]))
+    runtime = f"onnxruntime {onnxruntime.__version__}"
+    if request.device == "meta":
+        msg = f"{runtime} computes the graph, in which torch counts no operations"
+        raise UnsupportedError(msg)
+    graph = read_graph(path)
+    if graph.precision != request.dtype:
+        has, asked = (NAMES.get(one, one) for one in (graph.precision, request.dtype))
+        msg = f"{path.name} holds {has} weights: use --dtype {has}, not {asked}"
+        raise UnsupportedError(msg)
+    session = Session(path, graph, request.device)
+    made = OnnxGenerator(
+        session,
+        graph.inputs,
+        request,
+        where=path.name,
+        architecture={
+            "format": f"ONNX, opset {graph.opset}",
+            "producer": graph.producer,
+            "runtime": runtime,
+            "provider": session.provider,
+            "threads": torch.get_num_threads(),
+            "outputs": graph.outputs,
+        },
+    )
+    made.runtime, made.model_size = runtime, graph.size
+    return made

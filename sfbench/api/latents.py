@@ -1,0 +1,95 @@
+"""Latents drawn from seeds: row i of a batch depends on seed i alone, on the CPU, for every device."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from sfbench.api.errors import ContractError
+from sfbench.api.labels import Labels
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+Distribution = Literal["normal", "uniform"]
+"""Of each number of z: N(0, 1), or uniform in [-1, 1]."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Latents:
+    """Inputs of a batch: z [batch, *latent_shape], labels c, noise per layer [batch, *shape].
+
+    `c`: one-hot [batch, classes], or class numbers [batch]; None without classes.
+    """
+
+    z: Tensor
+    c: Tensor | None
+    noise: list[Tensor] | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class LatentSource:
+    """What the latents of one image are, and where they are put.
+
+    `noise_shapes`: one image's noise in each layer. `dtype` and `device` are torch names.
+    """
+
+    latent_shape: tuple[int, ...]
+    classes: int = 0
+    noise_shapes: tuple[tuple[int, ...], ...] = ()
+    labels: Labels = dataclasses.field(default_factory=Labels)
+    distribution: Distribution = "normal"
+    one_hot: bool = True
+    device: str = "cpu"
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        """Check that the labels are classes of this model; raises UnsupportedError if not."""
+        if self.classes:
+            self.labels.check(self.classes)
+
+    def draw(self, seeds: Sequence[int]) -> Latents:
+        """Return the latents of these seeds; raises ContractError without any."""
+        import torch  # sfbench.api must not import torch when imported
+
+        if not seeds:
+            msg = "draw_latents needs at least one seed"
+            raise ContractError(msg)
+        rows = []
+        for seed in seeds:
+            source = torch.Generator().manual_seed(seed)
+            z = torch.randn(self.latent_shape, generator=source)
+            if self.distribution == "uniform":
+                source.manual_seed(seed)
+                z = torch.rand(self.latent_shape, generator=source) * 2 - 1
+            # Drawn under every rule: the noise after it must not depend on the rule.
+            drawn = torch.randint(max(self.classes, 1), (), generator=source)
+            noise = [torch.randn(shape, generator=source) for shape in self.noise_shapes]
+            rows.append((z, self.labels.of(seed, self.classes, int(drawn)), noise))
+        zs, labels, noises = zip(*rows, strict=True)
+        layers = [self._place(torch.stack(layer)) for layer in zip(*noises, strict=True)]
+        return Latents(z=self._place(torch.stack(zs)), c=self._labels(labels), noise=layers or None)
+
+    def _labels(self, numbers: Sequence[int]) -> Tensor | None:
+        import torch  # sfbench.api must not import torch when imported
+
+        if not self.classes:
+            return None
+        classes = torch.tensor(numbers)
+        if not self.one_hot:
+            return classes.to(self.device)
+        return self._place(torch.nn.functional.one_hot(classes, self.classes))
+
+    def _place(self, x: Tensor) -> Tensor:
+        import torch  # sfbench.api must not import torch when imported
+
+        dtype: torch.dtype = getattr(torch, self.dtype)
+        return x.to(device=self.device, dtype=dtype)
+
+    def described(self) -> dict[str, Any]:
+        """Return how latents are drawn, for records."""
+        spread = {"normal": "N(0, 1)", "uniform": "uniform in [-1, 1]"}[self.distribution]
+        labels = self.labels.text(self.classes)
+        return {"latents": spread, "labels": labels, "classes": self.classes}
