@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sfbench.api import BuildRequest, GraphGenerator, GraphInput, UnsupportedError, WeightsError
+from sfbench.api import BuildRequest, GraphGenerator, UnsupportedError, WeightsError
 from sfbench.api.errors import first_line
-from sfbench.api.graph_inputs import LABEL_NAMES
+from sfbench.api.graph_inputs import unshaped_inputs
 
 
 def torchscript(request: BuildRequest) -> GraphGenerator:
@@ -28,10 +28,11 @@ def torchscript(request: BuildRequest) -> GraphGenerator:
         msg = f"{path}: not a TorchScript archive, or a damaged one ({first_line(error)})"
         raise WeightsError(msg) from None
     module.eval()
-    module.requires_grad_(requires_grad=False)
+    for parameter in module.parameters():
+        parameter.requires_grad_(requires_grad=False)
     module.to(getattr(torch, request.dtype))
     names = [one.name for one in module.forward.schema.arguments[1:] if not one.has_default_value()]
-    inputs = [input_of(name, request) for name in names]
+    inputs = unshaped_inputs(names, request.options, request.dtype)
 
     def run(given: Mapping[str, Tensor]) -> Tensor:
         found = module(*(given[name] for name in names))
@@ -49,11 +50,3 @@ def torchscript(request: BuildRequest) -> GraphGenerator:
         module=module,
         architecture={"format": "TorchScript"},
     )
-
-
-def input_of(name: str, request: BuildRequest) -> GraphInput:
-    """Return an input: labels are one-hot of `classes`, anything else has an unknown shape."""
-    classes = int(str(request.options["classes"] or 0))
-    labels = name == request.options["labels"] or LABEL_NAMES.fullmatch(name.lower())
-    shape = (None, classes) if labels and classes else (None, None)
-    return GraphInput(name, request.dtype, shape)

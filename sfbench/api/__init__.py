@@ -34,6 +34,8 @@ if TYPE_CHECKING:
         ImageGenerator,
         ModelSize,
         Picture,
+        Stage,
+        Staged,
     )
     from sfbench.api.settings import options_of
     from sfbench.api.spec import (
@@ -74,6 +76,8 @@ HOMES = {
     "OutputForm": "output_form",
     "ForeignRuntime": "protocols",
     "ModelSize": "protocols",
+    "Stage": "protocols",
+    "Staged": "protocols",
     "ModuleGenerator": "module_generator",
     "ModuleLearner": "module_learner",
     "options_of": "settings",
@@ -141,6 +145,8 @@ __all__ = [
     "PluginError",
     "SfbenchError",
     "Shard",
+    "Stage",
+    "Staged",
     "StyleBased",
     "StyleModuleGenerator",
     "TrainingPreset",

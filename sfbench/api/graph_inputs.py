@@ -142,6 +142,18 @@ def roles_of(inputs: Sequence[GraphInput], options: Mapping[str, OptionValue], w
     )
 
 
+def unshaped_inputs(
+    names: Sequence[str], options: Mapping[str, OptionValue], dtype: str
+) -> list[GraphInput]:
+    """Return inputs known by name alone: labels are one-hot of `classes`, others of open shape."""
+    classes = int(str(options["classes"] or 0))
+    found = []
+    for name in names:
+        labels = name == options["labels"] or LABEL_NAMES.fullmatch(name.lower())
+        found.append(GraphInput(name, dtype, (None, classes if labels and classes else None)))
+    return found
+
+
 def seems_labels(one: GraphInput, *, alone: bool) -> bool:
     """Return whether an input takes labels: whole numbers, or a name that says so."""
     if one.dtype in WHOLE and len(one.shape) in {1, 2}:

@@ -5,7 +5,7 @@ torch appears in annotations only; importing this module does not import it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -47,6 +47,23 @@ class ForeignRuntime(Protocol):
 
     runtime: str
     model_size: ModelSize
+
+
+class Stage(NamedTuple):
+    """One part of making images: its name, how often a batch calls it, and one such call."""
+
+    name: str
+    calls: int
+    run: Callable[[], Any]
+
+
+@runtime_checkable
+class Staged(Protocol):
+    """A generator made of parts that are measured one by one, such as denoiser and decoder."""
+
+    def stages(self, latents: Any) -> Iterable[Stage]:
+        """Return the parts, to be called with the latents of a batch."""
+        ...
 
 
 class Features(NamedTuple):

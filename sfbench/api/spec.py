@@ -36,7 +36,8 @@ class Option:
     A "path" names a file or folder, "images" a folder or zip file of images, "code" a function or
     class of an installed module, as package.module:name; its content decides what is measured: the
     case holds its digest. It must be given unless the default is "".
-    `weights`: what it names are the model's weights; raises ValueError if it is no "path".
+    `weights`: what it names are the model's weights; raises ValueError for kinds other than "path"
+    and "code".
     """
 
     name: str
@@ -48,8 +49,8 @@ class Option:
 
     def __post_init__(self) -> None:
         """Check that the parts fit together."""
-        if self.weights and self.kind != "path":
-            msg = f"option {self.name}: weights are named by a path, not by {self.kind}"
+        if self.weights and self.kind not in {"path", "code"}:
+            msg = f"option {self.name}: weights are named by a path or code, not by {self.kind}"
             raise ValueError(msg)
 
     def parse(self, text: str) -> OptionValue:

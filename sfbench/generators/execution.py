@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sfbench.api.errors import UnsupportedError
 from sfbench.api.labels import Conditional, Labels
-from sfbench.api.protocols import ForeignRuntime, ImageGenerator
+from sfbench.api.protocols import ForeignRuntime, ImageGenerator, Staged
 from sfbench.hardware.backend import Backend
 from sfbench.values.case import Mode
 
@@ -64,6 +64,8 @@ class Wrapped:
         self.resolution = inner.resolution
         self.module = getattr(inner, "module", None)
         self.architecture = getattr(inner, "architecture", None)
+        if isinstance(inner, Staged):
+            self.stages = inner.stages
 
     @property
     def classes(self) -> int:

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from sfbench.api.labels import Labels
 from sfbench.api.protocols import Dataset, FeatureExtractor, ImageGenerator
+from sfbench.quality.class_labels import classes_of, follow_labels
 from sfbench.quality.comparison import Comparison
 from sfbench.quality.feature_store import FeatureStore
 from sfbench.quality.features import FeaturePass, Progress
@@ -39,9 +41,21 @@ class QualityProbe:
     device: str
     store: Path
     progress: Progress
+    labels: Labels = dataclasses.field(default_factory=Labels)
 
     def __call__(self, generator: ImageGenerator) -> Iterator[Reading]:
-        """Yield every metric; null with the reason if there are too few images."""
+        """Yield every metric; null with the reason if there are too few images.
+
+        Labels of generated images follow the rule; of one class, real images are of that class,
+        too. Raises UnsupportedError for a rule that the generator or the data cannot follow.
+        """
+        labels = follow_labels(generator, self.labels, self.dataset)
+        for reading in self.readings(generator):
+            how = reading.how if labels is None else {**reading.how, "labels": labels}
+            yield dataclasses.replace(reading, how=how)
+
+    def readings(self, generator: ImageGenerator) -> Iterator[Reading]:
+        """Yield every metric of a generator that draws labels as it should."""
         shortage = self.shortage(generator)
         if shortage is not None:
             names = MetricNames(OWN, self.extractor)
@@ -80,4 +94,12 @@ class QualityProbe:
 
     def real_indices(self) -> list[int]:
         """Return as many real images as generated ones, if available, by a seeded shuffle."""
-        return chosen(len(self.dataset), self.samples, self.seed)
+        if self.labels.rule != "class":
+            return chosen(len(self.dataset), self.samples, self.seed)
+        every = range(len(self.dataset))
+        of_class = [
+            i
+            for i, k in zip(every, classes_of(self.dataset), strict=True)
+            if k == self.labels.number
+        ]
+        return [of_class[place] for place in chosen(len(of_class), self.samples, self.seed)]

@@ -20,7 +20,7 @@ def best(part: pd.DataFrame, metric: str, better: Better) -> set[object]:
     found = set()
     part = part if metric_of(metric).family == "quality" else standard(part)
     for _, rows in part[part[metric].notna()].groupby(
-        ["resolution", "batch", "threads"], dropna=False
+        ["resolution", "width", "batch", "threads"], dropna=False
     ):
         if len(rows) == 1 or rows[[low, high]].isna().any(axis=None):
             continue

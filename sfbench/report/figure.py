@@ -9,6 +9,7 @@ import pandas as pd
 import vl_convert
 
 from sfbench.values.metric_names import CUSTOM_TIMING
+from sfbench.values.sizes import size_of
 
 WIDTH, HEIGHT = 560, 280
 OKABE_ITO = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
@@ -89,7 +90,8 @@ def shape(frame: pd.DataFrame) -> alt.Shape:
 
 def places(frame: pd.DataFrame) -> pd.Series:
     """Return each row's name: its label and its resolution."""
-    return frame["label"] + frame["resolution"].map(" {} px".format)
+    sides = frame.apply(lambda row: f" {size_of(row)} px", axis=1)
+    return frame["label"] + sides
 
 
 def place_axis(frame: pd.DataFrame) -> alt.Y:
@@ -116,6 +118,6 @@ def measured(rows: pd.DataFrame, columns: dict[str, str]) -> pd.DataFrame:
         return pd.DataFrame()
     chosen = rows[rows[first].notna() & (rows["status"] == "ok")]
     there = {name: new for name, new in columns.items() if name in chosen}
-    frame = chosen[["model", "resolution", "batch", *there]].rename(columns=there)
+    frame = chosen[["model", "resolution", "width", "batch", *there]].rename(columns=there)
     # Of all rows: a row has one name in every figure.
     return frame.assign(label=labeled(rows).loc[chosen.index])

@@ -11,6 +11,7 @@ from PIL import Image
 
 from sfbench.api.image_files import open_image
 from sfbench.store.album import Album, Shown
+from sfbench.values.sizes import size_of
 
 Options = Mapping[str, Mapping[str, Any]]
 """The default options of each model."""
@@ -72,7 +73,7 @@ def named(subject: Mapping[str, Any], options: Options) -> str:
     preset = own.pop("preset", None)
     size = f" {preset}" if preset else ""
     more = "".join(f", {name}={str(value)[:24]}" for name, value in sorted(own.items()))
-    return f"{subject['model']}{size}, {subject['resolution']} px, {told}{more}"
+    return f"{subject['model']}{size}, {size_of(subject)} px, {told}{more}"
 
 
 def encoded(shown: Shown, subject: str) -> dict[str, Any] | None:

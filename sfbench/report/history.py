@@ -20,6 +20,7 @@ from sfbench.values.case import weights_words
 from sfbench.values.metric_names import CORE, DEVICE_ALLOCATED, HOST_ABOVE_LOADED
 from sfbench.values.metrics import MEBI, is_distance
 from sfbench.values.records import Record
+from sfbench.values.sizes import size_of
 
 WATCHED = {
     CORE: ("images/s", 1.0),
@@ -107,7 +108,7 @@ def title_of(record: Record, variant: str) -> str:
     digest = case["weights"]["sha256"]
     weights = weights_words(case["weights"]["kind"]) + (f" {digest[:8]}" if digest else "")
     return (
-        f"{case['resolution']} px, batch {case['batch']}, {case['dtype']} {case['mode']}, "
+        f"{size_of(case)} px, batch {case['batch']}, {case['dtype']} {case['mode']}, "
         f"{case['device']} of {record.machine}, {weights}"
         f"{f', {variant}' if variant else ''}"
     )

@@ -98,9 +98,11 @@ def basis(readings: Iterable[Reading]) -> str:
             how = reading.how
             name, content = how["reference"]["name"], how["reference"]["sha256"]
             label = f"{name} ({content[:8]})" if content else name
+            told = str(how.get("labels", "none"))
+            labels = "" if told.startswith("none") else f", labels {told}"
             return (
                 f"{how['extractor']['name']}, {how['generated']} generated, "
-                f"{how['real']} real of {label}"
+                f"{how['real']} real of {label}{labels}"
             )
     return ""
 

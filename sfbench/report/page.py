@@ -35,6 +35,7 @@ from sfbench.store.album import plain as plain_name
 from sfbench.store.training_runs import TrainingRun
 from sfbench.values.case import COLUMNS, request_of, weights_words
 from sfbench.values.records import Record, digest, plugin_file
+from sfbench.values.sizes import size_of
 
 FILES = Path(__file__).parent / "page_files"
 FILTERS = (("model", "Model"), ("resolution", "Resolution (px)"), ("dtype", "Precision"))
@@ -151,7 +152,7 @@ def part_of(
             {
                 "model": row["model"],
                 "page": page_name(row["model"]),
-                "resolution": row["resolution"],
+                "resolution": str(size_of(row)),
                 "dtype": row["dtype"],
                 "variant": row["variant"],
                 "cells": [cell(column, row, index in marked[column.header]) for column in columns],

@@ -17,6 +17,7 @@ from sfbench.report.table import number
 from sfbench.values.metric_names import CORE, FID
 from sfbench.values.metrics import find_metric, is_distance, of_family
 from sfbench.values.records import Reading, Record
+from sfbench.values.sizes import size_of
 
 Verdict = Literal["agrees", "higher", "lower", "no verdict", "not run", "measured"]
 WIDTH = 79
@@ -51,7 +52,7 @@ def lines(row: Wanted) -> Iterator[dict[str, Any]]:
             yield line(row.title, "", metric, published, None, "not run", reason)
         return
     for record in row.records:
-        case = f"{record.case['model']} {record.case['resolution']}px"
+        case = f"{record.case['model']} {size_of(record.case)}px"
         if record.status != "ok":
             yield line(row.title, case, "", None, None, "not run", record.reason or record.status)
             continue

@@ -19,6 +19,7 @@ from sfbench.report.table import same_basis
 from sfbench.store.album import Album
 from sfbench.values.metric_names import CORE
 from sfbench.values.records import Record
+from sfbench.values.sizes import size_of
 
 MOST_HISTORIES = 40
 """Figures of history on one page; steps come first."""
@@ -58,7 +59,9 @@ def site(
                 "page": page_name(name),
                 "summary": known.summary,
                 "cases": len(part),
-                "resolutions": ", ".join(map(str, sorted(set(part["resolution"])))),
+                "resolutions": ", ".join(
+                    map(str, sorted({size_of(row) for _, row in part.iterrows()}))
+                ),
                 "newest": part["started"].max()[:10],
                 "steps": sum(len(one.steps) for one in series),
             }

@@ -30,7 +30,9 @@ def spread(rows: pd.DataFrame, records: Sequence[Record], metric: str) -> pd.Dat
     chosen = rows[rows["identity"].isin(values) & (rows["status"] == "ok")]
     if chosen.empty:
         return pd.DataFrame()
-    frame = chosen[["model", "resolution", "batch"]].assign(label=labeled(rows).loc[chosen.index])
+    frame = chosen[["model", "resolution", "width", "batch"]].assign(
+        label=labeled(rows).loc[chosen.index]
+    )
     frame["row"] = places(frame)
     kept = [np.asarray(values[name]) for name in chosen["identity"]]
     frame["values"] = [len(one) for one in kept]

@@ -26,6 +26,7 @@ from sfbench.values.metrics import (
     is_headline,
     metric_of,
 )
+from sfbench.values.sizes import size_of
 
 ABSENT = "-"
 NAME_WIDTH = 21
@@ -96,7 +97,7 @@ def columns(frame: pd.DataFrame) -> list[Column]:
     """Return the available columns: quality under its own name, then speed and size."""
     names = [*filter(is_headline, frame.columns)]
     names += [metric.name for metric in METRICS if metric.family != "quality"]
-    found = {"px": Column("px", lambda row: str(row["resolution"]))}
+    found = {"px": Column("px", lambda row: str(size_of(row)))}
     for name in names:
         declared = metric_of(name)
         if (shown := declared.column) is None:
@@ -154,9 +155,14 @@ def emphasized(
     return found
 
 
+BADGES = {"option": "file"}
+"""How kinds of weights are shown, where their stored name says where they were named."""
+
+
 def badges(row: Any) -> str:
     """Return how the row was made: weights, precision, mode, batch size, trials."""
-    words = [row["weights"], row["dtype"], row["mode"], f"b{row['batch']}"]
+    weights = BADGES.get(row["weights"], row["weights"])
+    words = [weights, row["dtype"], row["mode"], f"b{row['batch']}"]
     if row["trials"] > 1:
         words.append(f"x{row['trials']}")
     return " ".join(words)
@@ -242,7 +248,7 @@ def remarks(part: pd.DataFrame) -> list[Text]:
     """Return one line for every row that failed or was flagged; equal lines once."""
     lines: dict[tuple[str, str], None] = {}
     for _, row in part.iterrows():
-        name = f"{row['model']} {row['resolution']} px"
+        name = f"{row['model']} {size_of(row)} px"
         if row["status"] != "ok":
             lines[f"{name}: {row['status']}: {row['reason']}", "red"] = None
         if isinstance(row["quality_reason"], str) and row["status"] == "ok":

@@ -25,6 +25,7 @@ from sfbench.values.metrics import (
     of_family,
 )
 from sfbench.values.records import Reading, Record, canonical
+from sfbench.values.sizes import size_of
 
 REGRESSIONS: dict[Family, str] = {
     "speed": "slower",
@@ -109,7 +110,7 @@ def peak_metric(mode: str, measured: Container[str]) -> str:
 
 def title(a: Case, b: Case) -> str:
     """Return a short title of what a pair has in common."""
-    words = [f"{a.resolution}px", f"b{a.batch}"]
+    words = [f"{a.size}px", f"b{a.batch}"]
     words += [x if x == y else f"{x}/{y}" for x, y in ((a.dtype, b.dtype), (a.mode, b.mode))]
     return " ".join(words)
 
@@ -203,7 +204,7 @@ def case_rows(good: Sequence[Sequence[Record]], tried: Sequence[Record]) -> Iter
 
 def case_title(case: Mapping[str, Any]) -> str:
     """Return a stored case in a few words."""
-    words = (f"{case['resolution']}px", f"b{case['batch']}", case["dtype"], case["mode"])
+    words = (f"{size_of(case)}px", f"b{case['batch']}", case["dtype"], case["mode"])
     return " ".join((case["model"], *words))
 
 

@@ -9,7 +9,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from sfbench.api.errors import first_line
-from sfbench.api.protocols import ForeignRuntime, ImageGenerator
+from sfbench.api.protocols import ForeignRuntime, ImageGenerator, Staged
+from sfbench.speed.stages import stage_operations
 from sfbench.values.metric_names import FLOPS, PARAMETERS
 from sfbench.values.records import Reading
 
@@ -41,6 +42,8 @@ def flop_reading(build_on_meta: Callable[[], ImageGenerator]) -> Reading:
             # The counter follows gradients through modules if there are any.
             module.requires_grad_(requires_grad=False)
         latents = generator.draw_latents([0])
+        if isinstance(generator, Staged):
+            return stage_reading(generator, latents)
         with FlopCounterMode(display=False) as counter, torch.inference_mode():
             generator.synthesize(latents)
     except Exception as error:  # noqa: BLE001  # a model that cannot run on meta may raise anything
@@ -50,6 +53,14 @@ def flop_reading(build_on_meta: Callable[[], ImageGenerator]) -> Reading:
         return Reading(metric=FLOPS, reason="the counter recorded no operations")
     how = {"counter": "torch FlopCounterMode on the meta device", "batch": 1}
     return Reading(metric=FLOPS, value=total, how=how)
+
+
+def stage_reading(generator: Staged, latents: object) -> Reading:
+    """Return the operations per image of a generator of parts: calls times those of one call."""
+    with torch.inference_mode():
+        parts = stage_operations(generator, latents)
+    how = {"counter": "torch FlopCounterMode on the meta device", "batch": 1, "parts": parts}
+    return Reading(metric=FLOPS, value=sum(parts.values()), how=how)
 
 
 def complexity(

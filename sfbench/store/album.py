@@ -55,7 +55,8 @@ def subject_of(case: Mapping[str, Any]) -> dict[str, Any]:
     """
     weights = case["weights"]["sha256"]
     decides = {"weights": weights} if weights else {"seed": case["seed"]}
-    return {name: case[name] for name in SUBJECT} | decides
+    width = {"width": case["width"]} if case.get("width") else {}
+    return {name: case[name] for name in SUBJECT} | width | decides
 
 
 def place(store: Path, case: Mapping[str, Any]) -> Path:

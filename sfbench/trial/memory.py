@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sfbench.api.protocols import Staged
 from sfbench.trial.state import Trial, inference
 
 
@@ -11,6 +12,22 @@ def note_cold_peaks(trial: Trial) -> None:
 
     peak = trial.host_peak_so_far() if trial.resettable else None
     trial.add(*cold_readings(trial.backend, peak))
+
+
+def is_staged(trial: Trial) -> bool:
+    """Return whether the generator is made of parts that can be measured one by one."""
+    return isinstance(trial.generator, Staged)
+
+
+def measure_stages(trial: Trial) -> None:
+    """Measure the peak of one call of each part of the generator."""
+    from sfbench.speed.stages import stage_memory  # torch comes with it
+
+    case, generator = trial.case, trial.generator
+    assert isinstance(generator, Staged)  # noqa: S101  # when the step applies
+    with inference():
+        latents = trial.generator.draw_latents(range(case.seed, case.seed + case.batch))
+        trial.add(*stage_memory(generator, latents, batch=case.batch, backend=trial.backend))
 
 
 def measure_peaks(trial: Trial) -> None:

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from sfbench.api.errors import SkippedError
+from sfbench.api.labels import parse_labels
 from sfbench.catalogue.registry import Plugin
 from sfbench.generators.loading import load_plugins
 from sfbench.trial.state import Trial
@@ -42,6 +43,7 @@ def judge_images(trial: Trial) -> None:
         device=case.device,
         store=Path(trial.job.features),
         progress=progress,
+        labels=parse_labels(case.labels),
     )
     found = list(probe(trial.generator))
     trial.add(*found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sfbench.api.protocols import Staged
 from sfbench.hardware.policy import out_of_memory, torch_dtype
 from sfbench.trial.state import Trial, inference
 from sfbench.values.metric_names import CORE, CUSTOM_TIMING, FLOPS, MFU
@@ -34,6 +35,30 @@ def time_regions(trial: Trial) -> None:
     probe = probe_of(trial)
     trial.add(*probe(trial.generator))
     trial.raise_flags(probe.flags)
+
+
+def is_staged(trial: Trial) -> bool:
+    """Return whether the generator is made of parts that can be measured one by one."""
+    return isinstance(trial.generator, Staged)
+
+
+def time_stages(trial: Trial) -> None:
+    """Measure one call of each part of the generator."""
+    from sfbench.speed.stages import stage_seconds  # torch comes with it
+
+    case, generator = trial.case, trial.generator
+    assert isinstance(generator, Staged)  # noqa: S101  # when the step applies
+    with inference():
+        latents = trial.generator.draw_latents(range(case.seed, case.seed + case.batch))
+        trial.add(
+            *stage_seconds(
+                generator,
+                latents,
+                batch=case.batch,
+                backend=trial.backend,
+                timing=case.timing,
+            )
+        )
 
 
 def time_core(trial: Trial) -> None:

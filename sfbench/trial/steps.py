@@ -89,7 +89,21 @@ STEPS = (
     Step(title="", run=speed.time_core, part="speed", tasks=frozenset({"core"})),
     Step(title="", run=memory.note_cold_peaks, part="memory", measures=PERFORMANCE),
     Step(title="", run=speed.time_regions, part="speed", measures=frozenset({"speed"})),
+    Step(
+        title="time of parts",
+        run=speed.time_stages,
+        part="speed",
+        measures=frozenset({"speed"}),
+        when=speed.is_staged,
+    ),
     Step(title="memory", run=memory.measure_peaks, part="memory", measures=frozenset({"memory"})),
+    Step(
+        title="memory of parts",
+        run=memory.measure_stages,
+        part="memory",
+        measures=frozenset({"memory"}),
+        when=memory.is_staged,
+    ),
     Step(title="kernels", run=speed.find_stand_ins, part="speed", measures=frozenset({"speed"})),
     Step(title="energy", run=energy.measure_energy, part="energy", measures=frozenset({"energy"})),
     Step(

@@ -14,6 +14,7 @@ DEVICE_ALLOCATED, DEVICE_RESERVED = "memory.device_allocated_peak", "memory.devi
 MINIMUM_MEMORY = "memory.minimum"
 COLD_COMPILE, WARM_COMPILE = "cold.compile", "warm.compile"
 PARAMETERS, FLOPS, MFU, ENERGY = "parameters", "flops", "mfu", "energy"
+STAGE_SECONDS, STAGE_MEMORY = "stage.seconds", "stage.memory"
 FID, FD, IS, KID = "fid", "fd", "is", "kid"
 
 CUSTOM_TIMING = "custom_timing"

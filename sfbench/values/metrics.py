@@ -31,6 +31,8 @@ from sfbench.values.metric_names import (
     MFU,
     MINIMUM_MEMORY,
     PARAMETERS,
+    STAGE_MEMORY,
+    STAGE_SECONDS,
     WARM_COMPILE,
     WEIGHTS,
 )
@@ -162,6 +164,15 @@ METRICS: tuple[Metric, ...] = (
         {"p50": Column("p50 ms", 1000.0), "p90": Column("p90 ms", 1000.0, wide_only=True)},
     ),
     *latencies(LATENCY_BATCH, "the case's batch", {}),
+    speed(
+        STAGE_SECONDS,
+        "s",
+        "seconds of one call of a part with the case's batch, p50",
+        needs="a generator of several parts",
+        better="lower",
+        moment=True,
+        bracketed=True,
+    ),
     memory(WEIGHTS, "parameters and buffers", better="lower", exact=True),
     memory("memory.host_loaded", "resident memory after the model is built", better="lower"),
     memory(
@@ -208,6 +219,13 @@ METRICS: tuple[Metric, ...] = (
         moment=True,
     ),
     memory("memory.device_in_use", "memory in use on the whole device after the calls", needs=GPU),
+    memory(
+        STAGE_MEMORY,
+        "peak of one call of a part above what was there before",
+        needs="a generator of several parts",
+        better="lower",
+        bracketed=True,
+    ),
     memory("memory.pool", "memory held by one allocator pool", needs="CUDA graphs", bracketed=True),
     memory(
         MINIMUM_MEMORY,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from sfbench.api.errors import UsageError
 
@@ -31,9 +30,16 @@ def square(side: int) -> Size:
     return Size(side, side)
 
 
-def size_of(case: Mapping[str, Any]) -> Size:
-    """Return the size of a stored case's images; squares have no width of their own."""
-    height, width = int(case["resolution"]), case.get("width")
+class HasGet(Protocol):
+    """A stored case, or a row of a table."""
+
+    def get(self, key: Any, /) -> Any:
+        """Return a value by name, None without it."""
+
+
+def size_of(case: HasGet) -> Size:
+    """Return the size of images of a stored case, or of a table's row; squares have no width."""
+    height, width = int(case.get("resolution")), case.get("width")
     # Frames hold NaN where a value is missing.
     return Size(height, int(width) if width is not None and width == width else height)  # noqa: PLR0124
 

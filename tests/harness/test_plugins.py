@@ -21,7 +21,10 @@ BUILT_IN = {
     "stylegan2",
     "image-folder",
     "synthetic",
+    "diffusers",
     "exported",
+    "hub",
+    "module",
     "onnx",
     "torchscript",
 }
