@@ -118,8 +118,13 @@ class Done:
     untrained: list[SfbenchError]
 
 
-def carried_out(asked: Sequence[Request], settings: Settings) -> Done | None:
-    """Train and measure what is missing; None when interrupted."""
+def carried_out(
+    asked: Sequence[Request], settings: Settings, *, again: bool = False
+) -> Done | None:
+    """Train and measure what is missing; None when interrupted.
+
+    `again`: what readers must know was said before.
+    """
     catalogue = defaults.catalogue(settings.plugins, settings.disabled)
     plan = make_plan(
         asked,
@@ -130,9 +135,10 @@ def carried_out(asked: Sequence[Request], settings: Settings) -> Done | None:
     )
     store = Store(settings.store)
     store.prepare()
-    announce_broken(catalogue)
-    announce(plan)
-    announce_images(plan)
+    if not again:
+        announce_broken(catalogue)
+        announce(plan)
+        announce_images(plan)
     try:
         plan, untrained = train_first.with_weights(
             plan, catalogue, settings.store, settings.plugins, settings.disabled

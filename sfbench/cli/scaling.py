@@ -9,6 +9,7 @@ from sfbench.api.errors import UsageError
 from sfbench.cli import measuring
 from sfbench.cli.exits import Exit
 from sfbench.cli.measuring import Settings
+from sfbench.report.figure_files import check_figure
 from sfbench.values.case import Request
 from sfbench.values.paths import model_names
 from sfbench.values.sizes import parse_resolutions
@@ -48,12 +49,7 @@ def show(request: Request, settings: Settings, figure: Path | None) -> Exit:
 
 def check(request: Request, figure: Path | None) -> None:
     """Raise UsageError for what gives no curve, before anything is measured."""
-    if figure is not None:
-        from sfbench.report.scaling_figure import SUFFIXES
-
-        if figure.suffix not in SUFFIXES:
-            msg = f"--figure {figure}: expected a file name that ends in {', '.join(SUFFIXES)}"
-            raise UsageError(msg)
+    check_figure(figure)
     if not request.batch.isdecimal():
         msg = f"--batch {request.batch}: scaling compares resolutions at one batch size; give one"
         raise UsageError(msg)

@@ -57,6 +57,18 @@ def labeled(rows: pd.DataFrame) -> pd.Series:
     return label + number.reindex(label.index).map(lambda n: f" #{n + 1}" if n else "")
 
 
+def labeled_without(rows: pd.DataFrame, chosen: pd.DataFrame, rest: str) -> str:
+    """Return the label of rows that differ in one setting: without it, `rest` are the others."""
+    row = chosen.iloc[0]
+    label = f"{row['model']}{f' ({rest})' if rest else ''}"
+    if len({size_of(one) for _, one in rows.iterrows()}) > 1:
+        label += f" {size_of(row)} px"
+    for name, form in APART:
+        if len(set(rows[name])) > 1:
+            label += form.format(row[name])
+    return label + str(of_weights(rows).loc[chosen.index[0]])
+
+
 def of_weights(rows: pd.DataFrame) -> pd.Series:
     """Return which weights a row is of, where its model has several at one resolution."""
     told = rows["weights"] + rows["weights_sha256"].map(

@@ -21,6 +21,7 @@ from sfbench.report.figure import (
     resolution_axis,
     shape,
 )
+from sfbench.report.frontier_figure import frontier
 from sfbench.report.pareto_figure import pareto
 from sfbench.report.spread_figures import latency, noise
 from sfbench.report.training_figure import training
@@ -51,7 +52,7 @@ def figures(
 
     `records` are those that the rows summarize.
     """
-    made = [pareto(rows), throughput(rows), *scalings(rows, records), memory(rows)]
+    made = [frontier(rows), pareto(rows), throughput(rows), *scalings(rows, records), memory(rows)]
     made += [latency(rows, records), noise(rows, records), training(runs)]
     return [figure for figure in made if figure is not None]
 

@@ -18,6 +18,7 @@ from sfbench.values.metrics import is_distance
 from sfbench.values.records import Record
 
 COVERAGE = 0.95
+NUMBER = r"\d{1,12}(?:\.\d{1,8})?"
 MODEL_ORDER = ("quality", "model", "resolution", "batch", "dtype", "mode")
 TIDY = ("metric", "value", "low", "high", "unit", "reason")
 ABOUT = ("trials", "status", "reason", "flags", "started", "quality_reason", "variant")
@@ -102,7 +103,13 @@ def summary(found: Measurements) -> pd.DataFrame:
     )
     rows["variant"] = list(variants(heads, rows.index))
     wide = rows.join(wide_metrics(readings))
+    wide = wide.sort_values("variant", kind="stable", key=natural)
     return wide.sort_values(list(MODEL_ORDER), kind="stable").reset_index(drop=True)
+
+
+def natural(texts: pd.Series) -> pd.Series:
+    """Return texts that sort as people count: steps=8 before steps=16."""
+    return texts.str.replace(NUMBER, lambda found: f"{float(found[0]):024.8f}", regex=True)
 
 
 def about(heads: pd.DataFrame, good: pd.Series) -> pd.DataFrame:

@@ -10,12 +10,11 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from sfbench.api.errors import UsageError
 from sfbench.report.figure import OKABE_ITO, resolution_axis
+from sfbench.report.figure_files import write_chart
 from sfbench.report.scaling import predicted
 from sfbench.report.scaling_table import TERMS, Curve, crossovers, frame
 
-SUFFIXES = (".svg", ".png", ".html", ".json")
 POINTS = 80
 WIDTH = 440
 LABELS = {"1": "constant", "r^2": "pixels (r²)", "r^4": "pixel pairs (r⁴)"}
@@ -23,14 +22,7 @@ LABELS = {"1": "constant", "r^2": "pixels (r²)", "r^4": "pixel pairs (r⁴)"}
 
 def write(curves: Sequence[Curve], path: Path) -> None:
     """Write the figure; the suffix decides the format. Raises UsageError for another suffix."""
-    if path.suffix not in SUFFIXES:
-        msg = f"--figure {path}: expected a file name that ends in {', '.join(SUFFIXES)}"
-        raise UsageError(msg)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    options: dict[str, Any] = {"scale_factor": 2} if path.suffix == ".png" else {}
-    if path.suffix == ".html":
-        options = {"inline": True}
-    chart(curves, frame(curves)).save(str(path), **options)
+    write_chart(chart(curves, frame(curves)), path)
 
 
 def chart(curves: Sequence[Curve], table: pd.DataFrame) -> alt.VConcatChart:

@@ -36,6 +36,7 @@ from sfbench.values.paths import model_names, pairs_of, path_of
 from sfbench.values.plan import Plan
 from sfbench.values.records import digest
 from sfbench.values.sizes import Size, parse_sizes
+from sfbench.values.sweeps import Sweep, combinations, parse_sweeps
 
 DRAWN_SAMPLES = 1024
 """On a GPU, for `shapes`, whose scenes the CPU has to draw first."""
@@ -192,7 +193,13 @@ class Grid:
                 extractors.offers(self.catalogue.extractors),
             )
         models = [self.tried(self.usable, name) for name in model_names(request.model)]
-        chosen = [self.with_options(model, len(models)) for model in models if model is not None]
+        sweeps = self.tried(parse_sweeps, request.sweep) or []
+        chosen = [
+            self.with_options(model, len(models), swept)
+            for model in models
+            if model is not None
+            for swept in self.swept(model, len(models), sweeps)
+        ]
         self.check_counts()
         timing = self.tried(request.timing)
         self.check_names([model for model in models if model is not None])
@@ -284,15 +291,25 @@ class Grid:
                 msg = f"--{field.name} {value}: expected a number of {least} or more"
                 self.complaints.append(UsageError(msg))
 
-    def with_options(self, model: Model, models: int) -> tuple[Model, dict[str, Any]] | None:
+    def swept(self, model: Model, models: int, sweeps: Sequence[Sweep]) -> list[dict[str, str]]:
+        """Return the combinations of swept options; with several models, each takes those it has."""
+        own = [s for s in sweeps if models == 1 or any(s.name == o.name for o in model.options)]
+        return combinations(own)
+
+    def with_options(
+        self, model: Model, models: int, swept: Mapping[str, str]
+    ) -> tuple[Model, dict[str, Any]] | None:
         """Return the model with its options; with several models, each takes those it has."""
-        given: dict[str, str] = {}
+        given: dict[str, str] = dict(swept)
         for text in self.request.option:
             name, equals, value = text.partition("=")
             if not equals:
                 self.complaints.append(UsageError(f"--option {text}: expected NAME=VALUE"))
                 continue
-            if models == 1 or any(option.name == name for option in model.options):
+            if name in swept:
+                msg = f"--option {text}: {name} is swept, too; give one of both"
+                self.complaints.append(UsageError(msg))
+            elif models == 1 or any(option.name == name for option in model.options):
                 given[name] = value
         options = self.tried(model.resolve, given)
         return None if options is None else (model, options)
@@ -301,10 +318,12 @@ class Grid:
         """Record an error for options that no model has, and weights of models not requested."""
         if len(models) > 1:
             options = {option.name for model in models for option in model.options}
-            for text in self.request.option:
+            given = [("option", text) for text in self.request.option]
+            given += [("sweep", text) for text in self.request.sweep]
+            for flag, text in given:
                 name = text.partition("=")[0]
                 if name not in options:
-                    msg = f"--option {text}: none of the models has an option {name}"
+                    msg = f"--{flag} {text}: none of the models has an option {name}"
                     self.complaints.append(UsageError(msg))
         weights = self.request.weights
         if self.pairs() is None and "=" in weights and not path_of(weights).exists():

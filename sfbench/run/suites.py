@@ -166,9 +166,9 @@ def request_from(suite: str, flags: Mapping[str, Any]) -> Request:
     """Return the request that these flags make."""
     values: dict[str, Any] = {}
     for name, value in flags.items():
-        if name == "option":
+        if FLAGS[name] == tuple[str, ...]:
             if not isinstance(value, Mapping):
-                msg = f'--suite {suite}: option = {value!r}; expected a table, e.g. {{ preset = "x" }}'
+                msg = f'--suite {suite}: {name} = {value!r}; expected a table, e.g. {{ preset = "x" }}'
                 raise UsageError(msg)
             values[name] = tuple(f"{key}={flag_text(one)}" for key, one in value.items())
         elif float in (kinds := typing.get_args(FLAGS[name]) or (FLAGS[name],)):

@@ -101,6 +101,10 @@ class Request:
         "auto", help="Weights of the extractor: auto, download, or a file."
     )
     option: tuple[str, ...] = flag((), help="Option of the model, NAME=VALUE; may be repeated.")
+    sweep: tuple[str, ...] = flag(
+        (),
+        help="Values of an option, each measured: NAME=V1,V2 or NAME=LOW:HIGH*FACTOR; may be repeated.",
+    )
     weights: str = flag("auto", help="Weights: auto, random, a file, or MODEL=FILE[,MODEL=FILE].")
     train_kimg: float | None = flag(
         None, help="Train models that have no weights for N kimg first."
@@ -229,7 +233,17 @@ COLUMNS = names(Case, "column", "headline")
 """Parts of a case that are columns of a report."""
 SETTINGS = names(Case, "column")
 """Columns in which rows of one title may differ."""
-MADE = {"res", "batch", "data", "measure", "option", "weights", "extractor", "extractor_weights"}
+MADE = {
+    "res",
+    "batch",
+    "data",
+    "measure",
+    "option",
+    "sweep",
+    "weights",
+    "extractor",
+    "extractor_weights",
+}
 """Flags that a case does not have as they are."""
 HANDED_ON = tuple(name for name in names(Case) if name in {*names(Request)} - MADE)
 """Fields that a case has from its request, and a printed command from its case, as they are."""

@@ -128,6 +128,36 @@ def scaling_command(
     raise typer.Exit(scaling.show(request, settings, figure))
 
 
+@app.command("frontier", cls=Once)
+@with_request()
+def frontier_command(
+    context: typer.Context,
+    request: Request,
+    knob: Annotated[
+        str, typer.Option(help="Option to turn and its least and greatest value, NAME=LOW:HIGH.")
+    ],
+    budget: Annotated[
+        str, typer.Option(help="Time after which no new value is begun, e.g. 90s, 20m, 1.5h.")
+    ] = "20m",
+    trials: Trials = 1,
+    timeout: Timeout = 3600.0,
+    figure: Annotated[
+        Path | None, typer.Option(help="Write the figure to this .svg, .png, .html or .json file.")
+    ] = None,
+    store: StoreFolder = defaults.STORE,
+    plugin: Plugins = None,
+    no_plugin: NoPlugins = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Measure quality against time over one option, at the values where the curve bends."""
+    from sfbench.cli import frontier
+
+    settings = settings_of(context, store, plugin, no_plugin, trials, timeout, as_json=as_json)
+    asked, seconds = frontier.parse_knob(knob), frontier.parse_budget(budget)
+    raise typer.Exit(frontier.show(request, asked, seconds, settings, figure))
+
+
 @app.command("compare", cls=Once)
 @with_request(
     "res", "batch", "dtype", "mode", "device", "option", "weights", "threads", "trust", model=""

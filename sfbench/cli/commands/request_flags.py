@@ -16,6 +16,8 @@ from sfbench.values.case import Request
 
 Command = Callable[..., None]
 HINTS = typing.get_type_hints(Request)
+LISTS = [name for name, kind in HINTS.items() if kind == tuple[str, ...]]
+"""Flags that may be repeated."""
 
 
 def option_of(name: str) -> Any:
@@ -53,7 +55,8 @@ def with_request(*names: str, **fixed: Any) -> Callable[[Command], Command]:
         @functools.wraps(command)
         def run(**given: Any) -> None:
             values = fixed | {flag.name: given.pop(flag.name) for flag in flags}
-            request = Request(**values | {"option": tuple(values["option"] or ())})
+            lists = {name: tuple(values.get(name) or ()) for name in LISTS}
+            request = Request(**values | lists)
             command(request=request, **given)
 
         only = inspect.Parameter.KEYWORD_ONLY
