@@ -12,6 +12,7 @@ from torch import nn
 
 from sfbench.api import BuildRequest, ImageGenerator, UnsupportedError, WeightsError
 from sfbench.api.errors import first_line
+from sfbench.api.precision import placed
 from sfbench_diffusers.folder import MODELS, PARTS, PipelineFolder, document, read_folder
 from sfbench_diffusers.generator import DiffusionGenerator
 from sfbench_diffusers.loop import DenoisingLoop
@@ -108,7 +109,7 @@ def part(folder: PipelineFolder, name: str, request: BuildRequest) -> nn.Module:
         msg = f"{folder.path}: part {name} is a {named!r:.60}; known are {classes}"
         raise UnsupportedError(msg)
     chosen = getattr(diffusers, known)
-    device, dtype = torch.device(request.device), getattr(torch, request.dtype)
+    device = torch.device(request.device)
     try:
         if device.type == torch.device("meta").type:
             with device:
@@ -120,7 +121,7 @@ def part(folder: PipelineFolder, name: str, request: BuildRequest) -> nn.Module:
     except Exception as error:  # noqa: BLE001  # of damaged files and odd configs: anything
         msg = f"{folder.path}: part {name} cannot be loaded ({first_line(error)})"
         raise WeightsError(msg) from None
-    return made.eval().requires_grad_(requires_grad=False).to(device, dtype)
+    return placed(made.eval().requires_grad_(requires_grad=False), request)
 
 
 def loaded(chosen: Any, place: Path) -> nn.Module:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sfbench.api import BuildRequest, Labels, Stage, UnsupportedError
+from sfbench.api.precision import compute_dtype
 from sfbench_diffusers.folder import PipelineFolder
 from sfbench_diffusers.loop import Denoiser, DenoisingLoop, Noise
 
@@ -65,7 +66,10 @@ class DiffusionGenerator:
         self.classes = int(embedded or getattr(config, "num_class_embeds", None) or 0)
         self.labels = Labels()
         self.resolution = request.resolution
-        self.device, self.dtype = torch.device(request.device), getattr(torch, request.dtype)
+        self.device, self.dtype = (
+            torch.device(request.device),
+            getattr(torch, compute_dtype(request)),
+        )
         side = config.sample_size
         self.sides: tuple[int, int] = (side, side) if isinstance(side, int) else tuple(side)
         self.shape = (int(config.in_channels), *self.sides)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from sfbench.api import BuildRequest, UnsupportedError, WeightsError
 from sfbench.api.errors import first_line
+from sfbench.api.precision import INT8
 from sfbench_diffusers.folder import LIBRARY, PipelineFolder
 
 NEEDED = ("prompt", "generator", "num_inference_steps", "output_type", "height", "width")
@@ -101,6 +102,9 @@ def text_generator(folder: PipelineFolder, request: BuildRequest) -> TextGenerat
     except Exception as error:  # noqa: BLE001  # of damaged files and odd configs: anything
         msg = f"{folder.path}: diffusers does not load it ({first_line(error)})"
         raise WeightsError(msg) from None
+    if request.dtype == INT8:
+        msg = "int8 is for the parts of other pipelines; a text pipeline is called as a whole"
+        raise UnsupportedError(msg)
     pipeline.to(request.device, getattr(torch, request.dtype))
     pipeline.set_progress_bar_config(disable=True)
     return TextGenerator(pipeline, prompts_of(Path(str(request.options["prompts"]))), request)

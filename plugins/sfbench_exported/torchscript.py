@@ -12,6 +12,7 @@ from torch import Tensor
 from sfbench.api import BuildRequest, GraphGenerator, UnsupportedError, WeightsError
 from sfbench.api.errors import first_line
 from sfbench.api.graph_inputs import unshaped_inputs
+from sfbench.api.precision import INT8
 
 
 def torchscript(request: BuildRequest) -> GraphGenerator:
@@ -27,6 +28,9 @@ def torchscript(request: BuildRequest) -> GraphGenerator:
     except Exception as error:  # noqa: BLE001  # its reader raises anything
         msg = f"{path}: not a TorchScript archive, or a damaged one ({first_line(error)})"
         raise WeightsError(msg) from None
+    if request.dtype == INT8:
+        msg = f"{path.name}: int8 is for torch modules; quantize before scripting"
+        raise UnsupportedError(msg)
     module.eval()
     for parameter in module.parameters():
         parameter.requires_grad_(requires_grad=False)

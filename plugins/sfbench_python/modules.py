@@ -8,11 +8,11 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from sfbench.api import BuildRequest, GraphGenerator, UnsupportedError
 from sfbench.api.graph_inputs import unshaped_inputs
+from sfbench.api.precision import compute_dtype, placed
 
 WIDTHS = ("z_dim", "latent_dim", "latent_size", "nz")
 """Attributes by which modules tell the length of z."""
@@ -25,7 +25,7 @@ def of_module(
     """Return the generator of a module that takes z, and labels and noise where it names them."""
     module.eval()
     module.requires_grad_(requires_grad=False)
-    module.to(request.device, getattr(torch, request.dtype))
+    module = placed(module, request)
     parameters = list(inspect.signature(module.forward).parameters.values())
     names = [
         one.name
@@ -37,7 +37,7 @@ def of_module(
     def run(inputs: Mapping[str, Tensor]) -> Tensor:
         return tensor_of(module(*(inputs[name] for name in names)), where)
 
-    inputs = unshaped_inputs(names, request.options, request.dtype)
+    inputs = unshaped_inputs(names, request.options, compute_dtype(request))
     return GraphGenerator(
         run, inputs, request, where=where, module=module, architecture=architecture
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sfbench.api.labels import Labels
 from sfbench.api.latents import Latents, LatentSource
+from sfbench.api.precision import compute_dtype, placed
 from sfbench.api.spec import BuildRequest
 
 if TYPE_CHECKING:
@@ -39,19 +40,19 @@ class ModuleGenerator:
     ) -> None:
         import torch  # sfbench.api must not import torch when imported
 
-        self.dtype: torch.dtype = getattr(torch, request.dtype)
+        self.dtype: torch.dtype = getattr(torch, compute_dtype(request))
         self.device = torch.device(request.device)
         # The module of an exported program is in the mode that it was exported in.
         with contextlib.suppress(NotImplementedError):
             module.eval()
-        self.module = module.requires_grad_(requires_grad=False).to(self.device, self.dtype)
+        self.module = placed(module.requires_grad_(requires_grad=False), request)
         self.resolution = request.resolution
         self.source = LatentSource(
             latent_shape=tuple(latent_shape),
             classes=classes,
             noise_shapes=tuple(tuple(shape) for shape in noise_shapes),
             device=request.device,
-            dtype=request.dtype,
+            dtype=compute_dtype(request),
         )
         self.forward = forward or module
         self.architecture = None if architecture is None else dict(architecture)

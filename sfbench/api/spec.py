@@ -119,7 +119,8 @@ class BuildRequest:
     """What the harness asks a plugin to build.
 
     Images are `resolution` pixels high, and as wide unless `width` is given.
-    `device` and `dtype` are torch names ("cpu", "cuda", "meta"; "float32", "bfloat16", "float16"):
+    `device` and `dtype` are torch names ("cpu", "cuda", "meta"; "float32", "bfloat16", "float16", and
+    "qint8" for 8-bit linear layers, see `sfbench.api.precision`):
     a plugin never chooses a device itself. `seed` fixes random initial weights. `options` holds
     every option of the spec, defaults filled in. `weights` is a local file or folder, or None.
     """

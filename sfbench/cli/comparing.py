@@ -229,8 +229,8 @@ def again(row: Row, sides: Sequence[Sequence[Job]], asked: Asked, known: float |
     return row
 
 
-def side_jobs(text: str, shared: Request, catalogue: Catalogue, asked: Asked) -> list[Job]:
-    """Return one job per case of a side, MODEL[,key=value]...: flags, options or python."""
+def side_request(text: str, shared: Request) -> tuple[Request, str | None]:
+    """Return what a side asks for, MODEL[,key=value]...: flags, options or python; and its Python."""
     model, *pairs = model_names(text)
     changes: dict[str, Any] = {"model": model}
     options = list(shared.option)
@@ -254,7 +254,12 @@ def side_jobs(text: str, shared: Request, catalogue: Catalogue, asked: Asked) ->
             changes[name] = value
         else:
             options.append(pair)
-    request = dataclasses.replace(shared, **changes, option=tuple(options), measure="speed")
+    return dataclasses.replace(shared, **changes, option=tuple(options)), interpreter
+
+
+def side_jobs(text: str, shared: Request, catalogue: Catalogue, asked: Asked) -> list[Job]:
+    """Return one job per case of a side."""
+    request, interpreter = side_request(text, dataclasses.replace(shared, measure="speed"))
     plan = make_plan(
         [request],
         catalogue,

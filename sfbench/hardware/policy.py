@@ -13,6 +13,7 @@ TORCH_DTYPES: Mapping[str, str] = {
     "tf32": "float32",
     "bf16": "bfloat16",
     "fp16": "float16",
+    "int8": "qint8",
 }
 MEMORY_SIGNS = (
     "can't allocate memory",

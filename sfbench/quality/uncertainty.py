@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from sfbench.quality.frechet import frechet_distance, optimal_maps
 from sfbench.quality.statistics import CHUNK_ROWS, Matrix, Moments, Rows, moments_of
@@ -52,6 +53,11 @@ def frechet_error(
 
 def influence_variance(rows: Rows, own: Moments, other_mean: Matrix, move: Matrix) -> float:
     """Return the variance over samples of their influence on the distance."""
+    return float(influences(rows, own, other_mean, move).var(ddof=1))
+
+
+def influences(rows: Rows, own: Moments, other_mean: Matrix, move: Matrix) -> NDArray[np.float64]:
+    """Return the influence of each sample [samples] on the distance, but for a constant."""
     remainder = torch.from_numpy(np.eye(len(move)) - move)
     shift = 2 * (own.mean - other_mean)
     influence = np.empty(len(rows))
@@ -60,7 +66,7 @@ def influence_variance(rows: Rows, own: Moments, other_mean: Matrix, move: Matri
         moved = (torch.from_numpy(centered) @ remainder).numpy()
         quadratic = np.einsum("nd,nd->n", moved, centered)
         influence[start : start + CHUNK_ROWS] = centered @ shift + quadratic
-    return float(influence.var(ddof=1))
+    return influence
 
 
 def richardson_frechet(generated: Rows, real: Rows | Moments, plain: float) -> float:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from sfbench.api.protocols import ForeignRuntime, ImageGenerator
 from sfbench.hardware.backend import Backend
@@ -27,10 +28,21 @@ def weights_reading(generator: ImageGenerator, module: nn.Module | None) -> Read
         return Reading(metric=WEIGHTS, value=size, reason=reason, how=how)
     if module is None:
         return Reading(metric=WEIGHTS, reason="the generator has no nn.Module")
-    tensors = [*module.parameters(), *module.buffers()]
+    owned = [*module.parameters(), *module.buffers()]
+    tensors = [plain for tensor in owned for plain in plain_tensors(tensor)]
     # Modules may share a tensor: count each storage once.
     storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
     return Reading(metric=WEIGHTS, value=sum(storages.values()))
+
+
+def plain_tensors(tensor: Any) -> Iterator[Tensor]:
+    """Yield the tensors of which one is made: a quantized one holds numbers and their scales."""
+    flatten = getattr(tensor, "__tensor_flatten__", None)
+    if flatten is None:
+        yield tensor
+        return
+    for name in flatten()[0]:
+        yield from plain_tensors(getattr(tensor, name))
 
 
 def measure_memory(

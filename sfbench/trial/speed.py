@@ -98,6 +98,9 @@ def measure_roof(trial: Trial) -> None:
     from sfbench.speed.roofline import measured_roofline, roofline_readings  # torch comes with it
 
     case = trial.case
+    if not torch_dtype(case.dtype).is_floating_point:
+        trial.add(Reading(metric=MFU, reason=f"no roof is measured for {case.dtype}"))
+        return
     values = {reading.metric: reading.value for reading in trial.readings}
     try:
         roofline = measured_roofline(trial.backend, torch_dtype(case.dtype))

@@ -28,11 +28,11 @@ from sfbench.values.timing import (
 
 UNIFORM = "uniform"
 """Labels drawn at random, each class with the same probability."""
-Dtype = Literal["fp32", "tf32", "bf16", "fp16"]
+Dtype = Literal["fp32", "tf32", "bf16", "fp16", "int8"]
 Mode = Literal["eager", "compile", "compile-reduce-overhead", "compile-max-autotune", "cuda-graph"]
 Measure = Literal["speed", "memory", "quality", "energy", "min-memory"]
 BatchRule = Literal["fixed", "max-fit", "best-throughput"]
-DTYPES: tuple[Dtype, ...] = ("fp32", "tf32", "bf16", "fp16")
+DTYPES: tuple[Dtype, ...] = ("fp32", "tf32", "bf16", "fp16", "int8")
 MODES: tuple[Mode, ...] = (
     "eager",
     "compile",

@@ -218,6 +218,58 @@ def compare_command(
     raise typer.Exit(comparing.compare(asked, request, as_json=as_json))
 
 
+@app.command("certify", cls=Once)
+@with_request(
+    "res", "batch", "dtype", "mode", "device", "data", "extractor", "extractor_weights",
+    "option", "weights", "samples", "seed", "labels", "threads", "trust", model="",
+)  # fmt: skip
+def certify_command(
+    context: typer.Context,
+    of: Annotated[
+        str, typer.Option(help="What is faster: MODEL[,key=value]..., e.g. onnx:g.onnx.")
+    ],
+    against: Annotated[str, typer.Option(help="What it would replace, in the same form.")],
+    request: Request,
+    harm: Annotated[
+        float, typer.Option(help="Rise of the distance that counts as harm, in percent.")
+    ] = 1.0,
+    quads: Annotated[
+        int, typer.Option(help="Number of A, B, B, A quads, each run in a new process.")
+    ] = 8,
+    margin_limit: Annotated[
+        float,
+        typer.Option(help="Largest noise margin, in percent, at which a verdict is given."),
+    ] = 10.0,
+    store: StoreFolder = defaults.STORE,
+    plugin: Plugins = None,
+    no_plugin: NoPlugins = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Certify that a faster variant does no harm: same seeds, paired quality, speed, memory."""
+    for flag, value in (("harm", harm), ("margin-limit", margin_limit)):
+        if not 0 < value < float("inf"):
+            msg = f"--{flag} {value:g}: expected percent, above 0"
+            raise UsageError(msg)
+    names = [model_names(side)[0] for side in (of, against)]
+    sound.check_models(names, defaults.located(plugin), no_plugin or ())
+    from sfbench.cli import certifying, comparing
+
+    asked = comparing.Asked(
+        a=against,
+        b=of,
+        live=True,
+        quads=quads,
+        fail_on=(),
+        store=store,
+        launcher=launcher_of(context),
+        margin_limit=margin_limit / 100,
+        plugins=tuple(defaults.located(plugin)),
+        disabled=tuple(no_plugin or ()),
+    )
+    raise typer.Exit(certifying.certify(asked, request, harm / 100, as_json=as_json))
+
+
 @app.command("replay", cls=Once)
 def replay_command(
     context: typer.Context,

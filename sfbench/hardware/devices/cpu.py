@@ -20,7 +20,7 @@ class CpuBackend(Backend):
     warmup_seconds: ClassVar[float] = 1.0
     roof_side: ClassVar[int] = 1536
     roof_bytes: ClassVar[int] = 64 << 20
-    precisions: ClassVar[frozenset[str]] = frozenset({"fp32", "bf16", "fp16"})
+    precisions: ClassVar[frozenset[str]] = frozenset({"fp32", "bf16", "fp16", "int8"})
     memory_limit_acts_on: ClassVar[str] = "RLIMIT_DATA"
     energy_counter: ClassVar[str] = "RAPL energy of the processor packages"
     few_images_at_a_time: ClassVar[bool] = True

@@ -1,0 +1,203 @@
+"""Behind `sfbench certify`: whether a speed-up does harm, as one sentence and an exit code."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sfbench.api.errors import UsageError
+from sfbench.catalogue.catalogue import Catalogue
+from sfbench.catalogue.registry import find_generator
+from sfbench.cli import comparing, defaults
+from sfbench.cli.exits import Exit
+from sfbench.cli.one_case import one_case
+from sfbench.cli.progress import PassProgress
+from sfbench.generators.loading import load_plugins
+from sfbench.values.case import Case, Request
+from sfbench.values.metric_names import CORE
+
+if TYPE_CHECKING:
+    from sfbench.quality.certificate import ImageDifference, Side
+    from sfbench.quality.paired import PairedChange
+    from sfbench.report.verdicts import Row
+
+SAMPLES = 512
+"""Images of each side, where the user does not say."""
+SHOWN = 64
+"""Images of each side that are compared pixel by pixel."""
+EXITS = {
+    "identical": Exit.OK,
+    "harmless": Exit.OK,
+    "harmful": Exit.REGRESSION,
+    "inconclusive": Exit.INCONCLUSIVE,
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """What was found: the verdict, and everything it rests on.
+
+    `limit`: the rise of the distance that is taken for harm. `rows`: speed and memory, candidate
+    over baseline.
+    """
+
+    candidate: str
+    baseline: str
+    metric: str
+    verdict: str
+    limit: float
+    images: ImageDifference
+    quality: PairedChange
+    rows: list[Row]
+
+
+def certify(asked: comparing.Asked, shared: Request, harm: float, *, as_json: bool) -> Exit:
+    """Print the certificate of `asked.b` against `asked.a`; 4 for harm, 6 where it is open."""
+    shared = dataclasses.replace(shared, samples=shared.samples or SAMPLES)
+    catalogue = defaults.catalogue(asked.plugins, asked.disabled)
+    cases = [side_case(text, shared, catalogue) for text in (asked.a, asked.b)]
+    try:
+        baseline, candidate = (drawn(case, asked, catalogue) for case in cases)
+    except KeyboardInterrupt:
+        print("interrupted: nothing was certified", file=sys.stderr)
+        return Exit.INTERRUPTED
+    from sfbench.quality.certificate import image_difference
+    from sfbench.quality.paired import paired_change
+
+    images = image_difference(candidate.images, baseline.images)
+    change = paired_change(candidate.features, baseline.features, baseline.real)
+    limit = harm * change.baseline
+    rows = comparing.live_rows(asked, dataclasses.replace(shared, measure="speed"))
+    if rows is None:
+        return Exit.INTERRUPTED
+    found = Certificate(
+        candidate=asked.b,
+        baseline=asked.a,
+        metric=baseline.metric,
+        verdict=verdict(images, change, limit),
+        limit=limit,
+        images=images,
+        quality=change,
+        rows=rows,
+    )
+    print(json.dumps(document(found), indent=1) if as_json else sentence(found))
+    return Exit.SOME_FAILED if any(row.failure for row in rows) else EXITS[found.verdict]
+
+
+def side_case(text: str, shared: Request, catalogue: Catalogue) -> Case:
+    """Return the one case of a side; raises UsageError for several, or another Python."""
+    request, interpreter = comparing.side_request(
+        text, dataclasses.replace(shared, measure="quality")
+    )
+    if interpreter is not None:
+        msg = f"{text}: a certificate is of one installation; python= is for compare --live"
+        raise UsageError(msg)
+    return one_case(request, catalogue, "certify")
+
+
+def drawn(case: Case, asked: comparing.Asked, catalogue: Catalogue) -> Side:
+    """Return a side's images and features."""
+    names = catalogue.owners(case.model, case.extractor.kind)
+    plugins, _ = load_plugins(names, asked.plugins, asked.disabled)
+    _, spec = find_generator(plugins, case.model)
+    from sfbench.quality.certificate import drawn_side  # torch comes with it
+    from sfbench.quality.extractors import open_extractor
+
+    bar = PassProgress(sys.stderr, live=sys.stderr.isatty(), quiet=False)
+    print(f"{case.title()}: {case.samples} images", file=sys.stderr)
+    try:
+        return drawn_side(
+            spec,
+            case,
+            lambda: open_extractor(case.extractor, case.device, plugins=plugins),
+            shown=SHOWN,
+            store=Path(defaults.cache_folder() / "features"),
+            progress=bar,
+        )
+    finally:
+        bar.clear()
+
+
+def verdict(images: ImageDifference, change: PairedChange, limit: float) -> str:
+    """Return the verdict: whether the distance rises by more than the limit, with 95 % certainty."""
+    if images.identical and change.candidate == change.baseline:
+        return "identical"
+    if change.high <= limit:
+        return "harmless"
+    return "harmful" if change.low > limit else "inconclusive"
+
+
+def sentence(found: Certificate) -> str:
+    """Return the certificate: the verdict in one sentence, then what it rests on."""
+    change, images = found.quality, found.images
+    share = 100 * found.limit / change.baseline if change.baseline else 0.0
+    words = {
+        "identical": "the same images, bit for bit",
+        "harmless": f"harmless: {found.metric} rises by less than {share:g} %",
+        "harmful": f"harmful: {found.metric} rises by more than {share:g} %",
+        "inconclusive": f"open: whether {found.metric} rises by {share:g} % cannot be told",
+    }
+    seen = "" if images.identical else f" (a rise of {change.smallest:.2g} would have been seen)"
+    ratios = ", ".join(filter(None, map(ratio, found.rows)))
+    psnr = "equal as 8-bit images" if images.psnr is None else f"PSNR {images.psnr:.1f} dB"
+    quality = (
+        f"quality  {change.baseline:.4g} -> {change.candidate:.4g}: {change.change:+.2g} "
+        f"[{change.low:+.2g}, {change.high:+.2g}], {change.images:,} pairs of the same seed"
+    )
+    pixels = (
+        f"images   {images.images} pairs: at most {images.largest:.1e} of the largest value apart, "
+        f"{psnr}, at most {images.levels} of 255 levels"
+    )
+    first = (
+        f"{found.candidate} in place of {found.baseline}: {words[found.verdict]}{seen}; {ratios}."
+    )
+    performance = (f"{kind(row):<8} {told(row)}" for row in found.rows)
+    return "\n".join([first, quality, pixels, *performance])
+
+
+def ratio(row: Row) -> str:
+    """Return a row's ratio in words; empty where it was not measured."""
+    if row.result is None:
+        return ""
+    return f"{row.result.ratio:.3g} times " + ("as fast" if row.metric == CORE else "the memory")
+
+
+def kind(row: Row) -> str:
+    """Return what a row is about."""
+    return "speed" if row.metric == CORE else "memory"
+
+
+def told(row: Row) -> str:
+    """Return a row's ratio with its interval, its verdict, and what was measured."""
+    if row.result is None:
+        return f"not measured: {row.failure or row.reason}"
+    one = row.result
+    return f"{one.ratio:.3g} [{one.low:.3g}, {one.high:.3g}]: {row.verdict} ({row.metric})"
+
+
+def document(found: Certificate) -> dict[str, Any]:
+    """Return the certificate as JSON."""
+    change = found.quality
+    from sfbench.report import verdicts
+
+    return {
+        "candidate": found.candidate,
+        "baseline": found.baseline,
+        "verdict": found.verdict,
+        "metric": found.metric,
+        "limit": found.limit,
+        "quality": {
+            "baseline": change.baseline,
+            "candidate": change.candidate,
+            "change": change.change,
+            "low": change.low,
+            "high": change.high,
+            "smallest_change_seen": change.smallest,
+            "pairs": change.images,
+        },
+        "images": dataclasses.asdict(found.images),
+        "performance": [verdicts.document(row) for row in found.rows],
+    }
