@@ -60,6 +60,13 @@ def mlflow(session: nox.Session) -> None:
 
 
 @nox.session(python="3.11")
+def int8(session: nox.Session) -> None:
+    """Quantized layers; torchao changes how other packages behave where it is installed."""
+    installed(session, *PINNED, "-e", ".", "--group", "test", "torchao>=0.18")
+    session.run("pytest", "-q", "tests/int8", *session.posargs)
+
+
+@nox.session(python="3.11")
 def fuzz(session: nox.Session) -> None:
     """Hand 100,000 damaged files, and 2,000 damaged documents of each kind, to every reader: 10 min."""
     installed(session, *PINNED, "-e", ".", "--group", "test")

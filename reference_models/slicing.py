@@ -41,9 +41,15 @@ def slices(length: int, step: int) -> list[slice]:
 
 
 def by_slices(
-    function: Callable[[slice], Tensor], parts: Sequence[slice], *, dim: int, length: int
+    function: Callable[[slice], Tensor],
+    parts: Sequence[slice],
+    *,
+    dim: int,
+    length: int | torch.SymInt,
 ) -> Tensor:
     """Return function(slice) of all slices as one tensor, `length` long along `dim`.
+
+    `length` is a symbol while the model is exported.
 
     Maps [batch, channels, height, width] come out channels last where there are several slices.
     """

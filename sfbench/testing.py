@@ -12,12 +12,13 @@ from typing import Any
 import torch
 
 from sfbench.api.errors import ContractError, first_line
-from sfbench.api.protocols import FeatureExtractor, ImageGenerator
+from sfbench.api.protocols import FeatureExtractor, ImageGenerator, Staged
 from sfbench.api.spec import GeneratorSpec, OptionValue
 from sfbench.generators import contract
 from sfbench.generators.building import build
 from sfbench.hardware.policy import changed_flags, global_flags
 from sfbench.quality.resizing import resized
+from sfbench.speed.stages import stage_operations
 from sfbench.values.case import Case, Source
 
 USUAL_RESOLUTION = 32
@@ -180,7 +181,12 @@ class GeneratorSuite:
         """Build and run it on the meta device, where FLOPs are counted."""
         try:
             generator = build(self.spec, self.case, "meta")
-            images = generator.synthesize(generator.draw_latents([0]))
+            latents = generator.draw_latents([0])
+            if isinstance(generator, Staged):
+                with torch.inference_mode():
+                    parts = stage_operations(generator, latents)
+                return f"builds on the meta device, and its parts run there: {', '.join(parts)}"
+            images = generator.synthesize(latents)
         except Exception as error:  # noqa: BLE001  # whatever a model raises there
             return f"skipped: FLOPs are not counted ({first_line(error)})"
         if images.device.type != "meta":

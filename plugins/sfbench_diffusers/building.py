@@ -54,19 +54,31 @@ def generator(request: BuildRequest) -> ImageGenerator:
     parts = [part(folder, name, request) for name in PARTS[folder.pipeline]]
     scheduler = scheduler_of(folder, str(request.options["scheduler"]))
     options: Any = request.options
-    steps = options["steps"] or own_steps(folder.pipeline)
-    if steps < 1:
-        msg = f"--option steps={steps}: expected 1 or more"
-        raise UnsupportedError(msg)
+    steps = own_steps(folder.pipeline) if options["steps"] is None else options["steps"]
+    loop = DenoisingLoop(scheduler, steps, options["eta"])
+    check_steps(loop)
     guidance = GUIDANCE if options["guidance"] is None else options["guidance"]
     return DiffusionGenerator(
         folder,
         request,
         network=parts[0],
         decoder=parts[1] if len(parts) > 1 else None,
-        loop=DenoisingLoop(scheduler, steps, options["eta"]),
+        loop=loop,
         guidance=guidance,
     )
+
+
+def check_steps(loop: DenoisingLoop) -> None:
+    """Raise UnsupportedError for a number of steps that the scheduler does not take."""
+    why = "" if loop.steps < 1 else None
+    try:
+        loop.begin(torch.device("cpu"))
+    except Exception as error:  # noqa: BLE001  # schedulers raise anything
+        why = f" ({first_line(error)})"
+    if why is not None:
+        kind = type(loop.scheduler).__name__
+        msg = f"--option steps={loop.steps}: {kind} does not take so many{why}"
+        raise UnsupportedError(msg)
 
 
 def own_steps(pipeline: str) -> int:

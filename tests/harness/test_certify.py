@@ -1,0 +1,149 @@
+"""Certificates: paired intervals that cover the truth, the verdict, and the whole command."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from graph_making import exported_file, onnx_file
+
+from sfbench.api.errors import DataError
+from sfbench.cli.certifying import verdict
+from sfbench.quality.certificate import image_difference
+from sfbench.quality.frechet import frechet_distance
+from sfbench.quality.paired import PairedChange, paired_change
+from sfbench.quality.statistics import moments_of
+from sfbench.quality.uncertainty import frechet_error
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+DIMENSIONS, COUNT = 6, 600
+
+
+def worlds(source: np.random.Generator, shift: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return candidate, baseline and real features; the candidate is the baseline, moved a little."""
+    real = source.standard_normal((COUNT, DIMENSIONS))
+    baseline = source.standard_normal((COUNT, DIMENSIONS)) * 1.2 + 0.3
+    noise = source.standard_normal((COUNT, DIMENSIONS)) * 0.05
+    found = (baseline + shift + noise, baseline, real)
+    return tuple(one.astype(np.float32) for one in found)  # type: ignore[return-value]
+
+
+def truth(shift: float) -> float:
+    """Return the change between the Gaussians themselves: means 0.3 (+ shift), spreads 1.2."""
+    spread = np.sqrt(1.2**2 + 0.05**2)
+    before = DIMENSIONS * (0.3**2 + (1.2 - 1) ** 2)
+    return float(DIMENSIONS * ((0.3 + shift) ** 2 + (spread - 1) ** 2) - before)
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("shift", [0.0, 0.05])
+def test_the_interval_of_a_change_covers_the_truth_about_95_times_in_100(shift: float) -> None:
+    source = np.random.default_rng(7)
+    found = [paired_change(*worlds(source, shift)) for _ in range(300)]
+    inside = np.mean([one.low <= truth(shift) <= one.high for one in found])
+    assert 0.91 <= inside <= 0.985
+    spread = np.std([one.change for one in found])
+    assert np.mean([one.error for one in found]) == pytest.approx(spread, rel=0.15)
+
+
+@pytest.mark.fast
+def test_pairs_are_far_narrower_than_two_intervals_side_by_side() -> None:
+    candidate, baseline, real = worlds(np.random.default_rng(1), 0.02)
+    found = paired_change(candidate, baseline, real)
+    reference = moments_of(real)
+    sides = [(rows, moments_of(rows)) for rows in (candidate, baseline)]
+    alone = [frechet_error(rows, moments, real, reference) for rows, moments in sides]
+    assert found.error < 0.2 * np.hypot(*[one or np.nan for one in alone])
+    assert found.change == pytest.approx(
+        frechet_distance(sides[0][1], reference) - frechet_distance(sides[1][1], reference)
+    )
+
+
+@pytest.mark.fast
+def test_equal_sides_have_no_change_and_no_error() -> None:
+    _, baseline, real = worlds(np.random.default_rng(1), 0.0)
+    found = paired_change(baseline, baseline, real)
+    assert (found.change, found.error, found.smallest) == (0, 0, 0)
+    with pytest.raises(DataError, match="expected pairs"):
+        paired_change(baseline[:-1], baseline, real)
+
+
+@pytest.mark.fast
+def test_images_differ_by_what_they_differ() -> None:
+    first = torch.zeros(2, 3, 4, 4)
+    second = first.clone()
+    assert image_difference(first, second).identical
+    assert image_difference(first, second).psnr is None
+    second[0, 0, 0, 0] = 1.0
+    found = image_difference(second, first + 1e-9)
+    assert not found.identical
+    assert found.levels == 127
+    assert found.psnr == pytest.approx(10 * np.log10(255**2 / (127**2 / 96)))
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    ("change", "error", "expected"),
+    [
+        (0.0, 0.1, "harmless"),
+        (0.9, 0.01, "harmless"),
+        (5.0, 0.1, "harmful"),
+        (1.0, 0.2, "inconclusive"),
+        (0.0, 2.0, "inconclusive"),
+        (-9.0, 2.0, "harmless"),
+    ],
+)
+def test_the_verdict_rests_on_the_interval(change: float, error: float, expected: str) -> None:
+    found = PairedChange(candidate=100 + change, baseline=100.0, error=error, images=10)
+    different = image_difference(torch.zeros(1, 3, 2, 2), torch.ones(1, 3, 2, 2))
+    assert verdict(different, found, limit=1.0) == expected
+    same = image_difference(torch.ones(1, 3, 2, 2), torch.ones(1, 3, 2, 2))
+    equal = PairedChange(candidate=100.0, baseline=100.0, error=0.0, images=10)
+    assert verdict(same, equal, limit=1.0) == "identical"
+
+
+def certificate(sfbench: Command, of: str, against: str, *more: str) -> dict[str, object]:
+    done = sfbench(
+        "certify", "--of", of, "--against", against, "--res", "16", "--samples", "64", "--quads", "6",
+        "--batch", "4", "--json", *more,
+    )  # fmt: skip
+    assert done.returncode in {0, 4, 6}, done.stderr
+    found: dict[str, object] = json.loads(done.stdout) | {"code": done.returncode}
+    return found
+
+
+def test_one_program_against_itself_and_another(sfbench: Command, tmp_path: Path) -> None:
+    exported_file(tmp_path / "a.pt2")
+    exported_file(tmp_path / "b.pt2")
+    onnx_file(tmp_path / "c.onnx")
+    same = certificate(sfbench, "exported:b.pt2", "exported:a.pt2")
+    assert (same["verdict"], same["code"]) == ("identical", 0)
+    other = certificate(sfbench, "onnx:c.onnx", "exported:a.pt2", "--harm", "0.001")
+    assert other["verdict"] in {"harmful", "inconclusive", "harmless"}
+    assert other["images"]["identical"] is False  # type: ignore[index]
+    assert {row["metric"] for row in other["performance"]} == {  # type: ignore[attr-defined]
+        "throughput.core",
+        "memory.host_above_loaded",
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--of", "nosuch", "--against", "styleformer"), "model nosuch: not found"),
+        (("--of", "styleformer,python=/x", "--against", "styleformer"), "no such file"),
+        (("--of", "styleformer", "--against", "styleformer", "--harm", "0"), "--harm 0"),
+        (("--of", "styleformer", "--against", "styleformer", "--res", "32,64"), "found 2 cases"),
+    ],
+)
+def test_what_cannot_be_certified_is_one_line(
+    arguments: tuple[str, ...], words: str, sfbench: Command
+) -> None:
+    done = sfbench("certify", *arguments)
+    assert done.returncode == 2
+    assert words in done.stderr
