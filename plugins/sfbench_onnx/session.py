@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,14 @@ ONLY_ERRORS = 3
 """Of onnxruntime's levels of logging."""
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Plan:
+    """What is bound for a number of images: name, type and shape of inputs, shape of the output."""
+
+    inputs: tuple[tuple[str, Any, list[int]], ...]
+    output: list[int]
+
+
 class Session:
     """Runs a graph on tensors where they are: inputs and the output are bound, not copied."""
 
@@ -77,56 +86,48 @@ class Session:
             msg = f"{path}: its output is {kind}; expected images as {', '.join(TORCH_TYPES)}"
             raise UnsupportedError(msg)
         self.output_type = TORCH_TYPES[kind]
+        self.element = ELEMENTS[self.output_type]
         self.binding = self.session.io_binding()
-        self.shapes: dict[tuple[int, ...], Sequence[int]] = {}
+        self.place = (self.device.type, self.device.index or 0)
+        self.plans: dict[int, Plan] = {}
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Return the output for inputs on the session's device.
+        """Return the output for inputs on the session's device, all of one number of images.
 
-        The shape of the output for given inputs is learned in the first call, which copies it.
+        The shape of the output is learned in the first call of a number, which copies it.
         """
-        key = tuple(size for tensor in inputs.values() for size in tensor.shape)
-        if key not in self.shapes:
-            return self.first(inputs, key)
-        binding = self.binding
-        # Inputs are kept until the call is over: the binding holds their addresses only.
-        held = [self.bind(name, tensor) for name, tensor in inputs.items()]
-        images = torch.empty(tuple(self.shapes[key]), dtype=self.output_type, device=self.device)
-        binding.bind_output(
-            self.output,
-            self.device.type,
-            self.device.index or 0,
-            ELEMENTS[self.output_type],
-            self.shapes[key],
-            images.data_ptr(),
-        )
+        count = next(iter(inputs.values())).shape[0]
+        plan = self.plans.get(count)
+        if plan is None:
+            return self.first(inputs, count)
+        binding, place = self.binding, self.place
+        held = []
+        for (name, element, shape), tensor in zip(plan.inputs, inputs.values(), strict=True):
+            # Kept until the call is over: the binding holds its address only.
+            one = tensor.contiguous()
+            held.append(one)
+            binding.bind_input(name, *place, element, shape, one.data_ptr())
+        images = torch.empty(plan.output, dtype=self.output_type, device=self.device)
+        binding.bind_output(self.output, *place, self.element, plan.output, images.data_ptr())
         self.session.run_with_iobinding(binding)
-        del held
         return images
 
-    def first(self, inputs: Mapping[str, Tensor], key: tuple[int, ...]) -> Tensor:
-        """Return the output of the first call with inputs of these shapes, and note its shape."""
+    def first(self, inputs: Mapping[str, Tensor], count: int) -> Tensor:
+        """Return the output of the first call with that many images, and note the shapes."""
         given = {name: tensor.cpu().numpy() for name, tensor in inputs.items()}
         try:
             (found,) = self.session.run([self.output], given)
         except Exception as error:  # noqa: BLE001  # its classes have no common base of their own
             msg = f"{self.path}: onnxruntime cannot run it ({first_line(error)})"
             raise UnsupportedError(msg) from None
-        self.shapes[key] = list(found.shape)
-        return torch.from_numpy(found).to(self.device)
-
-    def bind(self, name: str, tensor: Tensor) -> Tensor:
-        """Bind an input where it lies; a view that is not contiguous is copied first."""
-        held = tensor.contiguous()
-        self.binding.bind_input(
-            name,
-            self.device.type,
-            self.device.index or 0,
-            ELEMENTS[held.dtype],
-            list(held.shape),
-            held.data_ptr(),
+        self.plans[count] = Plan(
+            tuple(
+                (name, ELEMENTS[tensor.dtype], list(tensor.shape))
+                for name, tensor in inputs.items()
+            ),
+            list(found.shape),
         )
-        return held
+        return torch.from_numpy(found).to(self.device)
 
 
 class OnnxGenerator(GraphGenerator):

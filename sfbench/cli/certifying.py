@@ -70,7 +70,9 @@ def certify(asked: comparing.Asked, shared: Request, harm: float, *, as_json: bo
     images = image_difference(candidate.images, baseline.images)
     change = paired_change(candidate.features, baseline.features, baseline.real)
     limit = harm * change.baseline
-    rows = comparing.live_rows(asked, dataclasses.replace(shared, measure="speed"))
+    rows: list[Row] | None = []
+    if asked.quads:
+        rows = comparing.live_rows(asked, dataclasses.replace(shared, measure="speed"))
     if rows is None:
         return Exit.INTERRUPTED
     found = Certificate(
@@ -151,9 +153,8 @@ def sentence(found: Certificate) -> str:
         f"images   {images.images} pairs: at most {images.largest:.1e} of the largest value apart, "
         f"{psnr}, at most {images.levels} of 255 levels"
     )
-    first = (
-        f"{found.candidate} in place of {found.baseline}: {words[found.verdict]}{seen}; {ratios}."
-    )
+    told_of = f"{words[found.verdict]}{seen}{f'; {ratios}' if ratios else ''}"
+    first = f"{found.candidate} in place of {found.baseline}: {told_of}."
     performance = (f"{kind(row):<8} {told(row)}" for row in found.rows)
     return "\n".join([first, quality, pixels, *performance])
 

@@ -35,6 +35,11 @@ class Step:
 
 
 FEW = 2
+LABELS = {
+    "uniform": "drawn uniformly",
+    "data": "drawn as often as in the data",
+    "given": "those of the given images",
+}
 Value = Callable[[Protocol], float]
 
 
@@ -66,6 +71,10 @@ class Explanation:
         """
         first, second = self.first, self.second
         common = [*self.image_factors()]
+        if first.labels != second.labels:
+            # Images that exist have the classes that they have: no step can change them.
+            drawn = " -> ".join(LABELS[one.labels] for one in (first, second))
+            self.left_out.append(f"labels: {drawn}; it shows where images are generated (--labels)")
         counts = [len(self.of(which, first).statistics) for which in ("gen", "real")]
         if min(counts) < FEW:
             msg = f"explain: {counts[0]} and {counts[1]} images; at least {FEW} of each are needed"

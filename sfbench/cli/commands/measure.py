@@ -234,7 +234,7 @@ def certify_command(
         float, typer.Option(help="Rise of the distance that counts as harm, in percent.")
     ] = 1.0,
     quads: Annotated[
-        int, typer.Option(help="Number of A, B, B, A quads, each run in a new process.")
+        int, typer.Option(help="Number of A, B, B, A quads for speed and memory; 0: quality alone.")
     ] = 8,
     margin_limit: Annotated[
         float,

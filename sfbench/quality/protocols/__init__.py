@@ -6,7 +6,7 @@ import dataclasses
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from sfbench.api.errors import UsageError
 
@@ -94,7 +94,8 @@ class Protocol:
     """One package's path from images to numbers; None for what it does not measure.
 
     `reading`: files are read "upright" by their EXIF orientation and with 16-bit gray reduced, or
-    as "stored", with what Pillow's conversion to RGB makes of them.
+    as "stored", with what Pillow's conversion to RGB makes of them. `labels`: how the package draws
+    classes for images that it generates itself; "given" if it only reads images.
     """
 
     name: str
@@ -112,6 +113,7 @@ class Protocol:
     neighbors: NeighborsWay | None = None
     more: More = More()  # frozen
     samples: Samples = Samples()  # frozen
+    labels: Literal["uniform", "data", "given"] = "given"
     absent: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
