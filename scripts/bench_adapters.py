@@ -21,7 +21,6 @@ from typing import Any
 
 import diffusers
 import numpy as np
-import onnxruntime
 import torch
 
 from sfbench.api import BuildRequest
@@ -68,12 +67,9 @@ def generator(model: str, resolution: int, options: dict[str, Any]) -> Any:
         return spec.build(BuildRequest(resolution=resolution, options=values))
 
 
-def bare_session(path: Path, made: Any, latents: Any) -> Callable[[], object]:
-    """Return a call of a session of its own with everything bound once."""
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = torch.get_num_threads()
-    settings.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
+def bare_session(made: Any, latents: Any) -> Callable[[], object]:
+    """Return a call of the adapter's own session with everything bound to the same tensors."""
+    session = made.run.session
     binding = session.io_binding()
     inputs = {"z": latents.z} | {f"noise_{i}": one for i, one in enumerate(latents.noise or ())}
     output = torch.empty_like(made.synthesize(latents))
@@ -109,7 +105,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--quads", type=int, default=12)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--no-compile", action="store_true")
+    parser.add_argument("--adapters", action="store_true", help="part 1 alone")
     asked = parser.parse_args()
     warnings.simplefilter("ignore")
     print(f"{torch.get_num_threads()} threads, batch {asked.batch}, {asked.quads} quads")
@@ -147,14 +143,14 @@ def compared(model: str, folder: Path, asked: argparse.Namespace) -> None:
     graph = generator("onnx", 32, {"file": str(path)})
     program = generator("exported", 32, {"file": str(folder / f"{model}.pt2")})
     latents = eager.draw_latents(range(asked.batch))
-    bare = bare_session(path, graph, latents)
+    bare = bare_session(graph, latents)
     found = ratio(bare, lambda: graph.synthesize(latents), asked.quads)
     print(f"{model}: onnx adapter over a bare session: {found}")
-    ways: dict[str, Any] = {"onnx": graph, "exported": program}
-    if not asked.no_compile:
-        compiled = generator(model, 32, {"preset": "nano"})
-        compiled.module.compile(dynamic=False)
-        ways["compile"] = compiled
+    if asked.adapters:
+        return
+    compiled = generator(model, 32, {"preset": "nano"})
+    compiled.module.compile(dynamic=False)
+    ways = {"onnx": graph, "exported": program, "compile": compiled}
     for size in (1, asked.batch):
         inputs = eager.draw_latents(range(size))
         for name, way in ways.items():

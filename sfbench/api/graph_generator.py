@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sfbench.api.errors import ContractError, UnsupportedError
 from sfbench.api.graph_inputs import GraphInput, Roles, roles_of
-from sfbench.api.labels import Labels
-from sfbench.api.latents import Latents, LatentSource
+from sfbench.api.latents import Drawing, Latents, LatentSource
 from sfbench.api.output_form import FEWEST, OutputForm
 from sfbench.api.spec import BuildRequest
 
@@ -20,7 +18,7 @@ Run = Callable[[Mapping[str, "Tensor"]], "Tensor"]
 """Computes the graph: inputs by name -> its first output."""
 
 
-class GraphGenerator:
+class GraphGenerator(Drawing):
     """Draws a graph's inputs from seeds and makes images in [-1, 1] of its output.
 
     `run` computes the graph on the request's device. What the inputs take and how the output looks
@@ -99,19 +97,6 @@ class GraphGenerator:
             msg = f"{where} makes images of {form.height}x{form.width} px: use --res {size}"
             raise UnsupportedError(msg)
         return form
-
-    def draw_latents(self, seeds: Sequence[int]) -> Latents:
-        """Return the latents of these seeds: row i is drawn only from seed i, always on the CPU."""
-        return self.source.draw(seeds)
-
-    @property
-    def classes(self) -> int:
-        """The number of classes; 0 of an unconditional model."""
-        return self.source.classes
-
-    def use_labels(self, labels: Labels) -> None:
-        """Draw labels by this rule from now on."""
-        self.source = dataclasses.replace(self.source, labels=labels)
 
     def synthesize(self, latents: Latents) -> Tensor:
         """Return images [batch, channels, height, width] in [-1, 1]."""

@@ -93,3 +93,22 @@ class LatentSource:
         spread = {"normal": "N(0, 1)", "uniform": "uniform in [-1, 1]"}[self.distribution]
         labels = self.labels.text(self.classes)
         return {"latents": spread, "labels": labels, "classes": self.classes}
+
+
+class Drawing:
+    """The part of a generator that draws latents from its `source`, labels by any rule."""
+
+    source: LatentSource
+
+    def draw_latents(self, seeds: Sequence[int]) -> Latents:
+        """Return the latents of these seeds: row i is drawn only from seed i, always on the CPU."""
+        return self.source.draw(seeds)
+
+    @property
+    def classes(self) -> int:
+        """The number of classes; 0 of an unconditional model."""
+        return self.source.classes
+
+    def use_labels(self, labels: Labels) -> None:
+        """Draw labels by this rule from now on; raises UnsupportedError for classes it lacks."""
+        self.source = dataclasses.replace(self.source, labels=labels)

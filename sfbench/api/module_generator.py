@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sfbench.api.labels import Labels
-from sfbench.api.latents import Latents, LatentSource
+from sfbench.api.latents import Drawing, Latents, LatentSource
 from sfbench.api.precision import compute_dtype, placed
 from sfbench.api.spec import BuildRequest
 
@@ -17,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-class ModuleGenerator:
+class ModuleGenerator(Drawing):
     """Draws N(0, 1) latents, one `torch.Generator` per seed, and calls the module on them.
 
     The module is put on the request's device and dtype, in eval mode; a TorchScript module and that
@@ -56,19 +54,6 @@ class ModuleGenerator:
         )
         self.forward = forward or module
         self.architecture = None if architecture is None else dict(architecture)
-
-    def draw_latents(self, seeds: Sequence[int]) -> Latents:
-        """Return the latents of these seeds: row i is drawn only from seed i, always on the CPU."""
-        return self.source.draw(seeds)
-
-    @property
-    def classes(self) -> int:
-        """The number of classes; 0 of an unconditional model."""
-        return self.source.classes
-
-    def use_labels(self, labels: Labels) -> None:
-        """Draw labels by this rule from now on."""
-        self.source = dataclasses.replace(self.source, labels=labels)
 
     def synthesize(self, latents: Latents) -> Tensor:
         """Return images [batch, channels, side, side] in about [-1, 1]."""

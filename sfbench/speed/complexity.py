@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sfbench.api.errors import first_line
 from sfbench.api.protocols import ForeignRuntime, ImageGenerator, Staged
+from sfbench.speed.foreign import foreign_reading
 from sfbench.speed.stages import stage_operations
 from sfbench.values.metric_names import FLOPS, PARAMETERS
 from sfbench.values.records import Reading
@@ -18,12 +19,7 @@ from sfbench.values.records import Reading
 def parameter_reading(generator: ImageGenerator, module: nn.Module | None) -> Reading:
     """Return the number of parameters (shared ones count once)."""
     if isinstance(generator, ForeignRuntime):
-        count, how = (
-            generator.model_size.parameters,
-            {"counted": f"in its file ({generator.runtime})"},
-        )
-        reason = "its file does not say" if count is None else None
-        return Reading(metric=PARAMETERS, value=count, reason=reason, how=how)
+        return foreign_reading(PARAMETERS, generator.model_size.parameters, generator)
     if module is None:
         return Reading(metric=PARAMETERS, reason="the generator has no nn.Module")
     count = sum(parameter.numel() for parameter in module.parameters())

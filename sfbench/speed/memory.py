@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from sfbench.api.protocols import ForeignRuntime, ImageGenerator
 from sfbench.hardware.backend import Backend
 from sfbench.hardware.host import host_memory, reset_host_peak
+from sfbench.speed.foreign import foreign_reading
 from sfbench.values.metric_names import HOST_ABOVE_LOADED, HOST_PEAK, WEIGHTS
 from sfbench.values.records import Reading
 
@@ -20,12 +21,7 @@ PEAKS = ("requested", "allocated", "reserved")
 def weights_reading(generator: ImageGenerator, module: nn.Module | None) -> Reading:
     """Return the bytes of parameters and buffers."""
     if isinstance(generator, ForeignRuntime):
-        size, how = (
-            generator.model_size.weight_bytes,
-            {"counted": f"in its file ({generator.runtime})"},
-        )
-        reason = "its file does not say" if size is None else None
-        return Reading(metric=WEIGHTS, value=size, reason=reason, how=how)
+        return foreign_reading(WEIGHTS, generator.model_size.weight_bytes, generator)
     if module is None:
         return Reading(metric=WEIGHTS, reason="the generator has no nn.Module")
     owned = [*module.parameters(), *module.buffers()]

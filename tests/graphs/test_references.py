@@ -173,3 +173,14 @@ def test_the_tiny_model_depends_on_its_latents() -> None:
     images = Tiny()(__import__("torch").randn(2, WIDTH))
     assert images.shape == (2, 3, 16, 16)
     assert not images[0].equal(images[1])
+
+
+@pytest.mark.fast
+def test_a_suite_may_sweep(tmp_path: Path) -> None:
+    from sfbench.run.suites import read_suite
+
+    (tmp_path / "s.toml").write_text(
+        '[[run]]\nmodel = "styleformer"\nsweep = { truncation_psi = [0.5, 1.0], noise = "const" }\n'
+    )
+    (row,) = read_suite(str(tmp_path / "s.toml")).rows
+    assert row.request.sweep == ("truncation_psi=0.5,1.0", "noise=const")
