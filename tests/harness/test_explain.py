@@ -109,7 +109,11 @@ def test_an_explanation_adds_up_to_the_gap(tmp_path: Path) -> None:
     assert second.kernel is not None
     few = Explanation(comparison, first, second)
     assert {step.metric for step in few.steps()} == {"fd[means]", "class_score[means]"}
-    assert few.left_out == ["kd[means]: 60 images; at least 1000 needed"]
+    labels = "labels: drawn as often as in the data -> those of the given images; "
+    assert few.left_out == [
+        f"{labels}it shows where images are generated (--labels)",
+        "kd[means]: 60 images; at least 1000 needed",
+    ]
     first, second = (
         dataclasses.replace(one, kernel=dataclasses.replace(one.kernel, least=2))
         for one in (first, second)
