@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
 
 import altair as alt
@@ -65,21 +66,24 @@ class Curve:
 
 
 def points(frame: pd.DataFrame, cost: str) -> list[Point]:
-    """Return the points of a curve's frame; what has no interval is taken as exact."""
+    """Return the points of a curve's frame.
 
-    def bound(row: pd.Series, name: str, value: str) -> float:
+    A cost without an interval is taken as exact; a distance without one may be anything.
+    """
+
+    def bound(row: pd.Series, name: str, otherwise: float) -> float:
         there = name in row and pd.notna(row[name])
-        return float(row[name] if there else row[value])
+        return float(row[name]) if there else otherwise
 
     return [
         Point(
             value=float(row["place"]),
             cost=float(row[cost]),
-            cost_low=bound(row, f"{cost} low", cost),
-            cost_high=bound(row, f"{cost} high", cost),
+            cost_low=bound(row, f"{cost} low", float(row[cost])),
+            cost_high=bound(row, f"{cost} high", float(row[cost])),
             distance=float(row["distance"]),
-            low=bound(row, "low", "distance"),
-            high=bound(row, "high", "distance"),
+            low=bound(row, "low", -math.inf),
+            high=bound(row, "high", math.inf),
         )
         for _, row in frame.iterrows()
     ]

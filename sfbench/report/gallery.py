@@ -69,7 +69,11 @@ def named(subject: Mapping[str, Any], options: Options) -> str:
     weights = subject.get("weights")
     told = f"weights {weights[:8]}" if weights else f"random weights, seed {subject.get('seed')}"
     plain = options.get(subject["model"], {})
-    own = {k: v for k, v in subject["options"].items() if v is not None and v != plain.get(k)}
+    own = {
+        k: v
+        for k, v in subject["options"].items()
+        if v is not None and v != plain.get(k) and v != weights
+    }
     preset = own.pop("preset", None)
     size = f" {preset}" if preset else ""
     more = "".join(f", {name}={str(value)[:24]}" for name, value in sorted(own.items()))

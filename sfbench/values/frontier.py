@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 SAME_COST = 1.1
@@ -35,7 +36,12 @@ def on_front(points: Sequence[Point]) -> list[bool]:
 
 
 def beats(first: Point, second: Point) -> bool:
-    """Return whether the first point is clearly better than the second one, and nowhere worse."""
+    """Return whether the first point is clearly better than the second one, and nowhere worse.
+
+    Nothing is clear of a distance without an interval.
+    """
+    if not all(map(math.isfinite, (first.low, first.high, second.low, second.high))):
+        return False
     better, worse = first.high < second.low, first.low > second.high
     cheaper, dearer = is_cheaper(first, second), is_cheaper(second, first)
     return (better and not dearer) or (cheaper and not worse)

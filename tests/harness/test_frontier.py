@@ -134,6 +134,8 @@ def test_a_point_is_beaten_only_beyond_intervals() -> None:
     assert not beats(cheap_bad, wide)
     assert cost_alike([cheap_bad, wide])
     assert not cost_alike([cheap_bad, dear_good])
+    unknown = point(6, 0.1, 1, half=math.inf)
+    assert on_front([unknown, cheap_bad, dear_good]) == [True, True, True]
 
 
 @pytest.mark.fast
