@@ -57,6 +57,14 @@ def generator(request: BuildRequest) -> ImageGenerator:
     steps = own_steps(folder.pipeline) if options["steps"] is None else options["steps"]
     loop = DenoisingLoop(scheduler, steps, options["eta"])
     check_steps(loop)
+    if not 0 <= options["eta"] <= 1 or (options["eta"] and "eta" not in loop.extra):
+        kind = type(scheduler).__name__
+        wanted = f"expected 0 to 1, and a scheduler that takes it, not {kind}"
+        msg = f"--option eta={options['eta']:g}: {wanted}"
+        raise UnsupportedError(msg)
+    if options["guidance"] is not None and "transformer" not in PARTS[folder.pipeline]:
+        msg = f"--option guidance: a {folder.pipeline} has no class to be guided to"
+        raise UnsupportedError(msg)
     guidance = GUIDANCE if options["guidance"] is None else options["guidance"]
     return DiffusionGenerator(
         folder,

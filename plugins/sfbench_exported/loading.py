@@ -40,6 +40,7 @@ from sfbench_exported.refusal import RefusedError, need
 
 DTYPES: Mapping[int, torch.dtype] = {int(k): v for k, v in _SERIALIZE_TO_TORCH_DTYPE.items()}
 STRIDED = 7
+IMAGE_DIMS = 4
 MOST_DIMS = 16
 FLOATING = {"float16": "fp16", "bfloat16": "bf16", "float32": "fp32", "float64": "fp64"}
 
@@ -67,11 +68,12 @@ def exported(request: BuildRequest) -> GraphGenerator:
     def run(inputs: Mapping[str, Tensor]) -> Tensor:
         args, kwargs = pytree.tree_unflatten([inputs[str(name)] for name in names], spec)
         found = module(*args, **kwargs)
-        images = next((one for one in pytree.tree_leaves(found) if isinstance(one, Tensor)), None)
-        if images is None:
+        leaves = [one for one in pytree.tree_leaves(found) if isinstance(one, Tensor)]
+        if not leaves:
             msg = f"{path.name}: its output holds no tensor"
             raise UnsupportedError(msg)
-        return images
+        # Of several outputs, the images are the first of four dimensions.
+        return next((one for one in leaves if one.ndim == IMAGE_DIMS), leaves[0])
 
     return GraphGenerator(
         run,

@@ -42,6 +42,7 @@ BITS = {
     TensorProto.INT4: 4, TensorProto.UINT4: 4,
 }  # fmt: skip
 PRECISIONS = ("float16", "bfloat16", "float64", "float32")
+IMAGE_DIMS = 4
 LARGEST = 2 << 30
 """Bytes of the file itself, as protobuf allows; larger weights lie in files beside it."""
 
@@ -59,12 +60,15 @@ class Graph:
     producer: str
 
 
-def read_graph(path: Path) -> Graph:
-    """Return what an ONNX file says of itself.
+def read_graph(path: Path, output: str = "") -> Graph:
+    """Return what an ONNX file says of itself; `output`: the one with the images, "" to find it.
 
     Raises WeightsError for a damaged file, operators that onnxruntime does not bring, and weights
     in files that are missing or lie outside the folder of the model.
     """
+    if path.suffix.lower() != ".onnx":
+        msg = f"{path}: expected a file name that ends in .onnx"
+        raise WeightsError(msg)
     if path.stat().st_size > LARGEST:
         msg = f"{path}: {path.stat().st_size:,} bytes; expected at most {LARGEST:,} (protobuf's limit)"
         raise WeightsError(msg)
@@ -92,7 +96,7 @@ def read_graph(path: Path) -> Graph:
     initial = {tensor.name for tensor in model.graph.initializer}
     return Graph(
         inputs=tuple(input_of(path, one) for one in model.graph.input if one.name not in initial),
-        output=model.graph.output[0].name,
+        output=chosen_output(path, model.graph.output, output),
         outputs=len(model.graph.output),
         precision=precision_of(weights, {node.op_type for node in nodes}),
         size=ModelSize(
@@ -102,6 +106,17 @@ def read_graph(path: Path) -> Graph:
         opset=next((one.version for one in model.opset_import if one.domain in DOMAINS), 0),
         producer=f"{model.producer_name} {model.producer_version}".strip(),
     )
+
+
+def chosen_output(path: Path, outputs: Any, name: str) -> str:
+    """Return the output that was asked for, or the first that may be images: of four dimensions."""
+    names = [one.name for one in outputs]
+    if name and name not in names:
+        msg = f"{path}: has the outputs {', '.join(names)}, not --option output={name}"
+        raise WeightsError(msg)
+    dims = {one.name: len(one.type.tensor_type.shape.dim) for one in outputs}
+    images = [one for one in names if dims[one] == IMAGE_DIMS]
+    return name or (images or names)[0]
 
 
 def input_of(path: Path, value: Any) -> GraphInput:
@@ -146,6 +161,9 @@ def check_external(path: Path, tensor: Any) -> None:
     location = entries.get("location", "")
     folder = path.parent.resolve()
     file = (folder / location).resolve()
+    if any(part.startswith((".", "__")) for part in Path(location).parts if part != ".."):
+        msg = f"{path}: weights of {tensor.name} are in the hidden file {location!r}; rename it"
+        raise WeightsError(msg)
     if not location or not file.is_relative_to(folder):
         msg = f"{path}: weights of {tensor.name} are in {location!r}, outside the model's folder"
         raise WeightsError(msg)

@@ -30,6 +30,7 @@ ELEMENTS: Mapping[torch.dtype, Any] = {
     torch.float64: np.float64,
     torch.int64: np.int64,
     torch.int32: np.int32,
+    torch.int8: np.int8,
     torch.uint8: np.uint8,
     torch.bool: np.bool_,
 }
@@ -147,7 +148,7 @@ def generator(request: BuildRequest) -> OnnxGenerator:
     if request.device == "meta":
         msg = f"{runtime} computes the graph, in which torch counts no operations"
         raise UnsupportedError(msg)
-    graph = read_graph(path)
+    graph = read_graph(path, str(request.options["output"] or ""))
     if graph.precision != request.dtype:
         has, asked = (NAMES.get(one, one) for one in (graph.precision, request.dtype))
         msg = f"{path.name} holds {has} weights: use --dtype {has}, not {asked}"

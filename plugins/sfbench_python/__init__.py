@@ -51,6 +51,12 @@ def sfbench_generators() -> list[GeneratorSpec]:
                     weights=True,
                     help="the function, package.module:name",
                 ),
+                Option(
+                    name="file",
+                    kind="path",
+                    default="",
+                    help="a file for the function's parameter `file`, e.g. its weights",
+                ),
                 *GRAPH_OPTIONS,
             ),
             build=build_module,

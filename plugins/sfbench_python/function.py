@@ -8,15 +8,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from sfbench.api import BuildRequest, ImageGenerator, OutputForm, UnsupportedError, UsageError
 from sfbench.api.errors import first_line
+from sfbench.api.images import to_rgb
 from sfbench.api.output_form import FEWEST
 from sfbench_python.code import named
 from sfbench_python.modules import of_module
 
-SEEDS = "seeds"
+SEEDS, FILE = "seeds", "file"
 OFFERED = ("resolution", "device", "seed")
 """What a function is given if it has parameters of these names."""
 
@@ -35,6 +37,11 @@ def from_function(request: BuildRequest) -> ImageGenerator:
         msg = f"{where}: not a function ({first_line(error)})"
         raise UsageError(msg) from None
     offered = {name: getattr(request, name) for name in OFFERED if name in taken}
+    if FILE in taken and request.options[FILE]:
+        offered[FILE] = str(request.options[FILE])
+    elif request.options[FILE]:
+        msg = f"{where}: has no parameter `file` for --option file={request.options[FILE]}"
+        raise UsageError(msg)
     needed = {n for n, one in taken.items() if one.default is one.empty} - {SEEDS, *offered}
     needed -= {n for n, one in taken.items() if one.kind in {one.VAR_KEYWORD, one.VAR_POSITIONAL}}
     if needed:
@@ -89,17 +96,24 @@ class FunctionGenerator:
         return self.form.images(tensor_of(self.function(latents))[0].to(self.device))
 
 
+def array_of(image: Any) -> np.ndarray:
+    """Return one image's pixels; PIL images of other modes become RGB, as when files are read."""
+    if isinstance(image, Image.Image) and image.mode not in {"L", "RGB"}:
+        image, _ = to_rgb(image)
+    return np.array(image)
+
+
 def tensor_of(found: Any) -> tuple[Tensor, str]:
     """Return images as one tensor, and what they were; raises UnsupportedError for no images."""
     if isinstance(found, Tensor):
         return found, "tensor"
     if isinstance(found, np.ndarray):
-        return torch.from_numpy(found), "NumPy array"
+        return torch.from_numpy(np.ascontiguousarray(found)), "NumPy array"
     if isinstance(found, list | tuple) and found:
         first = found[0]
         if isinstance(first, Tensor):
             return torch.stack(list(found)), "list of tensors"
-        arrays = [np.asarray(one) for one in found]
+        arrays = [array_of(one) for one in found]
         if all(one.ndim in {2, 3} and one.shape == arrays[0].shape for one in arrays):
             stacked = np.stack([one[..., None] if one.ndim == 2 else one for one in arrays])  # noqa: PLR2004  # gray
             return torch.from_numpy(stacked), f"list of {type(first).__name__}"

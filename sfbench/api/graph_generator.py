@@ -84,7 +84,7 @@ class GraphGenerator(Drawing):
         shapes_only = request.device == "meta"
         with torch.inference_mode():
             raw = self.raw(self.draw_latents(range(1 if shapes_only else FEWEST)))
-        said = str(options["range"] or ("[-1, 1]" if shapes_only else ""))
+        said = str(options["range"] or ("signed" if shapes_only else ""))
         try:
             form = OutputForm.of(raw, said, str(options["layout"] or ""))
         except ContractError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -37,7 +38,7 @@ GRAPH_OPTIONS = (
         kind="str",
         default="",
         choices=("", *RANGES),
-        help="range of the output [default: found on 16 images]",
+        help="range of the output: [-1, 1], [0, 1] or 0..255 [default: found on 16 images]",
     ),
     Option(
         name="layout",
@@ -46,6 +47,7 @@ GRAPH_OPTIONS = (
         choices=("", *LAYOUTS),
         help="layout of the output [default: found]",
     ),
+    Option(name="output", kind="str", default="", help="output that holds the images"),
 )
 """Options of every kind of model that is a graph with named inputs."""
 
@@ -112,7 +114,12 @@ def roles_of(inputs: Sequence[GraphInput], options: Mapping[str, OptionValue], w
     constants = {by_name[name]: value for name, value in constants_of(options, by_name, there)}
     left = [one for one in inputs if one not in constants]
     said = {option: named(option) for option in ("latent", "labels", "noise")}
-    taken = {one for found in said.values() for one in found}
+    listed = [*constants, *(one for found in said.values() for one in found)]
+    taken = set(listed)
+    if len(taken) < len(listed):
+        twice = next(one for one in listed if listed.count(one) > 1)
+        msg = f"{twice.name} is given two roles; {there}"
+        raise UsageError(msg)
     noise = said["noise"] or [
         one for one in left if one not in taken and NOISE_NAMES.fullmatch(one.name.lower())
     ]
@@ -128,6 +135,10 @@ def roles_of(inputs: Sequence[GraphInput], options: Mapping[str, OptionValue], w
             "noise=NAME+NAME, constants=NAME:NUMBER"
         )
         raise UsageError(msg)
+    batch = latent[0].shape[0] if latent[0].shape else None
+    if batch is not None and batch < 1:
+        msg = f"{there}; expected room for one image or more"
+        raise UsageError(msg)
     given = options["latent_shape"]
     shape = given if isinstance(given, tuple) else latent[0].shape[1:]
     return Roles(
@@ -138,7 +149,7 @@ def roles_of(inputs: Sequence[GraphInput], options: Mapping[str, OptionValue], w
         noise=tuple(noise),
         noise_shapes=tuple(whole(one.shape[1:], one, there) for one in noise),
         constants=constants,
-        batch=latent[0].shape[0] if latent[0].shape else None,
+        batch=batch,
     )
 
 
@@ -165,15 +176,28 @@ def constants_of(
     options: Mapping[str, OptionValue], by_name: Mapping[str, GraphInput], there: str
 ) -> list[tuple[str, float]]:
     """Return the values that the option gives other inputs."""
-    found = []
+    found: list[tuple[str, float]] = []
     for text in filter(None, str(options["constants"] or "").split("+")):
         name, _, value = text.rpartition(":")
-        try:
-            found.append((by_name[name].name, float(value)))
-        except (KeyError, ValueError):
-            msg = f"--option constants={text}: expected NAME:NUMBER; {there}"
-            raise UsageError(msg) from None
+        number = number_of(value)
+        asked = by_name.get(name)
+        whole_only = asked is not None and asked.dtype not in FLOATING
+        fits = number is not None and not (whole_only and number != round(number))
+        if number is None or not fits or asked is None or name in {one for one, _ in found}:
+            wanted = "expected NAME:NUMBER, once each, a whole number for an input of such"
+            msg = f"--option constants={text}: {wanted}; {there}"
+            raise UsageError(msg)
+        found.append((name, number))
     return found
+
+
+def number_of(text: str) -> float | None:
+    """Return a finite number, or None."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def classes_of(labels: GraphInput, options: Mapping[str, OptionValue], there: str) -> int:
@@ -181,6 +205,9 @@ def classes_of(labels: GraphInput, options: Mapping[str, OptionValue], there: st
     given = int(str(options["classes"] or 0))
     width = labels.shape[1] if len(labels.shape) > 1 else None
     if labels.dtype in FLOATING and width is not None:
+        if given not in {0, width}:
+            msg = f"--option classes={given}: {there}"
+            raise UsageError(msg)
         return width
     if given < 1:
         msg = (
@@ -192,6 +219,9 @@ def classes_of(labels: GraphInput, options: Mapping[str, OptionValue], there: st
 
 def whole(shape: Sequence[int | None], one: GraphInput, there: str) -> tuple[int, ...]:
     """Return a shape without free dimensions; raises UsageError for one that has some."""
+    if any(size is not None and size < 1 for size in shape):
+        msg = f"the shape {tuple(shape)} of {one.name}: expected numbers above 0; {there}"
+        raise UsageError(msg)
     if any(size is None for size in shape):
         msg = (
             f"{there}; the size of {one.name} is open: export it with fixed sizes but for the batch"

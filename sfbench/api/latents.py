@@ -89,10 +89,9 @@ class LatentSource:
         return x.to(device=self.device, dtype=dtype)
 
     def described(self) -> dict[str, Any]:
-        """Return how latents are drawn, for records."""
+        """Return how latents are drawn, for records; labels are told with what is measured of them."""
         spread = {"normal": "N(0, 1)", "uniform": "uniform in [-1, 1]"}[self.distribution]
-        labels = self.labels.text(self.classes)
-        return {"latents": spread, "labels": labels, "classes": self.classes}
+        return {"latents": spread, "classes": self.classes}
 
 
 class Drawing:

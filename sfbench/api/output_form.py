@@ -12,12 +12,15 @@ if TYPE_CHECKING:
 
 Range = Literal["[-1, 1]", "[0, 1]", "0..255"]
 Layout = Literal["NCHW", "NHWC"]
-RANGES: tuple[Range, ...] = ("[-1, 1]", "[0, 1]", "0..255")
+RANGES: dict[str, Range] = {"signed": "[-1, 1]", "unit": "[0, 1]", "bytes": "0..255"}
+"""Ranges by the words that options use."""
 LAYOUTS: tuple[Layout, ...] = ("NCHW", "NHWC")
 CHANNELS = (1, 3)
 IMAGE_DIMS = 4
 FEWEST = 16
 """Images to look at: fewer could all be bright by chance."""
+OVERSHOOT = 0.25
+"""How far values of images in [0, 1] may lie beyond, of the largest."""
 LARGEST_SIGNED = 16.0
 """Beyond it, values are not those of images in [-1, 1], however badly trained the model is."""
 
@@ -53,8 +56,7 @@ class OutputForm:
             )
             raise ContractError(msg)
         channels, height, width = shape[1:] if chosen == "NCHW" else (shape[3], *shape[1:3])
-        known = next((name for name in RANGES if name == value_range), None)
-        return cls(known or range_of(images), chosen, channels, height, width)
+        return cls(RANGES.get(value_range) or range_of(images), chosen, channels, height, width)
 
     def images(self, raw: Tensor) -> Tensor:
         """Return the graph's output as images [batch, channels, height, width] in [-1, 1]."""
@@ -80,12 +82,18 @@ def range_of(images: Tensor) -> Range:
 
     Raises ContractError for values that fit none.
     """
-    if not images.is_floating_point():
+    if str(images.dtype) == "torch.uint8":
         return "0..255"
+    if not images.is_floating_point():
+        msg = f"its output is {images.dtype}; expected floating-point images, or uint8"
+        raise ContractError(msg)
     low, high = images.min().item(), images.max().item()
-    if low >= 0 and high <= 1:
+    # Models of images in [-1, 1] reach dark pixels in many images; a decoder without a final clamp
+    # goes a little beyond 0 and 1.
+    bright = low >= -OVERSHOOT * high
+    if bright and OVERSHOOT < high <= 1 + OVERSHOOT:
         return "[0, 1]"
-    if low >= 0 and high > LARGEST_SIGNED:
+    if low >= 0 and high > 1:
         return "0..255"
     if max(-low, high) > LARGEST_SIGNED:
         msg = (

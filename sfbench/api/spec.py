@@ -91,7 +91,10 @@ def yes_or_no(text: str) -> bool:
 
 def path_text(text: str) -> str:
     """Return a path with "~" replaced by the home; "" stays what it is."""
-    return str(Path(text).expanduser()) if text else ""
+    try:
+        return str(Path(text).expanduser()) if text else ""
+    except RuntimeError:  # the home of nobody: a name that begins with "~"
+        return text
 
 
 def code_text(text: str) -> str:

@@ -8,19 +8,23 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 
 from sfbench.api.errors import UsageError
-from sfbench.catalogue.reach import tree_around, versions_of
+from sfbench.catalogue.reach import SourceTree, tree_around, versions_of
 from sfbench.values.records import digest
 
 
 def code_digest(text: str, folder: Path) -> str:
-    """Return the digest of what a named function or class can reach by imports, and its packages.
+    """Return the digest of a named function or class: its name, what it can reach, its packages.
 
-    Modules are looked for in `folder` first, then where Python looks. Raises UsageError for a
+    Modules are looked for in `folder` first, then where Python looks; what it imports from there
+    counts, too. Raises UsageError for a
     module that does not exist or has no source.
     """
     name = text.partition(":")[0]
-    reach = tree_around({name: located(name, folder)}).reach([name])
-    return digest([reach.digest, versions_of(reach.packages)])
+    tree = tree_around({name: located(name, folder)})
+    beside = {one.stem: one for one in folder.glob("*.py")}
+    beside |= {one.parent.name: one.parent for one in folder.glob("*/*.py")}
+    reach = SourceTree(beside | tree.roots).reach([name])
+    return digest([text, reach.digest, versions_of(reach.packages)])
 
 
 def located(name: str, folder: Path) -> Path:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sfbench.api.errors import UsageError
+from sfbench.api.errors import ContractError, SfbenchError, UsageError, first_line
 from sfbench.catalogue.catalogue import Catalogue
 from sfbench.catalogue.registry import find_generator
 from sfbench.cli import comparing, defaults
@@ -28,8 +28,11 @@ SAMPLES = 512
 """Images of each side, where the user does not say."""
 SHOWN = 64
 """Images of each side that are compared pixel by pixel."""
+VISIBLE_PSNR = 30.0
+"""Below it, in dB, people tell images apart."""
 EXITS = {
     "identical": Exit.OK,
+    "better": Exit.OK,
     "harmless": Exit.OK,
     "harmful": Exit.REGRESSION,
     "inconclusive": Exit.INCONCLUSIVE,
@@ -119,6 +122,12 @@ def drawn(case: Case, asked: comparing.Asked, catalogue: Catalogue) -> Side:
             store=Path(defaults.cache_folder() / "features"),
             progress=bar,
         )
+    except SfbenchError:
+        raise
+    except (Exception, SystemExit) as error:
+        # A stranger's code may raise anything; what it raised is its own fault, in one line.
+        msg = f"{case.model}: {type(error).__name__}: {first_line(error)}"
+        raise ContractError(msg) from error
     finally:
         bar.clear()
 
@@ -127,6 +136,8 @@ def verdict(images: ImageDifference, change: PairedChange, limit: float) -> str:
     """Return the verdict: whether the distance rises by more than the limit, with 95 % certainty."""
     if images.identical and change.candidate == change.baseline:
         return "identical"
+    if change.high < -limit:
+        return "better"
     if change.high <= limit:
         return "harmless"
     return "harmful" if change.low > limit else "inconclusive"
@@ -138,11 +149,16 @@ def sentence(found: Certificate) -> str:
     share = 100 * found.limit / change.baseline if change.baseline else 0.0
     words = {
         "identical": "the same images, bit for bit",
+        "better": f"better: {found.metric} falls by more than {share:g} %",
         "harmless": f"harmless: {found.metric} rises by less than {share:g} %",
         "harmful": f"harmful: {found.metric} rises by more than {share:g} %",
         "inconclusive": f"open: whether {found.metric} rises by {share:g} % cannot be told",
     }
-    seen = "" if images.identical else f" (a rise of {change.smallest:.2g} would have been seen)"
+    seen = ""
+    if found.verdict in {"harmless", "inconclusive"}:
+        seen = f" (a rise of {change.smallest:.2g} would have been seen)"
+    if images.psnr is not None and images.psnr < VISIBLE_PSNR:
+        seen += f"; the images of a seed are others, PSNR {images.psnr:.0f} dB"
     ratios = ", ".join(filter(None, map(ratio, found.rows)))
     psnr = "equal as 8-bit images" if images.psnr is None else f"PSNR {images.psnr:.1f} dB"
     quality = (
@@ -160,10 +176,13 @@ def sentence(found: Certificate) -> str:
 
 
 def ratio(row: Row) -> str:
-    """Return a row's ratio in words; empty where it was not measured."""
+    """Return a row's ratio in words, or what is open; empty where it was not measured."""
     if row.result is None:
         return ""
-    return f"{row.result.ratio:.3g} times " + ("as fast" if row.metric == CORE else "the memory")
+    what = "as fast" if row.metric == CORE else "the memory"
+    if row.verdict == "inconclusive":
+        return f"open: {row.result.low:.3g} to {row.result.high:.3g} times {what}"
+    return f"{row.result.ratio:.3g} times {what}"
 
 
 def kind(row: Row) -> str:

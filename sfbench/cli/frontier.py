@@ -19,6 +19,8 @@ from sfbench.report.figure_files import check_figure
 from sfbench.run.frontier import first_values, next_value
 from sfbench.values.case import Request
 from sfbench.values.messages import counted
+from sfbench.values.paths import model_names
+from sfbench.values.sizes import parse_sizes
 from sfbench.values.sweeps import Range, parse_range
 
 if TYPE_CHECKING:
@@ -65,7 +67,7 @@ def show(
     request: Request, knob: Knob, seconds: float, settings: Settings, figure: Path | None
 ) -> Exit:
     """Measure and print; 5 where no two values of the knob were measured."""
-    check(request, figure)
+    check(request, knob, figure)
     quiet = dataclasses.replace(settings, as_json=False)
     found = explored(request, knob, seconds, quiet)
     if found is None:
@@ -73,8 +75,11 @@ def show(
     records, reason = found
     curve = curve_of(records, knob.name)
     if curve is None:
-        print(f"no curve: fewer than two values of {knob.name} were measured", file=sys.stderr)
-        measuring.show(records, settings)
+        print(f"no curve: fewer than two values of {knob.name}: {reason}", file=sys.stderr)
+        if settings.as_json:
+            print(json.dumps({"knob": knob.name, "stopped": reason, "points": []}, indent=1))
+        else:
+            measuring.show(records, settings)
         return Exit.NOTHING_MEASURED
     print(f"{counted(len(curve.rows), 'value')} of {knob.name}: {reason}", file=sys.stderr)
     if settings.as_json:
@@ -86,21 +91,30 @@ def show(
     return measuring.exit_code(records)
 
 
-def check(request: Request, figure: Path | None) -> None:
+def check(request: Request, knob: Knob, figure: Path | None) -> None:
     """Raise UsageError for what gives no single curve, before anything is measured."""
     if not request.model:
         msg = "give --model NAME: the model whose knob is turned"
         raise UsageError(msg)
-    for flag, value in (
-        ("model", request.model),
-        ("res", request.res),
-        ("batch", request.batch),
-        ("dtype", request.dtype),
-        ("mode", request.mode),
-    ):
-        if "," in value and not Path(value.partition(":")[2]).exists():
-            msg = f"--{flag} {value}: a frontier is one curve; give one, or use run --sweep"
-            raise UsageError(msg)
+    several = {
+        "model": len(model_names(request.model)) > 1,
+        "res": len(parse_sizes(request.res)) > 1,
+        "batch": not request.batch.isdecimal(),
+        "dtype": "," in request.dtype,
+        "mode": "," in request.mode,
+        "sweep": bool(request.sweep),
+    }
+    for flag in (name for name, many in several.items() if many):
+        msg = f"--{flag}: a frontier is one curve; give a single value, or use run --sweep"
+        raise UsageError(msg)
+    if any(text.partition("=")[0] == knob.name for text in request.option):
+        msg = f"--option {knob.name}: it is the knob; leave it out"
+        raise UsageError(msg)
+    if not {"speed", "quality"} <= set(request.measure.split(",")):
+        msg = (
+            f"--measure {request.measure}: a frontier is of speed and quality; add what is missing"
+        )
+        raise UsageError(msg)
     check_figure(figure)
 
 

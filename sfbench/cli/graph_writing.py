@@ -13,6 +13,7 @@ from sfbench.cli import defaults
 from sfbench.cli.one_case import one_case
 from sfbench.generators.loading import load_plugins
 from sfbench.values.case import Request
+from sfbench.values.paths import path_of
 
 RECOGNIZE, WRITE = "sfbench_recognize", "sfbench_write_graph"
 
@@ -43,18 +44,21 @@ def write_graph(source: str, target: Path, request: Request, given: Sequence[str
     if not isinstance(generator, ModuleGenerator):
         msg = f"{case.model}: only a torch module can be written as a graph (a ModuleGenerator)"
         raise UnsupportedError(msg)
-    reference = written(generator, target, plugins)
     try:
+        reference = written(generator, target, plugins)
         again = dataclasses.replace(
             asked, model=reference, option=(), weights="auto", res=asked.res
         )
         loaded = one_case(again, defaults.catalogue(given, []), "convert")
         graph = build(find_generator(plugins, reference)[1], loaded, loaded.device)
         parity = check_parity(graph, generator)
-    except ContractError as error:
+    except BaseException as error:
+        # A graph is kept only once its images were compared.
         target.unlink(missing_ok=True)
-        msg = f"{target}: not written: {error}"
-        raise ContractError(msg) from None
+        if isinstance(error, ContractError):
+            msg = f"{target}: not written: {error}"
+            raise ContractError(msg) from None
+        raise
     return (
         f"{target}: {case.model} at {asked.res} px, {target.stat().st_size:,} bytes, any batch size; "
         f"{parity.images} images differ by at most {parity.difference:.1e} of the largest value; "
@@ -78,7 +82,7 @@ def completed(
     source: str, request: Request, catalogue: Catalogue, plugins: Sequence[Plugin]
 ) -> Request:
     """Return the request with its weights, and the model and resolution that they are of."""
-    path = Path(source).expanduser()
+    path = path_of(source)
     cards = [card for card in catalogue.checkpoints if card["name"] == source]
     if not path.exists() and cards and cards[0]["file"]:
         return dataclasses.replace(

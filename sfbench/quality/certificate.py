@@ -92,6 +92,9 @@ def drawn_side(
         dataset = open_dataset(case.data, case.size)
         labels = parse_labels(case.labels)
         follow_labels(generator, labels, dataset)
+        first = contract.check_images(generator, case.size)
+        tolerance = contract.batch_tolerance(case.dtype)
+        contract.check_batch_independence(generator, first, tolerance)
         seeds = range(case.seed, case.seed + min(shown, case.samples))
         parts = [
             contract.draw(generator, seeds[start : start + case.batch])

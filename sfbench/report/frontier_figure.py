@@ -19,6 +19,8 @@ from sfbench.values.sizes import HasGet
 from sfbench.values.sweeps import number
 
 SAME = ["model", "resolution", "width", "batch", "dtype", "mode", "device", "machine", "quality"]
+ALIKE = SAME[1:]
+"""What rows must share for one to beat another: all of it but the model."""
 FEWEST = 2
 """Values of a knob below which there is no curve."""
 COSTS = (
@@ -45,6 +47,7 @@ class Curve:
         found = pd.DataFrame(
             {
                 "label": self.label,
+                "alike": " ".join(str(rows.iloc[0].get(name)) for name in ALIKE),
                 "knob": self.knob,
                 "value": [settings_of(row)[self.knob] for _, row in rows.iterrows()],
                 "distance": rows[self.metric],
@@ -147,7 +150,9 @@ def frontier(rows: pd.DataFrame) -> Figure | None:
     frame = pd.concat([curve.frame() for curve in found], ignore_index=True)
     for cost, _, front in COSTS:
         if cost in frame and frame[cost].notna().all():
-            frame[front] = [not on for on in on_front(points(frame, cost))]
+            frame[front] = False
+            for _, part in frame.groupby("alike"):
+                frame.loc[part.index, front] = [not on for on in on_front(points(part, cost))]
     metric, knobs = found[0].metric, sorted({curve.knob for curve in found})
     numbers = frame["value"].map(number).notna().all()
     panels = [panel(frame, metric, "place" if numbers else "value", " / ".join(knobs), None)]

@@ -378,7 +378,7 @@ class Grid:
             text = pairs.get(model.name, "auto")
         named = [o.name for o in model.options if o.weights and o.name in contents]
         several = len(model_names(self.request.model)) > 1
-        if named and text != "auto" and not (several and pairs is None):
+        if named and text != "auto" and not (several and text == "random"):
             msg = f"--weights {text}: --option {named[0]} of model {model.name} names them, too"
             raise UsageError(msg)
         if named:

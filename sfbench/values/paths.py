@@ -7,17 +7,21 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from sfbench.api.errors import UsageError
+from sfbench.api.errors import UsageError, printable
 
 
 def path_of(text: str) -> Path:
     """Return the path that a text means; "~" is the home, also where no shell has expanded it."""
-    return Path(text).expanduser()
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # the home of nobody: a name that begins with "~"
+        return Path(text)
 
 
 def shown_name(path: str) -> str:
     """Return what records call a file or folder: its own name, without where it is."""
-    return Path(os.path.abspath(path)).name  # noqa: PTH100  # also of "." and "..", links as they are
+    name = Path(os.path.abspath(path)).name  # noqa: PTH100  # also of "." and "..", links as they are
+    return printable(name.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def model_names(text: str) -> list[str]:

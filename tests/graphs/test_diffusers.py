@@ -139,6 +139,9 @@ def test_labels_of_a_conditional_pipeline_follow_the_rule(folders: dict[str, Pat
         ({"steps": 100_000}, "does not take so many"),
         ({"steps": 2, "scheduler": "pndm"}, "does not take so many"),
         ({"prompts": "x.txt"}, "takes no prompts"),
+        ({"guidance": 7.0}, "has no class to be guided to"),
+        ({"eta": 0.5}, "expected 0 to 1, and a scheduler that takes it"),
+        ({"eta": 5.0, "scheduler": "ddim"}, "expected 0 to 1"),
     ],
 )
 def test_options_that_a_pipeline_lacks_are_refused(

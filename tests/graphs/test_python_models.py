@@ -61,6 +61,24 @@ def wide(seeds, resolution):
     return np.stack([np.random.default_rng(s).random((resolution, 24, 3), np.float32) for s in seeds])
 
 
+def palette(seeds):
+    return [Image.fromarray(pixels(seed)).convert("P") for seed in seeds]
+
+
+def bits(seeds):
+    return [Image.fromarray(pixels(seed)).convert("1") for seed in seeds]
+
+
+def wholes(seeds):
+    return torch.stack([torch.from_numpy(pixels(s)).permute(2, 0, 1).int() for s in seeds])
+
+
+def from_file(file):
+    net = Net()
+    net.scale = float(Path(file).read_text())
+    return net
+
+
 def greedy(a, b):
     return None
 
@@ -91,6 +109,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixt
     [
         ("pil", "list of Image", "0..255", 3),
         ("gray", "list of Image", "0..255", 1),
+        ("palette", "list of Image", "0..255", 3),
+        ("bits", "list of Image", "0..255", 3),
         ("unit", "tensor", "[0, 1]", 3),
     ],
 )
@@ -129,6 +149,8 @@ def test_a_function_may_return_a_module(folder: Path) -> None:
         ("words", UnsupportedError, "returned a str"),
         ("NUMBER", UsageError, "not a function"),
         ("missing", UsageError, "cannot be imported"),
+        ("wholes", ContractError, "expected floating-point images, or uint8"),
+        ("from_file", UsageError, "needs file"),
         ("pil", ContractError, "second or last"),
     ],
 )
@@ -207,3 +229,28 @@ def test_hub_folders_without_safetensors_or_with_links_out_are_refused(folder: P
     (hub / "pytorch_model.bin").write_bytes(b"x")
     with pytest.raises(WeightsError, match=r"pytorch_model.bin is a pickle, and is not loaded"):
         built(HUB, folder=str(hub), **named)
+
+
+def test_a_file_of_a_function_is_handed_over_and_counts(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "w.txt").write_text("3")
+    made = built(MODULE, function=f"{folder.stem}:from_file", file=str(tmp_path / "w.txt"))
+    assert made.module.scale == 3
+    with pytest.raises(UsageError, match="has no parameter `file`"):
+        built(MODULE, function=f"{folder.stem}:make", file=str(tmp_path / "w.txt"))
+    assert next(option for option in MODULE.options if option.name == "file").kind == "path"
+
+
+def test_names_and_modules_beside_a_package_are_part_of_the_code(tmp_path: Path) -> None:
+    (tmp_path / "pack").mkdir()
+    (tmp_path / "pack" / "__init__.py").touch()
+    (tmp_path / "pack" / "a.py").write_text("import helper\nimport plain.mod\n")
+    (tmp_path / "plain").mkdir()
+    for name in ("helper.py", "plain/mod.py"):
+        (tmp_path / name).write_text("x = 1\n")
+    first = code_digest("pack.a:make", tmp_path)
+    assert code_digest("pack.a:other", tmp_path) != first
+    for name in ("helper.py", "plain/mod.py"):
+        (tmp_path / name).write_text("x = 2\n")
+        assert code_digest("pack.a:make", tmp_path) != first
+        (tmp_path / name).write_text("x = 1\n")
+    assert code_digest("pack.a:make", tmp_path) == first

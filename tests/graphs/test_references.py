@@ -146,12 +146,14 @@ def test_a_record_of_a_file_is_measured_again_from_where_the_file_is_now(
         (("--model", "module:oops"), "expected package.module:name"),
         (("--model", "torchscript:x.pt"), "add --trust"),
         (("--model", "onnx"), "is written onnx:FILE"),
+        (("--model", "onnx:x.onnx,styleformer", "--weights", "x.pt"), "names them, too"),
     ],
 )
 def test_a_reference_that_cannot_be_is_one_line_before_anything_is_measured(
     arguments: tuple[str, ...], words: str, sfbench: Command, tmp_path: Path
 ) -> None:
-    (tmp_path / "x.pt").touch()
+    (tmp_path / "x.pt").write_bytes(b"x")
+    (tmp_path / "x.onnx").write_bytes(b"x")
     done = sfbench("run", *arguments, "--res", "16")
     assert done.returncode == 2
     assert words in done.stderr

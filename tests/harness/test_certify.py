@@ -95,7 +95,8 @@ def test_images_differ_by_what_they_differ() -> None:
         (5.0, 0.1, "harmful"),
         (1.0, 0.2, "inconclusive"),
         (0.0, 2.0, "inconclusive"),
-        (-9.0, 2.0, "harmless"),
+        (-3.0, 2.0, "harmless"),
+        (-9.0, 2.0, "better"),
     ],
 )
 def test_the_verdict_rests_on_the_interval(change: float, error: float, expected: str) -> None:
@@ -137,6 +138,36 @@ def test_equal_programs_are_identical_and_others_are_not(sfbench: Command, tmp_p
     assert "would have been seen" in first
     assert "64 pairs of the same seed" in quality
     assert "PSNR" in images
+
+
+def test_functions_that_break_the_contract_or_raise_are_not_certified(
+    sfbench: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "fns.py").write_text(
+        "import torch\n"
+        "def base(seeds):\n"
+        "    draw = lambda s: torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(s))\n"
+        "    return torch.stack([draw(s) for s in seeds]) * 2 - 1\n"
+        "def together(seeds):\n"
+        "    x = base(seeds)\n"
+        "    return x - x.mean(0, keepdim=True) * 0.5\n"
+        "def broken(seeds):\n"
+        "    raise RuntimeError('line one\\nline two')\n"
+        "def gone(seeds):\n"
+        "    raise SystemExit(3)\n"
+    )
+    for name, words in (
+        ("together", "alone differs from its row of a batch"),
+        ("broken", "RuntimeError: line one"),
+        ("gone", "SystemExit"),
+    ):
+        done = sfbench(
+            "certify", "--of", f"module:fns:{name}", "--against", "module:fns:base", "--res", "16",
+            "--samples", "16", "--quads", "0",
+        )  # fmt: skip
+        assert done.returncode == 2, done.stdout
+        assert words in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 def test_a_certificate_holds_speed_and_memory(sfbench: Command) -> None:

@@ -215,6 +215,45 @@ def test_frontier_measures_until_no_gap_is_left_and_draws(sfbench: Command, tmp_
     assert "has no option nosuch" in told.stderr
 
 
+@pytest.mark.fast
+def test_only_rows_alike_beat_each_other() -> None:
+    frame = rows(
+        **{
+            "variant": ["steps=1", "steps=2"] * 2,
+            "resolution": [8, 8, 64, 64],
+            "fd[cnn]": [100.0, 50.0, 1.0, 0.5],
+            "fd[cnn].low": [99.0, 49.0, 0.9, 0.4],
+            "fd[cnn].high": [101.0, 51.0, 1.1, 0.6],
+            "throughput.core": [8.0, 4.0, 800.0, 400.0],
+        }
+    )
+    figure = frontier(frame)
+    assert figure is not None
+    assert not figure.frame["beaten in time"].any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--res", "8:16"), "--res: a frontier is one curve"),
+        (("--batch", "1,8"), "--batch: a frontier is one curve"),
+        (("--mode", "eager,compile"), "--mode: a frontier is one curve"),
+        (("--sweep", "noise=const,none"), "--sweep: a frontier is one curve"),
+        (("--option", "truncation_psi=0.7"), "it is the knob"),
+        (("--measure", "quality"), "a frontier is of speed and quality"),
+        (("--budget", "x"), "--budget x"),
+        (("--figure", "f.gif"), "expected a file name that ends in"),
+    ],
+)
+def test_what_is_no_single_curve_is_refused(
+    arguments: tuple[str, ...], words: str, sfbench: Command
+) -> None:
+    knob = ("--model", "styleformer", "--knob", "truncation_psi=0.5:1.0")
+    done = sfbench("frontier", *knob, *arguments)
+    assert done.returncode == 2
+    assert words in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

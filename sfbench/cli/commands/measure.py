@@ -137,7 +137,7 @@ def frontier_command(
         str, typer.Option(help="Option to turn and its least and greatest value, NAME=LOW:HIGH.")
     ],
     budget: Annotated[
-        str, typer.Option(help="Time after which no new value is begun, e.g. 90s, 20m, 1.5h.")
+        str, typer.Option(help="No value is begun that would not fit this time: 90s, 20m, 1.5h.")
     ] = "20m",
     trials: Trials = 1,
     timeout: Timeout = 3600.0,
