@@ -16,6 +16,8 @@ from sfbench_python import sfbench_generators
 HUB, MODULE = sfbench_generators()
 pytestmark = pytest.mark.fast
 CODE = """
+from pathlib import Path
+
 import numpy as np
 import torch
 from PIL import Image
