@@ -17,6 +17,7 @@ from sfbench.cli.one_case import one_case
 from sfbench.cli.progress import PassProgress
 from sfbench.generators.loading import load_plugins
 from sfbench.values.case import Case, Request
+from sfbench.values.messages import counted
 from sfbench.values.metric_names import CORE
 
 if TYPE_CHECKING:
@@ -59,11 +60,16 @@ class Certificate:
 
 def certify(asked: comparing.Asked, shared: Request, harm: float, *, as_json: bool) -> Exit:
     """Print the certificate of `asked.b` against `asked.a`; 4 for harm, 6 where it is open."""
+    if asked.quads:
+        comparing.check_quads(asked.quads, 1)
     shared = dataclasses.replace(shared, samples=shared.samples or SAMPLES)
     catalogue = defaults.catalogue(asked.plugins, asked.disabled)
     cases = [side_case(text, shared, catalogue) for text in (asked.a, asked.b)]
     try:
-        baseline, candidate = (drawn(case, asked, catalogue) for case in cases)
+        texts = (asked.a, asked.b)
+        baseline, candidate = (
+            drawn(text, case, asked, catalogue) for text, case in zip(texts, cases, strict=True)
+        )
     except KeyboardInterrupt:
         print("interrupted: nothing was certified", file=sys.stderr)
         return Exit.INTERRUPTED
@@ -73,11 +79,6 @@ def certify(asked: comparing.Asked, shared: Request, harm: float, *, as_json: bo
     images = image_difference(candidate.images, baseline.images)
     change = paired_change(candidate.features, baseline.features, baseline.real)
     limit = harm * change.baseline
-    rows: list[Row] | None = []
-    if asked.quads:
-        rows = comparing.live_rows(asked, dataclasses.replace(shared, measure="speed"))
-    if rows is None:
-        return Exit.INTERRUPTED
     found = Certificate(
         candidate=asked.b,
         baseline=asked.a,
@@ -86,10 +87,16 @@ def certify(asked: comparing.Asked, shared: Request, harm: float, *, as_json: bo
         limit=limit,
         images=images,
         quality=change,
-        rows=rows,
+        rows=[],
     )
+    if asked.quads:
+        print(sentence(found), file=sys.stderr)
+        rows = comparing.live_rows(asked, dataclasses.replace(shared, measure="speed"))
+        if rows is None:
+            return Exit.INTERRUPTED
+        found = dataclasses.replace(found, rows=rows)
     print(json.dumps(document(found), indent=1) if as_json else sentence(found))
-    return Exit.SOME_FAILED if any(row.failure for row in rows) else EXITS[found.verdict]
+    return Exit.SOME_FAILED if any(row.failure for row in found.rows) else EXITS[found.verdict]
 
 
 def side_case(text: str, shared: Request, catalogue: Catalogue) -> Case:
@@ -103,7 +110,7 @@ def side_case(text: str, shared: Request, catalogue: Catalogue) -> Case:
     return one_case(request, catalogue, "certify")
 
 
-def drawn(case: Case, asked: comparing.Asked, catalogue: Catalogue) -> Side:
+def drawn(text: str, case: Case, asked: comparing.Asked, catalogue: Catalogue) -> Side:
     """Return a side's images and features."""
     names = catalogue.owners(case.model, case.extractor.kind)
     plugins, _ = load_plugins(names, asked.plugins, asked.disabled)
@@ -112,7 +119,7 @@ def drawn(case: Case, asked: comparing.Asked, catalogue: Catalogue) -> Side:
     from sfbench.quality.extractors import open_extractor
 
     bar = PassProgress(sys.stderr, live=sys.stderr.isatty(), quiet=False)
-    print(f"{case.title()}: {case.samples} images", file=sys.stderr)
+    print(f"{text}: {counted(case.samples, 'image')}", file=sys.stderr)
     try:
         return drawn_side(
             spec,

@@ -116,13 +116,7 @@ def live_rows(asked: Asked, shared: Request) -> list[Row] | None:
     if len(sides[0]) != len(sides[1]):
         msg = f"A has {len(sides[0])} cases, B has {len(sides[1])}; both must cover the same grid"
         raise UsageError(msg)
-    fewest = comparison.fewest_quads(len(sides[0]))
-    if asked.quads < fewest:
-        msg = (
-            f"--quads {asked.quads}: {len(sides[0])} cases need {fewest} or more; with fewer, no "
-            "difference can be statistically significant"
-        )
-        raise UsageError(msg)
+    check_quads(asked.quads, len(sides[0]))
     known = noise.known(sides[0][0].machine, sides[0][0].case.device)
     count = len(sides[0]) * asked.quads * len(ORDER)
     kept = [kept_quads(a, b, asked, catalogue) for a, b in zip(*sides, strict=True)]
@@ -147,6 +141,15 @@ def live_rows(asked: Asked, shared: Request) -> list[Row] | None:
         if one is not None:
             one.clear()
     return rows
+
+
+def check_quads(quads: int, cases: int) -> None:
+    """Raise UsageError for too few quads to show any difference in that many cases."""
+    fewest = comparison.fewest_quads(cases)
+    if quads < fewest:
+        need = f"{counted(cases, 'case')} {'needs' if cases == 1 else 'need'} {fewest} or more"
+        msg = f"--quads {quads}: {need}; with fewer, no difference can be statistically significant"
+        raise UsageError(msg)
 
 
 def announce(count: int, there: int, jobs: Sequence[Job], asked: Asked) -> None:

@@ -185,6 +185,10 @@ def test_a_certificate_holds_speed_and_memory(sfbench: Command) -> None:
         (("--of", "styleformer,python=/x", "--against", "styleformer"), "no such file"),
         (("--of", "styleformer", "--against", "styleformer", "--harm", "0"), "--harm 0"),
         (("--of", "styleformer", "--against", "styleformer", "--res", "32,64"), "found 2 cases"),
+        (
+            ("--of", "styleformer", "--against", "styleformer", "--quads", "2"),
+            "1 case needs 6 or more",
+        ),
     ],
 )
 def test_what_cannot_be_certified_is_one_line(

@@ -217,7 +217,7 @@ def test_a_gate_on_stored_records_fails_on_memory_and_asks_to_confirm_speed(
 def test_live_complaints_come_before_any_work(sfbench: Command) -> None:
     few = sfbench("compare", "--live", "synthetic", "synthetic", "--quads", "5")
     assert few.returncode == 2
-    assert "1 cases need 6 or more" in few.stderr
+    assert "1 case needs 6 or more" in few.stderr
     for side, flags, words in (
         ("synthetic,python=nowhere", (), "no such file"),
         ("synthetic,seed=one", (), "expected a whole number"),
