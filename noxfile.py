@@ -60,10 +60,11 @@ def mlflow(session: nox.Session) -> None:
 
 
 @nox.session(python="3.11")
-def int8(session: nox.Session) -> None:
-    """Quantized layers; torchao changes how other packages behave where it is installed."""
-    installed(session, *PINNED, "-e", ".", "--group", "test", "torchao>=0.18")
-    session.run("pytest", "-q", "tests/int8", *session.posargs)
+def extras(session: nox.Session) -> None:
+    """Quantized layers, and text pipelines: their packages change how others behave."""
+    more = ("torchao>=0.18", "transformers>=5")
+    installed(session, *PINNED, "-e", ".", "--group", "test", *more)
+    session.run("pytest", "-q", "tests/extras", *session.posargs)
 
 
 @nox.session(python="3.11")

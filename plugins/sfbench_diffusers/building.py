@@ -16,22 +16,9 @@ from sfbench.api.precision import placed
 from sfbench_diffusers.folder import MODELS, PARTS, PipelineFolder, document, read_folder
 from sfbench_diffusers.generator import DiffusionGenerator
 from sfbench_diffusers.loop import DenoisingLoop
+from sfbench_diffusers.schedulers import CLASSES
 from sfbench_diffusers.text import text_generator
 
-SCHEDULERS = {
-    "ddim": "DDIMScheduler",
-    "ddpm": "DDPMScheduler",
-    "deis": "DEISMultistepScheduler",
-    "dpm-multistep": "DPMSolverMultistepScheduler",
-    "dpm-singlestep": "DPMSolverSinglestepScheduler",
-    "euler": "EulerDiscreteScheduler",
-    "euler-ancestral": "EulerAncestralDiscreteScheduler",
-    "heun": "HeunDiscreteScheduler",
-    "lcm": "LCMScheduler",
-    "lms": "LMSDiscreteScheduler",
-    "pndm": "PNDMScheduler",
-    "unipc": "UniPCMultistepScheduler",
-}
 CONFIG, SCHEDULE = "config.json", "scheduler_config.json"
 GUIDANCE = 4.0
 """Of DiTPipeline, where the user does not say."""
@@ -104,7 +91,7 @@ def scheduler_of(folder: PipelineFolder, name: str) -> Any:
         msg = f"{folder.path}: {kind} is no scheduler of this version of diffusers"
         raise UnsupportedError(msg)
     config = document(folder.path, folder.path / "scheduler" / SCHEDULE)
-    chosen = own if name == "own" else getattr(diffusers, SCHEDULERS[name])
+    chosen = own if name == "own" else getattr(diffusers, CLASSES[name])
     try:
         scheduler = chosen.from_config(config)
     except Exception as error:  # noqa: BLE001  # a config may hold anything

@@ -15,6 +15,7 @@ from sfbench.api import BuildRequest, UnsupportedError, WeightsError
 from sfbench.api.errors import first_line
 from sfbench.api.precision import INT8
 from sfbench_diffusers.folder import LIBRARY, PipelineFolder
+from sfbench_diffusers.schedulers import CLASSES
 
 NEEDED = ("prompt", "generator", "num_inference_steps", "output_type", "height", "width")
 MOST_PROMPTS, LONGEST = 1_000_000, 10_000
@@ -107,7 +108,26 @@ def text_generator(folder: PipelineFolder, request: BuildRequest) -> TextGenerat
         raise UnsupportedError(msg)
     pipeline.to(request.device, getattr(torch, request.dtype))
     pipeline.set_progress_bar_config(disable=True)
+    adapt(pipeline, folder, request)
     return TextGenerator(pipeline, prompts_of(Path(str(request.options["prompts"]))), request)
+
+
+def adapt(pipeline: Any, folder: PipelineFolder, request: BuildRequest) -> None:
+    """Give the pipeline the scheduler and switches asked for; raises UnsupportedError without them."""
+    options: Any = request.options
+    if options["scheduler"] != "own":
+        chosen = getattr(diffusers, CLASSES[options["scheduler"]])
+        pipeline.scheduler = chosen.from_config(pipeline.scheduler.config)
+    if options["eta"]:
+        msg = f"--option eta: a {folder.pipeline} is called as a whole, without it"
+        raise UnsupportedError(msg)
+    for name in ("vae_slicing", "vae_tiling"):
+        switch = getattr(getattr(pipeline, "vae", None), name.replace("vae_", "enable_"), None)
+        if options[name] and switch is None:
+            msg = f"--option {name}: the pipeline has no decoder that can"
+            raise UnsupportedError(msg)
+        if options[name] and switch is not None:
+            switch()
 
 
 def prompts_of(path: Path) -> list[str]:

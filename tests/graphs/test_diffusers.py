@@ -20,7 +20,7 @@ from sfbench.api import Conditional, Labels, Staged
 from sfbench.api.errors import UnsupportedError, WeightsError
 from sfbench.speed.stages import stage_operations
 from sfbench_diffusers import SCHEDULERS, sfbench_generators
-from sfbench_diffusers.building import SCHEDULERS as CLASSES
+from sfbench_diffusers.schedulers import CLASSES
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 (SPEC,) = sfbench_generators()

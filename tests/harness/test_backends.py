@@ -55,7 +55,7 @@ def test_tensors_reach_the_device_and_work_is_waited_for(backend: Backend) -> No
 
 
 def test_every_precision_it_names_can_be_computed(backend: Backend) -> None:
-    # int8 quantizes layers of a model: there is no arithmetic of its own (tests/int8).
+    # int8 quantizes layers of a model: there is no arithmetic of its own (tests/extras).
     for precision in sorted(backend.precisions - {"int8"}):
         set_policy(backend, precision, 1)
         x = torch.ones(8, 8, device=backend.name, dtype=getattr(torch, TORCH_DTYPES[precision]))

@@ -17,7 +17,7 @@ from sfbench.api.errors import UnsupportedError
 from sfbench.speed.memory import weights_reading
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
-pytest.importorskip("torchao", reason="torchao: nox -s int8 has it")
+pytest.importorskip("torchao", reason="torchao: nox -s extras has it")
 pytestmark = pytest.mark.filterwarnings("default")
 
 
