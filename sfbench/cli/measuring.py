@@ -70,7 +70,7 @@ def suite_rows(flags: Request, suite: str, scale: str) -> tuple[Suite, list[tupl
     plain = Request(model="", device=defaults.device_flag("auto"))
     fields = [field.name for field in dataclasses.fields(flags)]
     given = [name for name in fields if getattr(flags, name) != getattr(plain, name)]
-    stray = [f"--{name}" for name in given if name not in {"model", "data", "weights"}]
+    stray = [f"--{name}" for name in given if name not in {"model", "data", "weights", "trust"}]
     if stray:
         msg = f"{', '.join(stray)}: not allowed with --suite; set it in the suite file"
         raise UsageError(msg)
@@ -84,15 +84,17 @@ def suite_rows(flags: Request, suite: str, scale: str) -> tuple[Suite, list[tupl
         for name, names in known.items()
     )
     rows = [
-        (dataclasses.replace(row, request=on_device(row.request)), lacks)
+        (dataclasses.replace(row, request=completed_by(row.request, flags)), lacks)
         for row, lacks in completed(found, data, weights)
     ]
     return found, rows
 
 
-def on_device(request: Request) -> Request:
-    """Return the request with its device resolved from the environment."""
-    return dataclasses.replace(request, device=defaults.device_flag(request.device))
+def completed_by(request: Request, flags: Request) -> Request:
+    """Return a suite's request with its device resolved, and with the trust that only a flag gives."""
+    return dataclasses.replace(
+        request, device=defaults.device_flag(request.device), trust=flags.trust
+    )
 
 
 def run(asked: Sequence[Request], settings: Settings) -> Exit:

@@ -90,6 +90,12 @@ def test_a_suite_may_not_trust(sfbench: Command, tmp_path: Path) -> None:
     done = sfbench("run", "--suite", "s.toml")
     assert done.returncode == 2
     assert "unknown key trust" in done.stderr
+    (tmp_path / "s.toml").write_text('[[run]]\nmodel = "torchscript:x.pt"\n')
+    refused = sfbench("run", "--suite", "s.toml")
+    assert "add --trust" in refused.stderr
+    trusted = sfbench("run", "--suite", "s.toml", "--trust")
+    assert "x.pt: " in trusted.stderr
+    assert "--trust" not in trusted.stderr
 
 
 def test_one_table_holds_models_of_every_kind(sfbench: Command, tmp_path: Path) -> None:
