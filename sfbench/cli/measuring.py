@@ -90,11 +90,14 @@ def suite_rows(flags: Request, suite: str, scale: str) -> tuple[Suite, list[tupl
     return found, rows
 
 
+def on_device(request: Request) -> Request:
+    """Return the request with its device resolved from the environment."""
+    return dataclasses.replace(request, device=defaults.device_flag(request.device))
+
+
 def completed_by(request: Request, flags: Request) -> Request:
     """Return a suite's request with its device resolved, and with the trust that only a flag gives."""
-    return dataclasses.replace(
-        request, device=defaults.device_flag(request.device), trust=flags.trust
-    )
+    return dataclasses.replace(on_device(request), trust=flags.trust)
 
 
 def run(asked: Sequence[Request], settings: Settings) -> Exit:
