@@ -61,7 +61,7 @@ def with_weights(
 def training_key(case: Case, code: str) -> str:
     """Return a name for the training that a case needs; `code`: digest of the model's code."""
     inputs = case.inputs()
-    decides = {name: inputs[name] for name in TRAINED_BY}
+    decides = {name: inputs[name] for name in TRAINED_BY if name in inputs}
     decides |= {"kimg": case.train_kimg, "code": code}
     return f"{case.model}-{case.resolution}-{digest(decides)[:12]}"
 

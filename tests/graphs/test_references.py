@@ -100,7 +100,7 @@ def test_a_suite_may_not_trust(sfbench: Command, tmp_path: Path) -> None:
 
 def test_one_table_holds_models_of_every_kind(sfbench: Command, tmp_path: Path) -> None:
     onnx_file(tmp_path / "g.onnx")
-    (tmp_path / "nets.py").write_text(
+    (tmp_path / "made_here.py").write_text(
         "from torch import nn\n"
         "def make():\n"
         f"    return nn.Sequential(nn.Linear({WIDTH}, 768), nn.Tanh(), nn.Unflatten(1, (3, 16, 16)))\n"
@@ -108,7 +108,7 @@ def test_one_table_holds_models_of_every_kind(sfbench: Command, tmp_path: Path) 
         "    import numpy as np\n"
         "    return np.stack([np.random.default_rng(s).random((16, 16, 3), np.float32) for s in seeds])\n"
     )
-    models = "onnx:g.onnx,module:nets:make,module:nets:pictures,synthetic"
+    models = "onnx:g.onnx,module:made_here:make,module:made_here:pictures,synthetic"
     asked = ("--res", "16", "--samples", "16", "--json", "--option", "latent_shape=12", *SHORT)
     options = ("--option", "products=1", "--option", "width=8")
     done = sfbench("run", "--model", models, "--measure", "speed,quality", *asked, *options)
