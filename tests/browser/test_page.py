@@ -144,7 +144,7 @@ def test_the_data_can_be_taken_away(browser: Any) -> None:
             break
         time.sleep(0.1)
     lines = target.read_text(encoding="utf-8").splitlines()
-    assert lines[0].startswith("model,resolution,batch")
+    assert lines[0].startswith("model,resolution,width,batch")
     assert len(lines) == 1 + sum(len(record.readings) for record in RECORDS)
 
 
