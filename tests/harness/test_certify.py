@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 from collections.abc import Callable
@@ -13,12 +14,14 @@ import torch
 from graph_making import exported_file, onnx_file
 
 from sfbench.api.errors import DataError
-from sfbench.cli.certifying import verdict
+from sfbench.cli.certifying import Certificate, document, sentence, verdict
 from sfbench.quality.certificate import image_difference
 from sfbench.quality.frechet import frechet_distance
 from sfbench.quality.paired import PairedChange, paired_change
 from sfbench.quality.statistics import moments_of
 from sfbench.quality.uncertainty import frechet_error
+from sfbench.report.comparison import Comparison
+from sfbench.report.verdicts import Row
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 DIMENSIONS, COUNT = 6, 600
@@ -170,12 +173,43 @@ def test_functions_that_break_the_contract_or_raise_are_not_certified(
         assert "Traceback" not in done.stderr
 
 
-def test_a_certificate_holds_speed_and_memory(sfbench: Command) -> None:
-    side = "synthetic,width=64,products=1"
-    found = certificate(sfbench, side, side, "--quads", "6")
-    assert found["verdict"] == "identical"
-    rows = {row["metric"]: row for row in found["performance"]}  # type: ignore[attr-defined]
-    assert rows["throughput.core"]["result"]["ratio"] > 0
+def ratio(metric: str, middle: float, half: float, noise: float = 0.001) -> Row:
+    """Return a row of a comparison with this ratio and half the width of its interval."""
+    result = Comparison(
+        ratio=middle, low=middle - half, high=middle + half, p=0.001, noise=noise, units=8
+    )
+    return Row(title="32px", metric=metric, result=result, interleaved=True)
+
+
+@pytest.mark.fast
+def test_the_first_line_says_what_is_known_of_speed_and_memory() -> None:
+    peak = "memory.host_above_loaded"
+    found = Certificate(
+        candidate="onnx:g.onnx",
+        baseline="m",
+        metric="fd[cnn]",
+        verdict="harmless",
+        limit=1.0,
+        images=image_difference(torch.zeros(1, 3, 2, 2), torch.full((1, 3, 2, 2), 1e-3)),
+        quality=PairedChange(candidate=100.1, baseline=100.0, error=0.1, images=64),
+        rows=[ratio("throughput.core", 1.5, 0.05), ratio(peak, 0.7, 0.01)],
+    )
+    first, *rest = sentence(found).splitlines()
+    assert first == (
+        "onnx:g.onnx in place of m: harmless: fd[cnn] rises by less than 1 % (a rise of 0.28 would "
+        "have been seen); 1.5 times as fast, 0.7 times the memory."
+    )
+    assert rest[2] == "speed    1.5 [1.45, 1.55]: faster (throughput.core)"
+    assert rest[3] == f"memory   0.7 [0.69, 0.71]: less-memory ({peak})"
+    told = document(found)
+    assert [row["metric"] for row in told["performance"]] == ["throughput.core", peak]
+    assert told["quality"]["smallest_change_seen"] == pytest.approx(0.28, abs=0.01)
+    # A ratio that cannot be told is not called one.
+    wide = dataclasses.replace(found, rows=[ratio("throughput.core", 6.9, 4.6, noise=0.5)])
+    assert "open: 2.3 to 11.5 times as fast" in sentence(wide).splitlines()[0]
+    lost = Row(title="32px", metric="throughput.core", failure="it crashed")
+    failed = sentence(dataclasses.replace(found, rows=[lost]))
+    assert "speed    not measured: it crashed" in failed
 
 
 @pytest.mark.parametrize(
