@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sfbench.api import BuildRequest, Labels, Stage, UnsupportedError
+from sfbench.api import BuildRequest, Labels, Stage
 from sfbench.api.precision import compute_dtype
+from sfbench.api.spec import check_size
+from sfbench_diffusers.decoder_switches import switch_decoder
 from sfbench_diffusers.folder import PipelineFolder
 from sfbench_diffusers.loop import Denoiser, DenoisingLoop, Noise
 
@@ -74,7 +76,7 @@ class DiffusionGenerator:
         self.sides: tuple[int, int] = (side, side) if isinstance(side, int) else tuple(side)
         self.shape = (int(config.in_channels), *self.sides)
         self.loop = loop
-        switched = self.switched(decoder, request)
+        switched = switch_decoder(decoder, request.options)
         self.decoder = None if decoder is None else Decoder(decoder, inverted=embedded is not None)
         self.denoiser = Denoiser(network, guidance, embedded)
         self.module = Networks(self.denoiser, self.decoder)
@@ -92,28 +94,11 @@ class DiffusionGenerator:
             **switched,
         }
 
-    def switched(self, decoder: Any, request: BuildRequest) -> dict[str, bool]:
-        """Switch slicing and tiling of the decoder; raises UnsupportedError without one."""
-        found = {}
-        for name in ("vae_slicing", "vae_tiling"):
-            wanted = bool(request.options[name])
-            method = getattr(decoder, name.replace("vae_", "enable_"), None)
-            if wanted and method is None:
-                msg = f"--option {name}: the pipeline has no decoder that can"
-                raise UnsupportedError(msg)
-            if wanted and method is not None:
-                method()
-            found[name] = wanted
-        return found
-
     def check_size(self, folder: PipelineFolder, decoder: Any, request: BuildRequest) -> None:
         """Raise UnsupportedError for another size than the pipeline makes."""
         factor = 1 if decoder is None else 2 ** (len(decoder.config.block_out_channels) - 1)
         height, width = (side * factor for side in self.sides)
-        if (height, width) != (request.resolution, request.width or request.resolution):
-            size = str(height) if height == width else f"{height}x{width}"
-            msg = f"{folder.path.name} makes images of {height}x{width} px: use --res {size}"
-            raise UnsupportedError(msg)
+        check_size(folder.path.name, height, width, request)
 
     def use_labels(self, labels: Labels) -> None:
         """Draw labels by this rule from now on."""

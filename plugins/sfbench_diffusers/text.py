@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from sfbench.api import BuildRequest, UnsupportedError, WeightsError
 from sfbench.api.errors import first_line
 from sfbench.api.precision import INT8
+from sfbench_diffusers.decoder_switches import switch_decoder
 from sfbench_diffusers.folder import LIBRARY, PipelineFolder
 from sfbench_diffusers.schedulers import CLASSES
 
@@ -121,13 +122,7 @@ def adapt(pipeline: Any, folder: PipelineFolder, request: BuildRequest) -> None:
     if options["eta"]:
         msg = f"--option eta: a {folder.pipeline} is called as a whole, without it"
         raise UnsupportedError(msg)
-    for name in ("vae_slicing", "vae_tiling"):
-        switch = getattr(getattr(pipeline, "vae", None), name.replace("vae_", "enable_"), None)
-        if options[name] and switch is None:
-            msg = f"--option {name}: the pipeline has no decoder that can"
-            raise UnsupportedError(msg)
-        if options[name] and switch is not None:
-            switch()
+    switch_decoder(getattr(pipeline, "vae", None), options)
 
 
 def prompts_of(path: Path) -> list[str]:

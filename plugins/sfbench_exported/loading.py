@@ -24,6 +24,7 @@ from torch.utils import _pytree as pytree
 from sfbench.api import BuildRequest, GraphGenerator, GraphInput, UnsupportedError, WeightsError
 from sfbench.api.archives import DAMAGE
 from sfbench.api.errors import first_line
+from sfbench.api.precision import PRECISIONS, check_held
 from sfbench.api.regular_files import check_regular
 from sfbench_exported.archive import (
     CONFIGS,
@@ -42,7 +43,6 @@ DTYPES: Mapping[int, torch.dtype] = {int(k): v for k, v in _SERIALIZE_TO_TORCH_D
 STRIDED = 7
 IMAGE_DIMS = 4
 MOST_DIMS = 16
-FLOATING = {"float16": "fp16", "bfloat16": "bf16", "float32": "fp32", "float64": "fp64"}
 
 
 def exported(request: BuildRequest) -> GraphGenerator:
@@ -53,11 +53,7 @@ def exported(request: BuildRequest) -> GraphGenerator:
     """
     path = Path(str(request.options["file"]))
     program, written_by = read_program(path)
-    holds = precision_of(program)
-    if holds != request.dtype:
-        has, asked = (FLOATING.get(one, one) for one in (holds, request.dtype))
-        msg = f"{path.name} holds {has} weights: use --dtype {has}, not {asked}"
-        raise UnsupportedError(msg)
+    check_held(path.name, precision_of(program), request)
     program = move_to_device_pass(program, request.device)
     # Guards are source code in the file; sizes are checked by torch without them.
     module = program.module(check_guards=False)
@@ -202,6 +198,6 @@ def precision_of(program: torch.export.ExportedProgram) -> str:
     counts: dict[str, int] = {}
     for tensor in program.state_dict.values():
         name = str(tensor.dtype).removeprefix("torch.")
-        if name in FLOATING:
+        if name in PRECISIONS:
             counts[name] = counts.get(name, 0) + tensor.numel()
     return max(counts, key=counts.__getitem__) if counts else "float32"

@@ -20,6 +20,7 @@ from sfbench.api import (
     WeightsError,
 )
 from sfbench.api.errors import first_line
+from sfbench.api.precision import check_held
 from sfbench_onnx.graph import Graph, read_graph
 
 NUMBERED = {"CUDAExecutionProvider": ("device_id",)}
@@ -39,13 +40,6 @@ TORCH_TYPES = {
     "tensor(float16)": torch.float16,
     "tensor(double)": torch.float64,
     "tensor(uint8)": torch.uint8,
-}
-NAMES = {
-    "float32": "fp32",
-    "float16": "fp16",
-    "bfloat16": "bf16",
-    "qint8": "int8",
-    "float64": "fp64",
 }
 ONLY_ERRORS = 3
 """Of onnxruntime's levels of logging."""
@@ -149,10 +143,7 @@ def generator(request: BuildRequest) -> OnnxGenerator:
         msg = f"{runtime} computes the graph, in which torch counts no operations"
         raise UnsupportedError(msg)
     graph = read_graph(path, str(request.options["output"] or ""))
-    if graph.precision != request.dtype:
-        has, asked = (NAMES.get(one, one) for one in (graph.precision, request.dtype))
-        msg = f"{path.name} holds {has} weights: use --dtype {has}, not {asked}"
-        raise UnsupportedError(msg)
+    check_held(path.name, graph.precision, request)
     session = Session(path, graph, request.device)
     made = OnnxGenerator(
         session,

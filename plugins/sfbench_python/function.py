@@ -15,6 +15,7 @@ from sfbench.api import BuildRequest, ImageGenerator, OutputForm, UnsupportedErr
 from sfbench.api.errors import first_line
 from sfbench.api.images import to_rgb
 from sfbench.api.output_form import FEWEST
+from sfbench.api.spec import check_size
 from sfbench_python.code import named
 from sfbench_python.modules import of_module
 
@@ -74,10 +75,7 @@ class FunctionGenerator:
         raw, returned = tensor_of(first)
         options = request.options
         form = OutputForm.of(raw, str(options["range"] or ""), str(options["layout"] or ""))
-        wanted = (request.resolution, request.width or request.resolution)
-        if (form.height, form.width) != wanted:
-            msg = f"{where} makes images of {form.height}x{form.width} px: use --res"
-            raise UnsupportedError(msg)
+        check_size(where, form.height, form.width, request)
         self.form = form
         self.architecture = {
             "format": "function of seeds",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sfbench.api.errors import ContractError, UnsupportedError
+from sfbench.api.errors import ContractError
 from sfbench.api.graph_inputs import GraphInput, Roles, roles_of
 from sfbench.api.latents import Drawing, Latents, LatentSource
 from sfbench.api.output_form import FEWEST, OutputForm
-from sfbench.api.spec import BuildRequest
+from sfbench.api.spec import BuildRequest, check_size
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -90,12 +90,7 @@ class GraphGenerator(Drawing):
         except ContractError as error:
             msg = f"{where}: {error}"
             raise ContractError(msg) from None
-        wanted = (request.resolution, request.width or request.resolution)
-        if (form.height, form.width) != wanted:
-            square = form.height == form.width
-            size = str(form.height) if square else f"{form.height}x{form.width}"
-            msg = f"{where} makes images of {form.height}x{form.width} px: use --res {size}"
-            raise UnsupportedError(msg)
+        check_size(where, form.height, form.width, request)
         return form
 
     def synthesize(self, latents: Latents) -> Tensor:

@@ -10,6 +10,14 @@ from sfbench.api.spec import BuildRequest
 if TYPE_CHECKING:
     from torch import nn
 
+PRECISIONS = {
+    "float32": "fp32",
+    "float16": "fp16",
+    "bfloat16": "bf16",
+    "float64": "fp64",
+    "qint8": "int8",
+}
+"""What `--dtype` calls torch's types."""
 INT8 = "qint8"
 """A request's dtype for linear layers with 8-bit weights and activations quantized as they come."""
 
@@ -17,6 +25,14 @@ INT8 = "qint8"
 def compute_dtype(request: BuildRequest) -> str:
     """Return torch's name of the type in which latents and everything not quantized are."""
     return "float32" if request.dtype == INT8 else request.dtype
+
+
+def check_held(where: str, holds: str, request: BuildRequest) -> None:
+    """Raise UnsupportedError where a file holds weights of another type than was asked for."""
+    if holds != request.dtype:
+        has, asked = (PRECISIONS.get(one, one) for one in (holds, request.dtype))
+        msg = f"{where} holds {has} weights: use --dtype {has}, not {asked}"
+        raise UnsupportedError(msg)
 
 
 def placed(module: nn.Module, request: BuildRequest) -> nn.Module:

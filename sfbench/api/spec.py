@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from sfbench.api.errors import UsageError
+from sfbench.api.errors import UnsupportedError, UsageError
 
 if TYPE_CHECKING:
     from sfbench.api.learning import Learner
@@ -135,6 +135,14 @@ class BuildRequest:
     seed: int = 0
     device: str = "cpu"
     dtype: str = "float32"
+
+
+def check_size(where: str, height: int, width: int, request: BuildRequest) -> None:
+    """Raise UnsupportedError, with the right size, where a model makes images of another one."""
+    if (height, width) != (request.resolution, request.width or request.resolution):
+        size = str(height) if height == width else f"{height}x{width}"
+        msg = f"{where} makes images of {height}x{width} px: use --res {size}"
+        raise UnsupportedError(msg)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

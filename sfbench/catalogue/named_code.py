@@ -16,8 +16,7 @@ def code_digest(text: str, folder: Path) -> str:
     """Return the digest of a named function or class: its name, what it can reach, its packages.
 
     Modules are looked for in `folder` first, then where Python looks; what it imports from there
-    counts, too. Raises UsageError for a
-    module that does not exist or has no source.
+    counts, too. Raises UsageError for a module that does not exist or has no source.
     """
     name = text.partition(":")[0]
     tree = tree_around({name: located(name, folder)})

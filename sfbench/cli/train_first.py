@@ -14,7 +14,7 @@ from sfbench.api.errors import SfbenchError
 from sfbench.catalogue.catalogue import Catalogue
 from sfbench.cli.exits import Exit
 from sfbench.data.content import file_sha256
-from sfbench.run.grid import weights_of_run
+from sfbench.run.trained import weights_of_run
 from sfbench.store.training_runs import read_lines
 from sfbench.values.case import Case, Source, flag_text
 from sfbench.values.fields import names

@@ -19,6 +19,7 @@ from sfbench.data.content import content_sha256, file_sha256
 from sfbench.hardware.devices import resolve
 from sfbench.hardware.host import cpu_count
 from sfbench.quality import extractors
+from sfbench.run.trained import is_run, weights_of_run
 from sfbench.values.case import (
     BATCH_RULES,
     DTYPES,
@@ -106,29 +107,6 @@ def parts_of(
     return found
 
 
-def weights_of_run(folder: Path) -> Path:
-    """Return the weights file of a training run's folder: the best, or the last snapshot's."""
-    found = [folder / name for name in ("best.safetensors", "weights.safetensors")]
-    for path in found:
-        if path.is_file():
-            return path
-    msg = (
-        f"--weights {folder}: holds neither {found[0].name} nor {found[1].name}: not a training run"
-    )
-    raise UsageError(msg)
-
-
-def is_run(path: Path) -> bool:
-    """Return whether a path is a training run's folder."""
-    return (path / "run.json").is_file() or (path / "best.safetensors").is_file()
-
-
-def labels_of(text: str) -> str:
-    """Return the rule of labels as a case holds it; raises UsageError for an unknown one."""
-    parse_labels(text)
-    return text
-
-
 def content_of(model: Model, option: Option, text: str) -> str:
     """Return the digest of what an option names.
 
@@ -176,7 +154,7 @@ class Grid:
         before = len(self.complaints)
         backend = self.tried(resolve, request.device)
         sizes: tuple[Size, ...] = self.tried(parse_sizes, request.res) or ()
-        labels = self.tried(labels_of, request.labels)
+        self.tried(parse_labels, request.labels)
         measures = self.words("measure", request.measure, MEASURES)
         dtypes = self.words("dtype", request.dtype, DTYPES)
         modes = self.words("mode", request.mode, MODES)
@@ -222,7 +200,7 @@ class Grid:
                     "model": model.name,
                     "resolution": size.height,
                     "width": None if size.is_square else size.width,
-                    "labels": labels if "quality" in asked else UNIFORM,
+                    "labels": request.labels if "quality" in asked else UNIFORM,
                     "options": options,
                     "option_sources": option_sources,
                     "weights": found,
