@@ -198,10 +198,11 @@ def document(curve: Curve, reason: str) -> dict[str, Any]:
 
 def write(rows: Any, figure: Path) -> None:
     """Write the figure."""
+    from sfbench.report.figure import Look
     from sfbench.report.figure_files import write_chart
     from sfbench.report.frontier_figure import frontier
 
-    made = frontier(rows)
+    made = frontier(rows, Look.of(rows))
     if made is not None:
         write_chart(made.chart, figure)
         print(f"figure: {figure}", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from sfbench.api.errors import DataError
@@ -9,17 +10,17 @@ from sfbench.cli import defaults
 from sfbench.cli.exits import Exit
 from sfbench.cli.reporting import beside
 from sfbench.report.site import About, site
-from sfbench.store.runs import Store
+from sfbench.store.runs import Origin, Store
 from sfbench.store.whole_file import write_whole
 from sfbench.values.messages import counted
 
 
-def publish(store: Path, out: Path, title: str) -> Exit:
+def publish(store: Path, out: Path, title: str, origins: Sequence[Origin]) -> Exit:
     """Write the pages into `out` and print the path of the first; 5 when there is nothing to show.
 
     Files of the same names are replaced, others left alone.
     """
-    records, unreadable = Store(store).load()
+    records, unreadable = Store(store).load(origins)
     if unreadable:
         msg = f"{unreadable[0].path}: {unreadable[0].reason}; fix or remove it, then build the site"
         raise DataError(msg)

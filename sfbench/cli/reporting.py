@@ -21,7 +21,7 @@ from sfbench.report.index import indexed
 from sfbench.report.measurements import Measurements, measurements
 from sfbench.report.pairing import paired
 from sfbench.store.album import albums
-from sfbench.store.runs import Store
+from sfbench.store.runs import OWN, Origin, Store
 from sfbench.store.training_runs import runs_of_store, training_runs
 from sfbench.store.whole_file import write_whole
 from sfbench.values.paths import model_names
@@ -48,6 +48,7 @@ class Wanted:
     tidy: bool
     html: Path | None
     training: tuple[Path, ...] = ()
+    origins: tuple[Origin, ...] = OWN
 
 
 def show(store: Path, wanted: Wanted) -> Exit:
@@ -64,13 +65,14 @@ def show(store: Path, wanted: Wanted) -> Exit:
     for bad in stored.unreadable:
         print(f"warning: {bad.path}: {bad.reason}: left out", file=sys.stderr)
     heads = stored.found.heads
-    places = frame.newest(heads)
+    wished = np.flatnonzero(heads["origin"].isin(wanted.origins))
+    places = wished[frame.newest(heads.iloc[wished])]
     models = model_names(wanted.model) if wanted.model else []
     there = sorted(set(heads["model"].iloc[places]))
     for name in set(models) - set(there):
         known = ", ".join(there) or "none"
         print(f"warning: no record of model {name}; there are {known}", file=sys.stderr)
-    older = len(heads) - len(places)
+    older = len(wished) - len(places)
     places = places[matching(heads.iloc[places], models, wanted.res)]
     if not len(places):
         hint = "no record matches" if len(heads) else "measure with sfbench run --model NAME"

@@ -23,7 +23,7 @@ from sfbench.report.measurements import measurements
 from sfbench.report.pairing import paired
 from sfbench.run.suites import read_suite, scales_of, suite_path
 from sfbench.store.album import ABOUT, KINDS, albums, place
-from sfbench.store.runs import Store
+from sfbench.store.runs import ANY, Origin, Store, file_name, without_origin
 from sfbench.store.whole_file import whole_file
 from sfbench.values.messages import counted
 from sfbench.values.paths import model_names
@@ -50,11 +50,12 @@ class Wanted:
     model: str | None
     res: str | None
     suite: str | None
+    origins: tuple[Origin, ...]
 
 
 def export(store: Path, target: str, wanted: Wanted, given: Sequence[str]) -> Exit:
     """Write a bundle, or send records where a plugin can (SCHEME:...); 5 when there are none."""
-    records, unreadable = Store(store).load()
+    records, unreadable = Store(store).load(wanted.origins)
     if unreadable:
         msg = f"{unreadable[0].path}: {unreadable[0].reason}; fix or remove it, then export"
         raise DataError(msg)
@@ -75,7 +76,7 @@ def export(store: Path, target: str, wanted: Wanted, given: Sequence[str]) -> Ex
 
 def sent(records: Sequence[Record], target: str, given: Sequence[str]) -> str:
     """Return a plugin's summary after sending the records; raises UsageError if none can."""
-    documents = [json.loads(record_to_json(record)) for record in records]
+    documents = [json.loads(record_to_json(without_origin(record))) for record in records]
     able = defaults.catalogue(given, []).acting("sfbench_export")
     for plugin in load_plugins(able, given, [])[0]:
         told = plugin.export(records=documents, target=target) if plugin.export else None
@@ -114,11 +115,10 @@ def members(
 ) -> Iterator[tuple[str, str | bytes]]:
     """Yield the name and content of every file of a bundle."""
     from sfbench.report.figures import figures  # altair and a renderer come with it
-    from sfbench.report.page import differences, machines
+    from sfbench.report.machines import differences, machines
 
-    for record in records:
-        name = f"{record.identity[:24]}-t{record.trial}-a{record.attempt}.json"
-        yield f"{FOLDER}/{name}", record_to_json(record)
+    for record in map(without_origin, records):
+        yield f"{FOLDER}/{file_name(record)}", record_to_json(record)
     yield PAGE, page_text(records, store)
     found = measurements(records)
     yield TABLE, frame.as_csv(frame.tidy(found))
@@ -138,20 +138,20 @@ def members(
 
 
 def take_in(bundle: Path, store: Path) -> Exit:
-    """Add a bundle's records and pictures to a store; existing ones are kept."""
+    """Add a bundle's records and pictures to a store, apart from its own; existing ones are kept."""
     records, pictures = read_bundle(bundle)
     into = Store(store)
     into.prepare()
-    there = {content(record) for record in into.load()[0]}
+    there = {content(record) for record in into.load(ANY)[0]}
     new = [record for record in records if content(record) not in there]
     for record in new:
-        into.add(record)
+        into.add(record, "imported")
     hung = hang(pictures, store)
     told = f", pictures of {counted(hung, 'case')}" if hung else ""
     print(
         f"{store}: {counted(len(new), 'record')} added{told}, {len(records) - len(new)} already present"
     )
-    shown = {place(store, record.case).name for record in into.load()[0]}
+    shown = {place(store, record.case).name for record in into.load(ANY)[0]}
     alone = sorted(set(pictures) - shown)
     if alone:
         print(
@@ -182,7 +182,7 @@ def hang(pictures: Mapping[str, Mapping[str, bytes]], store: Path) -> int:
 
 def content(record: Record) -> str:
     """Return a record's content regardless of its attempt number in a store."""
-    return record_to_json(dataclasses.replace(record, attempt=0))
+    return record_to_json(dataclasses.replace(without_origin(record), attempt=0))
 
 
 def read_bundle(bundle: Path) -> tuple[list[Record], dict[str, dict[str, bytes]]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from sfbench.api.errors import DataError, UsageError
 from sfbench.cli import defaults
 from sfbench.data.sources import check_there
-from sfbench.store.runs import Store
+from sfbench.store.runs import ANY, Origin, Store
 
 MEANT = {
     "data": {"shapes": "the built-in images"},
@@ -64,7 +64,7 @@ def check_sides(sides: Sequence[str], store: Path) -> None:
     """Raise UsageError naming a side of a stored comparison that is no file, folder or model."""
     if all(Path(side).exists() for side in sides):
         return
-    models = sorted({str(record.case["model"]) for record in Store(store).load()[0]})
+    models = sorted({str(record.case["model"]) for record in Store(store).load(ANY)[0]})
     for side in sides:
         if side not in models and not Path(side).exists():
             msg = (
@@ -74,12 +74,18 @@ def check_sides(sides: Sequence[str], store: Path) -> None:
             raise UsageError(msg)
 
 
-def holds_records(store: Path) -> bool:
-    """Return whether a store holds any record file; print a hint if not."""
-    if Store(store).is_empty():
-        print(
-            f"nothing to show in {store / 'runs'}: measure with sfbench run --model NAME",
-            file=sys.stderr,
-        )
-        return False
-    return True
+def holds_records(store: Path, origins: Sequence[Origin]) -> bool:
+    """Return whether a store holds any record file of these origins; print a hint if not."""
+    if not Store(store).is_empty(origins):
+        return True
+    print(
+        f"nothing to show in {store / 'runs'}: measure with sfbench run --model NAME{others(store)}",
+        file=sys.stderr,
+    )
+    return False
+
+
+def others(store: Path) -> str:
+    """Return the flags that show the records of others which a store holds; empty without any."""
+    there = [f"--{origin}" for origin in ANY[1:] if not Store(store).is_empty((origin,))]
+    return f", or show those of others with {' '.join(there)}" if there else ""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
 from sfbench.hardware.devices import accelerators
-from sfbench.hardware.host import cpu_count, cpu_model
+from sfbench.hardware.host import cpu_count, cpu_model, host_name_digest
 
 DISTRIBUTIONS = (
     "sfbench",
@@ -35,9 +36,21 @@ def versions() -> dict[str, str | None]:
     return found
 
 
+def processors(facts: Mapping[str, Any]) -> str:
+    """Return the processors of a machine's facts in a few words; empty where they are unknown."""
+    name, count = facts.get("cpu"), facts.get("cpus")
+    if not name:
+        return ""
+    return f"{name}, {count} CPU{'' if count == 1 else 's'}" if count else str(name)
+
+
 def machine_class() -> dict[str, Any]:
-    """Return the hardware that two comparable measurements must share. No torch needed."""
+    """Return the hardware that two comparable measurements must share. No torch needed.
+
+    `host` tells two machines of the same kind apart.
+    """
     return {
+        "host": host_name_digest(),
         "system": platform.system(),
         "machine": platform.machine(),
         "cpu": cpu_model(),

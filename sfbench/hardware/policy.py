@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from sfbench.hardware.backend import Backend
@@ -60,17 +60,27 @@ def kept_settings() -> Iterator[None]:
 
 
 def restore_flags(flags: Mapping[str, Any]) -> None:
-    """Set torch's process-wide switches as `global_flags` returned them."""
+    """Set torch's process-wide switches as `global_flags` returned them.
+
+    Only those that differ are set: one of them imports torch's compilers, which takes a second.
+    """
     import torch  # slow
 
-    torch.backends.cuda.matmul.allow_tf32 = flags["matmul_tf32"]
-    torch.backends.cudnn.allow_tf32 = flags["cudnn_tf32"]
-    torch.backends.cudnn.benchmark = flags["cudnn_benchmark"]
-    torch.backends.cudnn.deterministic = flags["cudnn_deterministic"]
-    torch.use_deterministic_algorithms(flags["deterministic_algorithms"])
-    torch.set_grad_enabled(flags["grad_enabled"])
-    torch.set_num_threads(flags["threads"])
-    torch.set_default_dtype(getattr(torch, flags["default_dtype"].removeprefix("torch.")))
+    cuda, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    setters: Mapping[str, Callable[[Any], object]] = {
+        "matmul_tf32": lambda value: setattr(cuda, "allow_tf32", value),
+        "cudnn_tf32": lambda value: setattr(cudnn, "allow_tf32", value),
+        "cudnn_benchmark": lambda value: setattr(cudnn, "benchmark", value),
+        "cudnn_deterministic": lambda value: setattr(cudnn, "deterministic", value),
+        "deterministic_algorithms": torch.use_deterministic_algorithms,
+        "grad_enabled": torch.set_grad_enabled,
+        "threads": torch.set_num_threads,
+        "default_dtype": lambda name: torch.set_default_dtype(
+            getattr(torch, name.removeprefix("torch."))
+        ),
+    }
+    for name in changed_flags(flags):
+        setters[name](flags[name])
 
 
 def changed_flags(before: Mapping[str, Any]) -> list[str]:

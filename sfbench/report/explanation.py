@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from sfbench.report.table import number
+from sfbench.report.columns import number
 
 DIGITS = 6
 

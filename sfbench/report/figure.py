@@ -1,19 +1,23 @@
-"""The parts of every figure: a chart with its data frame, labels, colors, shapes."""
+"""The parts of every figure: a chart with its data frame, labels, colors, marks, tooltips."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import altair as alt
+import numpy as np
 import pandas as pd
 import vl_convert
 
 from sfbench.values.metric_names import CUSTOM_TIMING
 from sfbench.values.sizes import size_of
 
-WIDTH, HEIGHT = 560, 280
-OKABE_ITO = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
-"""Distinguishable with any color vision (Okabe and Ito, 2008)."""
+WIDTH, HEIGHT = 600, 300
+OKABE_ITO = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7f7f7f"]
+"""Distinguishable with any color vision (Okabe and Ito, 2008); gray for their black."""
 SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "stroke"]
 APART = (
     ("batch", " b{}"),
@@ -21,8 +25,40 @@ APART = (
     ("mode", " {}"),
     ("device", " {}"),
     ("machine", " @{}"),
+    ("origin", " ({})"),
 )
 """What separates the rows of a model: no line joins two machines."""
+HIDDEN = frozenset({"row", "tip", "identity", "apart", "px", "at"})
+"""Columns of a frame that the chart needs, and its table does not show."""
+LINES, SOFT = "currentColor", 0.25
+WIDE = 4.0
+"""Positive values of which one is so many times another are drawn on a logarithmic axis."""
+CONFIG: dict[str, Any] = {
+    "background": "transparent",
+    "font": "system-ui, sans-serif",
+    "view": {"stroke": None},
+    "axis": {
+        "labelColor": LINES,
+        "titleColor": LINES,
+        "domainColor": LINES,
+        "tickColor": LINES,
+        "gridColor": LINES,
+        "gridOpacity": 0.12,
+        "domainOpacity": SOFT,
+        "tickOpacity": SOFT,
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+        "labelLimit": 260,
+    },
+    "legend": {"labelColor": LINES, "titleColor": LINES, "labelFontSize": 12, "labelLimit": 400},
+    "header": {"labelColor": LINES, "titleColor": LINES, "labelFontSize": 12},
+    "title": {"color": LINES, "fontSize": 12, "fontWeight": "normal", "anchor": "start"},
+    "text": {"color": LINES},
+    "rule": {"color": LINES},
+}
+"""Colors of the page's text, on light ground or dark."""
+TopLevel = alt.Chart | alt.LayerChart | alt.FacetChart | alt.VConcatChart
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -32,20 +68,78 @@ class Figure:
     title: str
     text: str
     frame: pd.DataFrame
-    chart: alt.Chart | alt.LayerChart | alt.FacetChart | alt.VConcatChart
+    chart: TopLevel
 
     def svg(self) -> str:
-        """Return the chart as SVG."""
-        return str(vl_convert.vegalite_to_svg(self.chart.to_json()))
+        """Return the chart as SVG, in the colors of the text around it."""
+        return str(vl_convert.vegalite_to_svg(self.spec()))
+
+    def spec(self) -> dict[str, Any]:
+        """Return the chart as a Vega-Lite specification."""
+        found: dict[str, Any] = json.loads(self.chart.to_json())
+        found.pop("$schema", None)
+        return found | {"config": CONFIG}
+
+    def table(self) -> pd.DataFrame:
+        """Return the numbers that the chart shows."""
+        return self.frame.drop(columns=list(HIDDEN), errors="ignore")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Look:
+    """The color and the mark of each model, the same in every figure of a page."""
+
+    models: tuple[str, ...]
+
+    @classmethod
+    def of(cls, rows: pd.DataFrame) -> Look:
+        """Return the look of the models of these rows, in their order."""
+        return cls(tuple(dict.fromkeys(rows["model"])) if "model" in rows else ())
+
+    def place(self, model: str) -> int:
+        """Return the number of a model; those of no row come last."""
+        return self.models.index(model) if model in self.models else len(self.models)
+
+    def tint(self, model: str) -> str:
+        """Return a model's color."""
+        return OKABE_ITO[self.place(model) % len(OKABE_ITO)]
+
+    def mark(self, model: str) -> str:
+        """Return a model's mark; after seven models, it differs where the color does not."""
+        place = self.place(model)
+        return SHAPES[(place + place // len(SHAPES)) % len(SHAPES)]
+
+    def color(self, frame: pd.DataFrame, *, legend: bool = True) -> alt.Color:
+        """Return the color of a frame's models."""
+        models = self.present(frame)
+        scale = alt.Scale(domain=models, range=[self.tint(model) for model in models])
+        shown = alt.Legend(orient="bottom", columns=3, labelLimit=400) if legend else None
+        return alt.Color("model:N", title=None, scale=scale, legend=shown)
+
+    def shape(self, frame: pd.DataFrame, *, legend: bool = True) -> alt.Shape:
+        """Return the mark of a frame's models: color alone must not distinguish them."""
+        models = self.present(frame)
+        scale = alt.Scale(domain=models, range=[self.mark(model) for model in models])
+        shown = alt.Legend(orient="bottom", columns=3, labelLimit=400) if legend else None
+        return alt.Shape("model:N", title=None, scale=scale, legend=shown)
+
+    def present(self, frame: pd.DataFrame) -> list[str]:
+        """Return the models of a frame, in the order of the page."""
+        return sorted(dict.fromkeys(frame["model"]), key=self.place)
 
 
 def labeled(rows: pd.DataFrame) -> pd.Series:
-    """Return the label of a row in a legend: the model, and what else varies."""
-    label = rows["model"].astype(str)
+    """Return the label of a row: the model, and what else varies."""
+    return rows["model"].astype(str) + told_apart(rows)
+
+
+def told_apart(rows: pd.DataFrame) -> pd.Series:
+    """Return what a row is told apart by from others of its model; empty where nothing varies."""
+    label = pd.Series("", index=rows.index)
     if (rows["variant"] != "").any():
         label = label + rows["variant"].map(lambda text: f" ({text})" if text else "")
     for name, form in APART:
-        if len(set(rows[name])) > 1:
+        if name in rows and len(set(rows[name])) > 1:
             label = label + rows[name].map(form.format)
     label = label + of_weights(rows)
     if "flags" in rows:
@@ -53,8 +147,10 @@ def labeled(rows: pd.DataFrame) -> pd.Series:
         label = label + custom.map(lambda is_custom: ", custom timing" if is_custom else "")
     # Among rows with the same label, the older ones are numbered.
     order = rows["started"].sort_values(ascending=False, kind="stable").index
-    number = label[order].groupby([label[order], rows["resolution"][order]]).cumcount()
-    return label + number.reindex(label.index).map(lambda n: f" #{n + 1}" if n else "")
+    whole = rows["model"][order].astype(str) + label[order]
+    number = whole.groupby([whole, rows["resolution"][order]]).cumcount()
+    numbers: pd.Series = number.reindex(label.index).map(lambda n: f" #{n + 1}" if n else "")
+    return label + numbers
 
 
 def labeled_without(rows: pd.DataFrame, chosen: pd.DataFrame, rest: str) -> str:
@@ -64,7 +160,7 @@ def labeled_without(rows: pd.DataFrame, chosen: pd.DataFrame, rest: str) -> str:
     if len({size_of(one) for _, one in rows.iterrows()}) > 1:
         label += f" {size_of(row)} px"
     for name, form in APART:
-        if len(set(rows[name])) > 1:
+        if name in rows and len(set(rows[name])) > 1:
             label += form.format(row[name])
     return label + str(of_weights(rows).loc[chosen.index[0]])
 
@@ -79,37 +175,42 @@ def of_weights(rows: pd.DataFrame) -> pd.Series:
     return told.map(" {}".format).where(mixed, "")
 
 
-def palette(frame: pd.DataFrame) -> alt.Scale:
-    """Return one color per label, distinguishable with any color vision."""
-    labels = list(dict.fromkeys(frame["label"]))
-    return alt.Scale(
-        domain=labels, range=[OKABE_ITO[i % len(OKABE_ITO)] for i in range(len(labels))]
-    )
-
-
-def color(frame: pd.DataFrame) -> alt.Color:
-    """Return the color of the labels, with a legend."""
-    legend = alt.Legend(orient="bottom", columns=2, labelLimit=400)
-    return alt.Color("label:N", title=None, scale=palette(frame), legend=legend)
-
-
-def shape(frame: pd.DataFrame) -> alt.Shape:
-    """Return the shape of the labels: color alone must not distinguish them."""
-    labels = list(dict.fromkeys(frame["label"]))
-    found = [SHAPES[i % len(SHAPES)] for i in range(len(labels))]
-    return alt.Shape("label:N", title=None, scale=alt.Scale(domain=labels, range=found))
-
-
 def places(frame: pd.DataFrame) -> pd.Series:
-    """Return each row's name: its label and its resolution."""
-    sides = frame.apply(lambda row: f" {size_of(row)} px", axis=1)
-    return frame["label"] + sides
+    """Return each row's name: its label, and its resolution where there are several."""
+    if len(set(frame["px"])) == 1:
+        return frame["label"]
+    return frame["label"] + " " + frame["px"] + " px"
 
 
 def place_axis(frame: pd.DataFrame) -> alt.Y:
     """Return an axis of the rows' names, in the order of the frame."""
     order = list(dict.fromkeys(frame["row"]))
     return alt.Y("row:N", title=None, sort=order, axis=alt.Axis(labelLimit=300))
+
+
+def bars_width(frame: pd.DataFrame) -> int:
+    """Return the width of a panel beside the names of the rows."""
+    longest = max((len(str(name)) for name in frame["row"]), default=0)
+    return WIDTH - min(300, 7 * longest)
+
+
+def fitted(values: pd.Series | pd.DataFrame, *, zero: bool = False, padding: int = 24) -> alt.Scale:
+    """Return a scale that fits the values: logarithmic where they span more than `WIDE`.
+
+    `zero`: a linear scale begins at zero.
+    """
+    if is_wide(values):
+        return alt.Scale(type="log", nice=False, padding=padding)
+    if zero:
+        return alt.Scale(zero=True, nice=True)
+    return alt.Scale(zero=False, nice=False, padding=padding)
+
+
+def is_wide(values: pd.Series | pd.DataFrame) -> bool:
+    """Return whether values are all positive and span more than `WIDE`; a bound of none is left out."""
+    found = values.to_numpy(dtype=float)
+    found = found[np.isfinite(found)]
+    return bool(len(found) and found.min() > 0 and found.max() / found.min() >= WIDE)
 
 
 def resolution_axis(data: pd.DataFrame) -> alt.X:
@@ -123,13 +224,42 @@ def resolution_axis(data: pd.DataFrame) -> alt.X:
     )
 
 
-def measured(rows: pd.DataFrame, columns: dict[str, str]) -> pd.DataFrame:
+def measured(rows: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
     """Return the rows that have the first of these columns, renamed, with their labels."""
     first = next(iter(columns))
     if first not in rows:
         return pd.DataFrame()
     chosen = rows[rows[first].notna() & (rows["status"] == "ok")]
-    there = {name: new for name, new in columns.items() if name in chosen}
-    frame = chosen[["model", "resolution", "width", "batch", *there]].rename(columns=there)
+    if chosen.empty:
+        return pd.DataFrame()
+    kept = ["model", "resolution", "width", "batch", "dtype", "identity"]
+    there = {name: new for name, new in columns.items() if name in chosen and name not in kept}
+    frame = chosen[[*kept, *there]].rename(columns=there)
     # Of all rows: a row has one name in every figure.
-    return frame.assign(label=labeled(rows).loc[chosen.index])
+    frame = frame.assign(
+        label=labeled(rows).loc[chosen.index],
+        apart=told_apart(rows).loc[chosen.index].str.strip(),
+        px=[str(size_of(row)) for _, row in chosen.iterrows()],
+    )
+    title = frame["label"] + ", " + frame["px"] + " px, batch " + frame["batch"].astype(str)
+    return frame.assign(tip=title)
+
+
+def with_tips(frame: pd.DataFrame, lines: Sequence[tuple[str, str, str | None, str | None]]) -> Any:
+    """Return the frame with a line of tooltip for each column: name, unit, and those of its bounds."""
+    tips = frame["tip"].tolist()
+    for place, (_, row) in enumerate(frame.iterrows()):
+        for name, unit, low, high in lines:
+            if name not in frame or pd.isna(row[name]):
+                continue
+            text = f"\n{name if unit else ''} {significant(row[name])} {unit}".replace("\n ", "\n")
+            bounds = (row.get(low), row.get(high)) if low and high else (None, None)
+            if all(bound is not None and not pd.isna(bound) for bound in bounds):
+                text += f" [{significant(bounds[0])}, {significant(bounds[1])}]"
+            tips[place] += text.rstrip()
+    return frame.assign(tip=tips)
+
+
+def significant(value: Any) -> str:
+    """Return a number with four significant digits."""
+    return f"{float(value):,.4g}"

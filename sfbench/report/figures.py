@@ -9,21 +9,20 @@ import pandas as pd
 
 from sfbench.report import scaling_figure, scaling_table
 from sfbench.report.figure import (
-    HEIGHT,
     OKABE_ITO,
-    WIDTH,
     Figure,
-    color,
+    Look,
+    bars_width,
     measured,
     of_weights,
     place_axis,
     places,
-    resolution_axis,
-    shape,
+    with_tips,
 )
 from sfbench.report.frontier_figure import frontier
-from sfbench.report.pareto_figure import pareto
+from sfbench.report.pareto_figure import paretos
 from sfbench.report.spread_figures import latency, noise
+from sfbench.report.time_figure import time
 from sfbench.report.training_figure import training
 from sfbench.store.training_runs import TrainingRun
 from sfbench.values.metric_names import (
@@ -41,7 +40,7 @@ SCALING_TEXT = (
     "Points are measurements, lines the fit a + b r² + c r⁴; below, the share of each term. Full "
     "attention grows with r⁴."
 )
-ONE_CURVE = ["batch", "dtype", "mode", "device", "machine"]
+ONE_CURVE = ["batch", "dtype", "mode", "device", "machine", "origin"]
 """What a scaling curve is of: the same batch at every resolution, on one machine."""
 
 
@@ -50,41 +49,18 @@ def figures(
 ) -> list[Figure]:
     """Return the figures that these summary rows and training logs have data for.
 
-    `records` are those that the rows summarize.
+    What matters most comes first: quality against what it costs, then time. `records` are those that
+    the rows summarize.
     """
-    made = [frontier(rows), pareto(rows), throughput(rows), *scalings(rows, records), memory(rows)]
-    made += [latency(rows, records), noise(rows, records), training(runs)]
+    look = Look.of(rows)
+    first, *further = [*paretos(rows, look), None]
+    made = [first, time(rows, look), frontier(rows, look), *further]
+    made += [*scalings(rows, records, look), memory(rows)]
+    made += [latency(rows, records, look), noise(rows, records, look), training(runs, look)]
     return [figure for figure in made if figure is not None]
 
 
-def throughput(rows: pd.DataFrame) -> Figure | None:
-    """Return images per second over resolution, with intervals."""
-    frame = measured(
-        rows,
-        {
-            CORE: "images/s",
-            f"{CORE}.low": "low",
-            f"{CORE}.high": "high",
-        },
-    )
-    if frame.empty:
-        return None
-    x = resolution_axis(frame)
-    y = alt.Y("images/s:Q", title="images/s", scale=alt.Scale(type="log"))
-    base = alt.Chart(frame, width=WIDTH, height=HEIGHT)
-    layers: list[alt.Chart] = [
-        base.mark_line(strokeWidth=1.5).encode(x=x, y=y, color=color(frame)),
-        base.mark_point(filled=True, size=60).encode(
-            x=x, y=y, color=color(frame), shape=shape(frame)
-        ),
-    ]
-    if {"low", "high"} <= set(frame.columns):
-        layers.append(base.mark_rule().encode(x=x, y="low:Q", y2="high:Q", color=color(frame)))
-    text = "Both axes are logarithmic; bars are 95 % intervals."
-    return Figure("Throughput over resolution", text, frame, alt.layer(*layers))
-
-
-def scalings(rows: pd.DataFrame, records: Sequence[Record]) -> Iterator[Figure]:
+def scalings(rows: pd.DataFrame, records: Sequence[Record], look: Look) -> Iterator[Figure]:
     """Yield the fits a + b r^2 + c r^4 of what was measured at three resolutions or more.
 
     One figure per batch size, precision, mode and machine.
@@ -105,12 +81,13 @@ def scalings(rows: pd.DataFrame, records: Sequence[Record]) -> Iterator[Figure]:
             if found.scaling is not None:
                 curves.append(found)
         if curves:
-            batch, dtype, mode, device, machine = key
-            title = f"Scaling: batch {batch}, {dtype} {mode}, {device} of {machine}"
+            batch, dtype, mode, device, machine, origin = key
+            title = f"Scaling: batch {batch}, {dtype} {mode}, {device} of machine {machine}"
+            title += "" if origin == "own" else f", {origin}"
             frame = scaling_table.frame(curves)
             met = [line for line in scaling_table.notes(curves, {}) if "cost the same at" in line]
             text = " ".join([SCALING_TEXT, *(f"{line[0].upper()}{line[1:]}." for line in met)])
-            yield Figure(title, text, frame, scaling_figure.chart(curves, frame))
+            yield Figure(title, text, frame, scaling_figure.chart(curves, frame, look))
 
 
 def curve_names(part: pd.DataFrame) -> pd.Series:
@@ -129,9 +106,11 @@ def memory(rows: pd.DataFrame) -> Figure | None:
         return None
     frame = frame.assign(MiB=frame["MiB"] / MEBI)
     frame["row"] = places(frame)
+    frame["tip"] = frame["tip"] + "\n" + frame["kind"]
+    frame = with_tips(frame, [("MiB", "MiB", None, None)])
     kinds = list(dict.fromkeys(frame["kind"]))
     chart = (
-        alt.Chart(frame, width=WIDTH - 160)
+        alt.Chart(frame, width=bars_width(frame), height=alt.Step(24))
         .mark_bar()
         .encode(
             x=alt.X("MiB:Q", title="MiB", stack="zero"),

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit
 
 from sfbench.report.measurements import CASE, Measurements, measurements
 from sfbench.values.metrics import is_distance
@@ -34,7 +34,9 @@ def newest(heads: pd.DataFrame) -> np.ndarray:
     if heads.empty:
         return np.arange(0)
     order = heads.reset_index(drop=True).sort_values("started", kind="stable")
-    last = order.groupby(["case_key", "machine"], sort=False)["identity"].transform("last")
+    last = order.groupby(["case_key", "machine", "origin"], sort=False)["identity"].transform(
+        "last"
+    )
     kept = order[order["identity"] == last]
     kept = kept.sort_values("attempt", kind="stable")
     kept = kept.drop_duplicates(["identity", "trial"], keep="last")
@@ -200,7 +202,7 @@ def combine(readings: pd.DataFrame) -> pd.DataFrame:
     several = (found["count"] > 1) & (found["least"] < found["most"])
     plain, logarithmic = several & (found["least"] <= 0), several & (found["least"] > 0)
     count = found["count"].where(logarithmic, 2)
-    margin = stats.t.ppf((1 + COVERAGE) / 2, count - 1) * found["spread"] / np.sqrt(count)
+    margin = stdtrit(count - 1, (1 + COVERAGE) / 2) * found["spread"] / np.sqrt(count)
     found["value"] = (
         found["value"].mask(plain, found["mean"]).mask(logarithmic, np.exp(found["log"]))
     )

@@ -5,22 +5,22 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import altair as alt
 import pandas as pd
 
-from sfbench.report.best import common_distance
-from sfbench.report.figure import Figure, color, labeled_without, shape
-from sfbench.report.pareto_figure import GRAY, PEAKS
+from sfbench.report.comparable import ALIKE, BASIS, common_distance
+from sfbench.report.figure import Figure, Look, fitted, labeled_without, significant
+from sfbench.report.pareto_figure import PALE, PEAKS
 from sfbench.values.frontier import Point, cost_alike, on_front
 from sfbench.values.metric_names import CORE
 from sfbench.values.metrics import MEBI
 from sfbench.values.sizes import HasGet
 from sfbench.values.sweeps import number
 
-SAME = ["model", "resolution", "width", "batch", "dtype", "mode", "device", "machine", "quality"]
-ALIKE = SAME[1:]
-"""What rows must share for one to beat another: all of it but the model."""
+SAME = ["model", *ALIKE, BASIS]
+"""What rows of one curve share."""
 FEWEST = 2
 """Values of a knob below which there is no curve."""
 COSTS = (
@@ -47,7 +47,9 @@ class Curve:
         found = pd.DataFrame(
             {
                 "label": self.label,
-                "alike": " ".join(str(rows.iloc[0].get(name)) for name in ALIKE),
+                "model": str(rows.iloc[0]["model"]),
+                "identity": list(rows["identity"]),
+                "alike": " ".join(str(rows.iloc[0].get(name)) for name in (*ALIKE, BASIS)),
                 "knob": self.knob,
                 "value": [settings_of(row)[self.knob] for _, row in rows.iterrows()],
                 "distance": rows[self.metric],
@@ -142,7 +144,7 @@ def knob_of(settings: list[dict[str, str]]) -> str | None:
     return max(several, key=rank, default=None)
 
 
-def frontier(rows: pd.DataFrame) -> Figure | None:
+def frontier(rows: pd.DataFrame, look: Look) -> Figure | None:
     """Return quality over the knob's value, over time and over memory; None without a knob."""
     found = list(curves(rows))
     if not found:
@@ -154,8 +156,13 @@ def frontier(rows: pd.DataFrame) -> Figure | None:
             for _, part in frame.groupby("alike"):
                 frame.loc[part.index, front] = [not on for on in on_front(points(part, cost))]
     metric, knobs = found[0].metric, sorted({curve.knob for curve in found})
+    frame["tip"] = [
+        f"{row['label']}, {row['knob']}={row['value']}\n{metric} {significant(row['distance'])}"
+        + "".join(f"\n{significant(row[cost])} {unit}" for cost, unit, _ in COSTS if cost in row)
+        for _, row in frame.iterrows()
+    ]
     numbers = frame["value"].map(number).notna().all()
-    panels = [panel(frame, metric, "place" if numbers else "value", " / ".join(knobs), None)]
+    panels = [panel(frame, metric, "place" if numbers else "value", " / ".join(knobs), None, look)]
     alike = []
     for cost, title, front in COSTS:
         if front not in frame:
@@ -164,43 +171,48 @@ def frontier(rows: pd.DataFrame) -> Figure | None:
             low, high = frame[cost].min(), frame[cost].max()
             alike.append(f"No clear difference in {title}: {low:.4g} to {high:.4g}.")
         else:
-            panels.append(panel(frame, metric, cost, title, front))
+            panels.append(panel(frame, metric, cost, title, front, look))
     text = (
         f"What {', '.join(knobs)} buys: lower is better, and further left is cheaper; vertical lines "
         "are 95 % intervals of quality, horizontal ones of time. The number at a point is the knob's "
-        "value. Gray points are clearly beaten: another one is better beyond intervals "
+        "value. Pale points are clearly beaten: another one is better beyond intervals "
         "in one and not worse in the other."
     )
     text = " ".join([text, *alike])
-    chart = alt.vconcat(*panels).resolve_scale(color="shared", shape="shared")
+    chart = alt.vconcat(*panels).resolve_scale(color="shared", shape="shared", strokeDash="shared")
     return Figure(f"Quality against {', '.join(knobs)}", text, frame, chart)
 
 
-def panel(
-    frame: pd.DataFrame, metric: str, across: str, title: str, front: str | None
+def dashes(frame: pd.DataFrame) -> dict[str, alt.StrokeDash]:
+    """Return a stroke for each curve, where a model has several."""
+    if frame.groupby("model")["label"].nunique().max() == 1:
+        return {}
+    legend = alt.Legend(orient="bottom", columns=1, labelLimit=500)
+    return {"strokeDash": alt.StrokeDash("label:N", title=None, legend=legend)}
+
+
+def panel(  # a panel is what differs between panels
+    frame: pd.DataFrame, metric: str, across: str, title: str, front: str | None, look: Look
 ) -> alt.LayerChart | alt.FacetChart:
     """Return one panel: a line per curve in the order of its knob, points, intervals, values."""
     base = alt.Chart(frame, width=PANEL_WIDTH, height=PANEL_HEIGHT)
     if across == "value":
         x: alt.X = alt.X("value:N", title=title, sort=list(dict.fromkeys(frame["value"])))
     else:
-        low, high = frame[across].min(), frame[across].max()
-        wide = low > 0 and high / low >= 4  # noqa: PLR2004  # two doublings
-        scale = alt.Scale(type="log" if wide else "linear", zero=False, nice=False, padding=24)
-        x = alt.X(f"{across}:Q", title=title, scale=scale)
-    down = frame[["distance", "low"]].min().min()
-    logarithmic = down > 0 and frame["distance"].max() / down >= 4  # noqa: PLR2004
-    scale_y = alt.Scale(type="log" if logarithmic else "linear", zero=False, nice=True, padding=12)
-    y = alt.Y("distance:Q", title=metric, scale=scale_y)
-    tint: alt.Color | alt.Condition = color(frame)
-    if front is not None:
-        beaten = alt.datum[front]
-        tint = alt.when(beaten).then(alt.value(GRAY)).otherwise(color(frame))
-    line = base.mark_line(opacity=0.5, strokeWidth=1.5).encode(
-        x=x, y=y, color=color(frame), order="place:Q", detail="label:N"
+        x = alt.X(f"{across}:Q", title=title, scale=fitted(frame[across]))
+    y = alt.Y(
+        "distance:Q", title=metric, scale=fitted(frame[["distance", "low", "high"]], padding=12)
     )
-    marks = base.mark_point(filled=True, size=70, opacity=1).encode(
-        x=x, y=y, color=tint, shape=shape(frame)
+    tint = look.color(frame)
+    opacity: Any = alt.value(1.0)
+    if front is not None:
+        opacity = alt.when(alt.datum[front]).then(alt.value(PALE)).otherwise(alt.value(1.0))
+    line = base.mark_line(opacity=0.5, strokeWidth=1.5).encode(
+        x=x, y=y, color=tint, order="place:Q", detail="label:N", **dashes(frame)
+    )
+    base = base.encode(opacity=opacity)
+    marks = base.mark_point(filled=True, size=70).encode(
+        x=x, y=y, color=tint, shape=look.shape(frame)
     )
     layers = [line]
     if frame["low"].notna().any():

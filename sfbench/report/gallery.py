@@ -30,12 +30,12 @@ def gallery(albums: Sequence[Album], options: Options) -> dict[str, Any]:
     Pictures become lossless WebP if that is small, else lossy; those beyond the budget are
     listed by name.
     """
-    names = [named(album.subject, options) for album in albums]
+    names = [f"{album.subject['model']}{described(album.subject, options)}" for album in albums]
     left = BUDGET
     found: dict[tuple[int, str], dict[str, Any]] = {}
     missing = []
     for index, one in ordered(albums):
-        picture = encoded(one, names[index])
+        picture = encoded(one, names[index], albums[index].subject, options)
         if picture is None or len(picture["source"]) > left:
             why = "cannot be read" if picture is None else "the page is full"
             missing.append(f"{names[index]}: {one.kind} is left out ({why})")
@@ -64,8 +64,8 @@ def ordered(albums: Sequence[Album]) -> Iterator[tuple[int, Shown]]:
     yield from (pair for pair in pairs if pair[1].kind != "samples")
 
 
-def named(subject: Mapping[str, Any], options: Options) -> str:
-    """Return what the pictures show: model, size, weights, and non-default options."""
+def described(subject: Mapping[str, Any], options: Options) -> str:
+    """Return what the pictures show, after the model's name: size, weights, and other options."""
     weights = subject.get("weights")
     told = f"weights {weights[:8]}" if weights else f"random weights, seed {subject.get('seed')}"
     plain = options.get(subject["model"], {})
@@ -77,10 +77,12 @@ def named(subject: Mapping[str, Any], options: Options) -> str:
     preset = own.pop("preset", None)
     size = f" {preset}" if preset else ""
     more = "".join(f", {name}={str(value)[:24]}" for name, value in sorted(own.items()))
-    return f"{subject['model']}{size}, {size_of(subject)} px, {told}{more}"
+    return f"{size}, {size_of(subject)} px, {told}{more}"
 
 
-def encoded(shown: Shown, subject: str) -> dict[str, Any] | None:
+def encoded(
+    shown: Shown, name: str, subject: Mapping[str, Any], options: Options
+) -> dict[str, Any] | None:
     """Return a picture as a data URI; None for a file that is not an image."""
     try:
         if shown.path.stat().st_size > LARGEST:
@@ -95,7 +97,9 @@ def encoded(shown: Shown, subject: str) -> dict[str, Any] | None:
     factor = max(1, -(-LEAST_TALL // picture.height))
     return {
         "kind": shown.kind,
-        "subject": subject,
+        "subject": name,
+        "model": str(subject["model"]),
+        "about": described(subject, options).strip(", "),
         "caption": shown.caption,
         "width": picture.width * factor,
         "height": picture.height * factor,

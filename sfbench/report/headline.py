@@ -1,79 +1,197 @@
-"""The report's first sentence: what its rows show with certainty."""
+"""The report's first lines: what was asked, and what its rows show with certainty."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator, Sequence
+
 import pandas as pd
 
-from sfbench.report.best import best, common_distance, standard
-from sfbench.report.table import number
+from sfbench.report.columns import number
+from sfbench.report.comparable import (
+    PLACE,
+    best,
+    common_distance,
+    groups,
+    is_disturbed,
+    standard,
+)
+from sfbench.values.flags import DISTURBED
+from sfbench.values.messages import counted
 from sfbench.values.metric_names import CORE
+from sfbench.values.sizes import size_of
+
+MOST_NAMED = 4
+"""Models named in the question; of more, the number."""
+PAIR = 2
 
 
-def headline(rows: pd.DataFrame) -> str:
-    """Return the verdict in a sentence or two, from the intervals of the table alone.
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Headline:
+    """The question, where it was answered, and the verdicts by topic (Quality, Speed, Missing)."""
+
+    question: str
+    place: str
+    verdicts: Sequence[tuple[str, str]]
+
+    def text(self) -> str:
+        """Return the place and the verdicts in a few sentences."""
+        return " ".join([f"{self.place}.", *(f"{topic}: {told}" for topic, told in self.verdicts)])
+
+
+def headline(rows: pd.DataFrame, processor: str = "") -> Headline:
+    """Return the question and the verdicts, from the intervals of the table alone.
 
     Numbers of two machines are never compared: it describes the machine with most rows.
+    `processor`: the name of that machine's processor, if it is known.
     """
     good = rows[rows["status"] == "ok"]
-    if good.empty:
-        return f"None of {len(rows)} cases could be measured."
-    here = max((part for _, part in good.groupby(["machine", "device"])), key=len)
-    parts = [speed(here), quality(here)]
-    if len(here) < len(good):
-        parts.insert(0, f"On {here['device'].iloc[0]} of machine {here['machine'].iloc[0]}:")
     failed = len(rows) - len(good)
+    missing = f"{failed} of {counted(len(rows), 'case')} could not be measured."
+    if good.empty:
+        return Headline(question=question(rows), place=missing.rstrip("."), verdicts=())
+    here = main_part(good)
+    verdicts = [("Quality", quality(here)), ("Speed", speed(here))]
     if failed:
-        parts.append(f"{failed} of {len(rows)} cases could not be measured.")
-    return " ".join(part for part in parts if part)
+        verdicts.append(("Missing", missing))
+    if len(here) < len(good):
+        elsewhere = (
+            f"{counted(len(good) - len(here), 'case')} of other machines or people are shown apart."
+        )
+        verdicts.append(("Elsewhere", elsewhere))
+    return Headline(
+        question=question(rows),
+        place=place_of(here, processor),
+        verdicts=[(topic, told) for topic, told in verdicts if told],
+    )
+
+
+def main_part(good: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the place with most of them; one's own come before those of others."""
+    own = good[good["origin"] == "own"]
+    among = good if own.empty else own
+    return max((part for _, part in among.groupby(PLACE, sort=False)), key=len)
+
+
+def question(rows: pd.DataFrame) -> str:
+    """Return what a reader wants to know of these rows."""
+    models = list(dict.fromkeys(rows["model"]))
+    sizes = sorted({size_of(row) for _, row in rows.iterrows()})
+    where = f"at {joined([f'{size}' for size in sizes[:MOST_NAMED]])} px"
+    if len(sizes) > MOST_NAMED:
+        where = f"from {sizes[0]} to {sizes[-1]} px"
+    if len(models) == 1:
+        return f"How good, how fast and how large is {models[0]} {where}?"
+    which = joined(models) if len(models) <= MOST_NAMED else f"of {len(models)} models"
+    return (
+        f"Which is better {where}: {which}?"
+        if len(models) <= MOST_NAMED
+        else (f"Which {which} is better {where}?")
+    )
+
+
+def joined(words: Sequence[str], last: str = "and") -> str:
+    """Return words as a list in a sentence."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}"
+
+
+def place_of(here: pd.DataFrame, processor: str) -> str:
+    """Return what was measured, and where."""
+    models, cases = here["model"].nunique(), len(here)
+    threads = sorted({int(count) for count in here["threads"].dropna()})
+    told = f", {joined([str(count) for count in threads])} threads" if threads else ""
+    if threads == [1]:
+        told = ", 1 thread"
+    what = f"{counted(models, 'model')} in {counted(cases, 'case')}"
+    where = f"{here['device'].iloc[0]}"
+    if processor:
+        where += f" ({processor})"
+    return f"{what}, on {where}{told}"
 
 
 def speed(rows: pd.DataFrame) -> str:
-    """Return which model is clearly fastest at the largest resolution that several share."""
+    """Return which model is fastest at the largest resolution that several share."""
     if CORE not in rows or rows[CORE].isna().all():
         return ""
     rows = standard(rows[rows[CORE].notna()])
     if rows.empty:
         return ""
-    counts = rows.groupby("resolution")["model"].nunique()
-    shared = counts[counts > 1]
-    if shared.empty:
-        top = rows.sort_values(CORE).iloc[-1]
-        return (
-            f"{top['model']} generates {number(top[CORE])} images/s at "
-            f"{top['resolution']} px, batch {top['batch']}."
-        )
-    side = shared.index.max()
-    here = rows[rows["resolution"] == side]
-    sure = best(here, CORE, "higher")
-    if not sure:
-        return f"At {side} px no model is clearly fastest: the intervals overlap."
-    top = here.loc[[index for index in here.index if index in sure]]
-    top = top.sort_values(CORE).iloc[-1]
-    peers = here[(here["batch"] == top["batch"]) & (here.index != top.name)]
-    second = peers.sort_values(CORE).iloc[-1]
-    ratio = top[CORE] / second[CORE]
+    shared = [part for part in groups(rows, quality=False) if part["model"].nunique() >= PAIR]
+    if not shared:
+        top = rows.sort_values("resolution", kind="stable").iloc[-1]
+        noisy = " (flagged: the machine was not quiet)" if is_disturbed(top) else ""
+        return f"{rate(top)} from {top['model']} at {size_of(top)} px, batch {top['batch']}{noisy}."
+    here = max(shared, key=lambda part: (part["resolution"].iloc[0], part["model"].nunique()))
+    where = f"at {size_of(here.iloc[0])} px and batch {here['batch'].iloc[0]}"
+    loud = here[[is_disturbed(row) for _, row in here.iterrows()]]
+    quiet = here.drop(index=loud.index)
+    left_out = f" Left out as disturbed: {flagged(loud)}." if len(loud) else ""
+    if quiet["model"].nunique() < PAIR:
+        return f"nothing can be said {where}.{left_out}"
+    order = quiet.sort_values(CORE, ascending=False)
+    top = order.iloc[0]
+    second = order[order["model"] != top["model"]].iloc[0]
+    live = f"sfbench compare --live {top['model']} {second['model']} --res {size_of(top)}"
+    if not best(quiet, CORE, "higher"):
+        bounds = [f"{CORE}.low", f"{CORE}.high"]
+        known = set(bounds) <= set(quiet) and quiet[bounds].notna().all(axis=None)
+        why = "intervals overlap" if known else "not every value has an interval"
+        return f"no model is clearly fastest {where} ({why}): {live} decides.{left_out}"
     return (
-        f"At {side} px and batch {top['batch']}, {top['model']} is fastest: "
-        f"{number(top[CORE])} images/s, {number(ratio)} times {second['model']}."
+        f"{top['model']} makes {rate(top)} {where}, {number(top[CORE] / second[CORE])} times "
+        f"{second['model']}; apart in separate runs, confirm with {live}.{left_out}"
     )
+
+
+def flagged(rows: pd.DataFrame) -> str:
+    """Return the models of rows that were disturbed, with their flags."""
+    return "; ".join(
+        f"{row['model']} ({' '.join(flag for flag in str(row['flags']).split() if flag in DISTURBED)})"
+        for _, row in rows.iterrows()
+    )
+
+
+def rate(row: pd.Series) -> str:
+    """Return images per second."""
+    return f"{number(row[CORE])} images/s"
 
 
 def quality(rows: pd.DataFrame) -> str:
-    """Return which model clearly has the lowest distance among comparable ones."""
+    """Return which model has the lowest distance among comparable ones."""
+    return next(verdicts_of_quality(rows), "")
+
+
+def verdicts_of_quality(rows: pd.DataFrame) -> Iterator[str]:
+    """Yield the verdict of the largest set of comparable models; of one alone, its value."""
     name = common_distance(rows)
     if name is None:
-        return ""
-    basis = rows.loc[rows[name].notna(), "quality"]
-    rows = (
-        rows[rows[name].notna() & (rows["quality"] == basis.iloc[-1])] if len(basis) else rows[:0]
-    )
-    if rows["model"].nunique() < 2:  # noqa: PLR2004  # one alone has no rival
-        return ""
+        return
+    judged = list(groups(rows[rows[name].notna()], quality=True))
+    part = max(judged, key=lambda part: (part["model"].nunique(), part["resolution"].iloc[0]))
+    order = part.sort_values(name)
+    least = order.iloc[0]
+    where = f"at {size_of(least)} px"
+    if part["model"].nunique() < PAIR:
+        if least["weights"] != "random":
+            yield f"{name} of {least['model']} {where} is {with_bounds(least, name)}."
+        return
+    second = order[order["model"] != least["model"]].iloc[0]
+    both = f"{with_bounds(least, name)} against {with_bounds(second, name)} of {second['model']}"
     bounds = [f"{name}.low", f"{name}.high"]
-    if not set(bounds) <= set(rows) or rows[bounds].isna().any(axis=None):
-        return f"Which model has the lowest {name} is open: not every value has an interval."
-    least = rows.sort_values(name).iloc[0]
-    sure = best(rows, name, "lower")
-    if least.name not in sure:
-        return f"No model clearly has the lowest {name}: the intervals overlap."
-    return f"{least['model']} has the lowest {name}: {number(least[name])}."
+    if not set(bounds) <= set(part) or part[bounds].isna().any(axis=None):
+        yield f"which model has the lowest {name} {where} is open: not every value has an interval."
+    elif least.name in best(part, name, "lower"):
+        yield f"{least['model']} has the lowest {name} {where}, {both}: their intervals are apart."
+    else:
+        yield (
+            f"no model clearly has the lowest {name} {where}, intervals overlap: {least['model']} "
+            f"{both}."
+        )
+
+
+def with_bounds(row: pd.Series, name: str) -> str:
+    """Return a value with its interval."""
+    low, high = row.get(f"{name}.low"), row.get(f"{name}.high")
+    if low is None or pd.isna(low):
+        return number(row[name])
+    return f"{number(row[name])} [{number(low)}, {number(high)}]"

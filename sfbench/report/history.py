@@ -11,11 +11,11 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
+from sfbench.report.columns import number
 from sfbench.report.figure import OKABE_ITO, WIDTH, Figure
 from sfbench.report.frame import variants
 from sfbench.report.measurements import measurements
 from sfbench.report.steps import FEWEST, Step, steps
-from sfbench.report.table import number
 from sfbench.values.case import weights_words
 from sfbench.values.metric_names import CORE, DEVICE_ALLOCATED, HOST_ABOVE_LOADED
 from sfbench.values.metrics import MEBI, is_distance

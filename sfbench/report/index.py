@@ -21,7 +21,7 @@ import pandas as pd
 from sfbench.data.array_files import read_arrays
 from sfbench.report import measurements as extraction
 from sfbench.report.measurements import BODY, HEAD, Measurements, measurements
-from sfbench.store.runs import Store, Unreadable, read
+from sfbench.store.runs import ANY, Store, Unreadable, read_of
 from sfbench.store.whole_file import whole_file
 from sfbench.values.records import Record
 
@@ -49,7 +49,7 @@ class Indexed:
     def records(self, places: Sequence[int]) -> list[Record]:
         """Return whole records by position, samples and provenance included."""
         paths = [self.root / self.files["file"].iloc[place] for place in places]
-        return [record for path in paths if isinstance(record := read(path), Record)]
+        return [record for path in paths if isinstance(record := read_of(path), Record)]
 
 
 def indexed(store: Store, progress: Progress) -> Indexed:
@@ -63,7 +63,7 @@ def indexed(store: Store, progress: Progress) -> Indexed:
         old, fresh = np.flatnonzero(before.isin(now)), np.flatnonzero(~now.isin(before))
     records, places, unreadable = [], [], []
     for count, place in enumerate(fresh.tolist(), 1):
-        loaded = read(store.root / there["file"].iloc[place])
+        loaded = read_of(store.root / there["file"].iloc[place])
         if isinstance(loaded, Record):
             records.append(loaded)
             places.append(place)
@@ -88,7 +88,7 @@ def indexed(store: Store, progress: Progress) -> Indexed:
 def files_of(store: Store) -> pd.DataFrame:
     """Return every record file with its modification time and size."""
     rows = []
-    for folder in (store.root / "published", store.runs):
+    for folder in store.folders(ANY):
         if not folder.is_dir():
             continue
         entries = (entry for entry in os.scandir(folder) if entry.name.endswith(".json"))

@@ -7,16 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from sfbench.report.table import (
-    ABSENT,
-    Column,
-    described,
-    emphasized,
-    filled,
-    heading,
-    same_basis,
-    with_interval,
-)
+from sfbench.report.columns import ABSENT, Column, emphasized, filled, with_interval
+from sfbench.report.row_text import described, heading, is_several, same_basis
 
 SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {
     character: f"\\{character}" for character in "&%$#_{}"
@@ -25,7 +17,7 @@ SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasc
 
 def latex(frame: pd.DataFrame) -> str:
     """Return one table environment per set of comparable rows; needs the package booktabs."""
-    several = len(frame["machine"].unique()) > 1
+    several = is_several(frame)
     parts = [environment(part, frame, machine=several) for part in same_basis(frame)]
     return "% \\usepackage{booktabs}\n" + "\n".join(parts)
 
@@ -33,9 +25,9 @@ def latex(frame: pd.DataFrame) -> str:
 def environment(part: pd.DataFrame, rows: pd.DataFrame, *, machine: bool) -> str:
     """Return the table of those rows whose numbers are comparable."""
     shown = filled(part)
-    marked = emphasized(part, shown, rows)
+    marked = emphasized(rows, shown)
     lines = [r"\begin{table}", r"\centering", rf"\begin{{tabular}}{{ll{'r' * len(shown)}}}"]
-    headers = ["model", "how", *(column.header for column in shown)]
+    headers = ["model", "how", *(column.title for column in shown)]
     lines += [r"\toprule", f"{' & '.join(map(escaped, headers))} \\\\", r"\midrule"]
     for index, row in part.iterrows():
         cells = [escaped(row["model"]), escaped(described(row))]

@@ -12,10 +12,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sfbench.store.runs import origin_of
 from sfbench.values.case import COLUMNS, SETTINGS
 from sfbench.values.records import Reading, Record
 
-CASE = (*COLUMNS, "weights", "weights_sha256", "options", "quality", "machine", "identity")
+CASE = (
+    *COLUMNS,
+    "weights",
+    "weights_sha256",
+    "options",
+    "quality",
+    "machine",
+    "origin",
+    "identity",
+)
 """What identifies a row: the case, its badges, and where quality was measured."""
 HEAD = (*CASE, "case_key", "trial", "attempt", "status", "reason", "flags", "started", "settings")
 BODY = ("record", "metric", "value", "low", "high", "unit", "reason")
@@ -68,7 +78,7 @@ def measurements(records: Iterable[Record]) -> Measurements:
 def head(record: Record) -> dict[str, Any]:
     """Return a record's row, in the order of `HEAD`."""
     case = record.case
-    weights = case["weights"]
+    weights = weights_of(record)
     options = ", ".join(f"{k}={v}" for k, v in sorted(case["options"].items()) if v)
     return {name: case.get(name) for name in COLUMNS} | {
         "weights": weights["kind"],
@@ -76,6 +86,7 @@ def head(record: Record) -> dict[str, Any]:
         "options": options,
         "quality": basis(record.readings),
         "machine": record.machine,
+        "origin": origin_of(record.identity),
         "identity": record.identity,
         "case_key": record.case_key,
         "trial": record.trial,
@@ -86,6 +97,18 @@ def head(record: Record) -> dict[str, Any]:
         "started": record.started,
         "settings": json.dumps(settings(case)),
     }
+
+
+def weights_of(record: Record) -> Mapping[str, Any]:
+    """Return where the weights of a record come from, and their digest.
+
+    Weights that a plugin loaded by itself are of a file, too: only what the seed decides is random.
+    """
+    stated: Mapping[str, Any] = record.case["weights"]
+    loaded = record.provenance.get("weights_loaded_by_plugin")
+    if stated["kind"] == "random" and isinstance(loaded, str):
+        return {"kind": "file", "sha256": loaded}
+    return stated
 
 
 def basis(readings: Iterable[Reading]) -> str:

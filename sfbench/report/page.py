@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,38 +14,36 @@ import markupsafe
 import pandas as pd
 
 from sfbench.report import frame
-from sfbench.report.figure import Figure
+from sfbench.report.case_details import anchors_of, commands_by_identity, details
+from sfbench.report.columns import number
+from sfbench.report.figure import Figure, Look
 from sfbench.report.figures import figures
 from sfbench.report.gallery import gallery
-from sfbench.report.headline import headline
+from sfbench.report.glossary import glossary
+from sfbench.report.headline import headline, main_part
+from sfbench.report.machines import differences, machines, processor_of
+from sfbench.report.matrix import matrices, shown_columns
 from sfbench.report.measurements import measurements
-from sfbench.report.pairing import joined_case, paired
-from sfbench.report.table import (
-    Column,
-    emphasized,
-    filled,
-    heading,
-    number,
-    same_basis,
-    with_interval,
-)
+from sfbench.report.pairing import paired
+from sfbench.report.scripts import plotting
 from sfbench.store.album import Album
-from sfbench.store.album import plain as plain_name
 from sfbench.store.training_runs import TrainingRun
-from sfbench.values.case import COLUMNS, request_of, weights_words
-from sfbench.values.records import Record, digest, plugin_file
+from sfbench.values.case import COLUMNS
+from sfbench.values.records import Record
 from sfbench.values.sizes import size_of
 
 FILES = Path(__file__).parent / "page_files"
-FILTERS = (("model", "Model"), ("resolution", "Resolution (px)"), ("dtype", "Precision"))
+FILTERS = (("model", "Model"), ("px", "Resolution (px)"), ("dtype", "Precision"))
 TIDY = (
     *COLUMNS, "weights",
-    "options", "quality", "machine", "trial", "metric", "value", "low", "high", "unit", "reason",
+    "options", "quality", "machine", "origin", "trial", "metric", "value", "low", "high", "unit",
+    "reason",
 )  # fmt: skip
-WARNED = frozenset({"random"})
 DIGITS = 4
 MOST_RECORDS = 300
-"""Most records of a page: keeps it under 3 MB, pictures included."""
+"""Most records of a page: keeps it under 5 MB, pictures and the plotting library included."""
+LEADING = 2
+"""Figures of the first screen."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,37 +59,67 @@ class Beside:
     notes: Sequence[str] = ()
 
 
-def page(records: Sequence[Record], beside: Beside, title: str) -> str:
+def page(records: Sequence[Record], beside: Beside, title: str, *, live: bool = False) -> str:
     """Return the page.
 
     Every figure is drawn from the frame that is shown below it as a table, and every table from the
-    summary of `records`.
+    summary of `records`. `live`: it asks its server whether there is a newer one.
     """
-    options, there = beside.options, len(records)
+    there = len(records)
     whole = measurements(records)
     recent = frame.most_recent(whole.heads, MOST_RECORDS)
     records, found = [records[place] for place in recent], whole.of(recent)
     rows = paired(frame.summary(found))
     newest = {record.identity: record for record in records}
-    several = len(set(rows["machine"])) > 1
+    look, anchors = Look.of(rows), anchors_of(rows)
+    drawn = [shown(figure) for figure in figures(rows, records, beside.runs)]
+    cases = details(rows, newest, beside.options, anchors)
+    tables = list(matrices(rows, look, anchors))
     return rendered(
         "page.html.j2",
         title=title,
-        verdict=headline(rows),
+        headline=headline(rows, processor(rows, newest)),
         made=made(records),
-        script=raw((FILES / "page.js").read_text(encoding="utf-8")),
-        filters=[choices(rows, name, label) for name, label in FILTERS],
+        live=live,
+        filters=[one for name, label in FILTERS if (one := choices(rows, name, label))["several"]],
         count=len(rows),
-        results=[
-            part_of(part, rows, newest, options, machine=several) for part in same_basis(rows)
-        ],
-        figures=[shown(figure) for figure in figures(rows, records, beside.runs)],
-        gallery=gallery(beside.albums, options),
+        tables=tables,
+        more=any(table["more"] for table in tables),
+        leading=drawn[:LEADING],
+        figures=drawn[LEADING:],
+        gallery=gallery(beside.albums, beside.options),
+        looks={model: look.tint(model) for model in look.models},
+        cases=cases,
+        glossary=glossary(shown_columns(rows), badges_of(tables), rows),
         notes=[*beside.notes, *left_out(there - len(records))],
         machines=machines(records),
         differences=differences(records),
         data=raw(embedded(frame.tidy(found))),
+        figure_data=raw(as_json(figure_data(drawn, commands_by_identity(cases, rows)))),
+        **scripts(),
     )
+
+
+def scripts() -> dict[str, Any]:
+    """Return the script of pages, and the plotting library that it starts once the page is painted."""
+    return {
+        "script": raw((FILES / "page.js").read_text(encoding="utf-8")),
+        "plotting": raw(plotting()),
+    }
+
+
+def processor(rows: pd.DataFrame, newest: Mapping[str, Record]) -> str:
+    """Return the processor of the machine that the headline is about."""
+    good = rows[rows["status"] == "ok"]
+    if good.empty:
+        return ""
+    return processor_of(newest[main_part(good)["identity"].iloc[0]])
+
+
+def badges_of(tables: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the badges of all rows, each once."""
+    found = (badge["text"] for table in tables for row in table["rows"] for badge in row["badges"])
+    return list(dict.fromkeys(found))
 
 
 def left_out(count: int) -> list[str]:
@@ -131,90 +158,29 @@ def made(records: Sequence[Record]) -> str:
 
 def choices(rows: pd.DataFrame, name: str, label: str) -> dict[str, Any]:
     """Return the boxes of a filter."""
-    return {"name": name, "label": label, "choices": sorted(rows[name].unique().tolist())}
-
-
-def part_of(
-    part: pd.DataFrame,
-    rows: pd.DataFrame,
-    newest: Mapping[str, Record],
-    options: Mapping[str, Mapping[str, Any]],
-    *,
-    machine: bool,
-) -> dict[str, Any]:
-    """Return a table of those rows whose numbers are comparable."""
-    columns = filled(part)
-    marked = emphasized(part, columns, rows)
-    return {
-        "heading": heading(part, machine=machine).replace("\n", ", "),
-        "headers": [column.header for column in columns],
-        "rows": [
-            {
-                "model": row["model"],
-                "page": page_name(row["model"]),
-                "resolution": str(size_of(row)),
-                "dtype": row["dtype"],
-                "variant": row["variant"],
-                "cells": [cell(column, row, index in marked[column.header]) for column in columns],
-                "badges": badges(row),
-                "remark": remark(row),
-                "command": command(row, newest, options.get(row["model"], {})),
-            }
-            for index, row in part.iterrows()
-        ],
-    }
-
-
-def command(row: Any, newest: Mapping[str, Record], defaults: Mapping[str, Any]) -> str:
-    """Return the command that reproduces a row."""
-    judged = newest.get(row.get("quality_identity"))
-    case = joined_case(newest[row["identity"]].case, None if judged is None else judged.case)
-    file = plugin_file(newest[row["identity"]])
-    given = "" if file is None else f" --plugin {shlex.quote(file)}"
-    return request_of(case, defaults).command() + given
-
-
-def page_name(model: str) -> str:
-    """Return the file name of a model's own page: safe whatever a plugin calls its model."""
-    name = plain_name(model)
-    return f"{name}.html" if name == model else f"{name}-{digest(model)[:8]}.html"
-
-
-def cell(column: Column, row: Any, best: bool) -> dict[str, Any]:  # noqa: FBT001  # one of three facts
-    """Return a value, its interval below, and whether it is clearly the best."""
-    text, bounds = with_interval(column, row)
-    return {"text": text, "interval": " to ".join(bounds or ()), "best": best}
-
-
-def badges(row: Any) -> list[dict[str, str]]:
-    """Return how the row was measured, one word each; limitations are marked."""
-    words = [weights_words(row["weights"]), row["dtype"], row["mode"], f"batch {row['batch']}"]
-    words += [f"{row['trials']} trials"] if row["trials"] > 1 else []
-    found = [
-        {"text": word, "kind": "warn" if word.partition(" ")[0] in WARNED else "plain"}
-        for word in words
-    ]
-    return found + [{"text": flag, "kind": "warn"} for flag in row["flags"].split()]
-
-
-def remark(row: Any) -> str:
-    """Return why the row, or its quality, is missing."""
-    if row["status"] != "ok":
-        return f"{row['status']}: {row['reason']}"
-    reason = row["quality_reason"]
-    return f"quality not measured: {reason}" if isinstance(reason, str) else ""
+    if name == "px":
+        values = [str(size) for size in sorted({size_of(row) for _, row in rows.iterrows()})]
+    else:
+        values = sorted(map(str, rows[name].unique()))
+    return {"name": name, "label": label, "choices": values, "several": len(values) > 1}
 
 
 def shown(figure: Figure) -> dict[str, Any]:
     """Return a figure with its table: the same frame."""
-    table = figure.frame.drop(columns=["row"], errors="ignore")
+    table = figure.table()
     return {
         "title": figure.title,
         "text": figure.text,
         "svg": raw(figure.svg()),
+        "spec": figure.spec(),
         "headers": list(table.columns),
         "rows": [[plain(value) for value in row] for row in table.itertuples(index=False)],
     }
+
+
+def figure_data(drawn: Sequence[Mapping[str, Any]], commands: Mapping[str, str]) -> dict[str, Any]:
+    """Return what the script draws: the specifications, in order, and the command of each row."""
+    return {"specs": [one["spec"] for one in drawn], "commands": commands}
 
 
 def plain(value: Any) -> str:
@@ -224,42 +190,8 @@ def plain(value: Any) -> str:
     return str(value)
 
 
-def machines(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """Return the description of every machine, from its newest record."""
-    newest = {record.machine: record for record in records}
-    found = []
-    for name, record in sorted(newest.items()):
-        machine = record.provenance.get("machine", {})
-        facts = [(key, value) for key, value in machine.items() if key != "versions"]
-        facts += list(machine.get("versions", {}).items())
-        found.append(
-            {"name": name, "facts": [(k, told(v)) for k, v in facts if v not in (None, [], {})]}
-        )
-    return found
-
-
-def told(value: Any) -> str:
-    """Return a fact as text."""
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def differences(records: Sequence[Record]) -> list[str]:
-    """Return the versions and environment settings in which the records differ."""
-    values: dict[str, set[str]] = {}
-    for record in records:
-        machine = record.provenance.get("machine", {})
-        facts = dict(machine.get("versions", {})) | dict(record.provenance.get("environment", {}))
-        for name, value in facts.items():
-            values.setdefault(name, set()).add(str(value))
-    return [
-        f"{name}: {', '.join(sorted(found))}"
-        for name, found in sorted(values.items())
-        if len(found) > 1
-    ]
-
-
 def embedded(tidy: pd.DataFrame) -> str:
-    """Return the numbers as JSON that cannot end the element it stands in, column by column.
+    """Return the numbers as JSON, column by column.
 
     A text column is a list of its distinct values, and an index into it for each row.
     """
@@ -271,5 +203,10 @@ def embedded(tidy: pd.DataFrame) -> str:
         else:
             codes, texts = pd.factorize(column)
             data[name] = {"texts": list(texts), "codes": codes.tolist()}
-    text = json.dumps({"columns": list(TIDY), "data": data}, separators=(",", ":"))
+    return as_json({"columns": list(TIDY), "data": data})
+
+
+def as_json(value: Any) -> str:
+    """Return JSON that cannot end the element it stands in."""
+    text = json.dumps(value, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace("&", "\\u0026")

@@ -1,88 +1,103 @@
-"""Quality against speed against memory; rows beaten in all of them are gray."""
+"""Quality against speed; rows that another one clearly beats in both are pale."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 import altair as alt
-import numpy as np
 import pandas as pd
 
-from sfbench.report.best import common_distance
-from sfbench.report.figure import HEIGHT, WIDTH, Figure, color, measured, shape
+from sfbench.report.comparable import common_distance, groups
+from sfbench.report.figure import HEIGHT, WIDTH, Figure, Look, fitted, measured, with_tips
+from sfbench.values.frontier import Point, on_front
 from sfbench.values.metric_names import CORE, DEVICE_ALLOCATED, HOST_PEAK
 from sfbench.values.metrics import MEBI
 
-ALIKE = ["quality", "machine", "device"]
 PEAKS = (DEVICE_ALLOCATED, HOST_PEAK)
 FEWEST = 2
 """Fewest points; a single one has nothing to beat."""
-GRAY = "#9a9a9a"
-LOGARITHMIC = alt.Scale(type="log", nice=False, padding=30)
+MOST = 3
+"""Most figures: of the groups with most models."""
+MOST_NAMED = 12
+"""Points beyond which their names would cover each other."""
+PALE = 0.3
 
 
-def pareto(rows: pd.DataFrame) -> Figure | None:
-    """Return the rows that hold quality and speed of the same thing (see `pairing`).
-
-    Only rows of one quality basis on one machine: the most frequent combination.
-    """
+def paretos(rows: pd.DataFrame, look: Look) -> Iterator[Figure]:
+    """Yield a figure for every set of comparable rows with quality and speed of the same thing."""
     if CORE not in rows:
-        return None
-    name = common_distance(rows[rows[CORE].notna()])
+        return
+    good = rows[(rows["status"] == "ok") & rows[CORE].notna()]
+    name = common_distance(good)
     if name is None:
-        return None
-    bounds = {f"{name}.low": "low", f"{name}.high": "high"}
-    frame = measured(rows, {name: "distance", **bounds, CORE: "images/s"})
-    if frame.empty or "images/s" not in frame:
-        return None
-    frame = frame[frame["images/s"].notna()]
-    if frame.empty:
-        return None
-    alike = rows.loc[frame.index, ALIKE].agg("\0".join, axis=1)
-    frame = frame[alike == alike.mode().iloc[0]]
-    if len(frame) < FEWEST:
-        return None
-    peaks = [rows.loc[frame.index, peak] for peak in PEAKS if peak in rows]
-    whole = next((peak for peak in peaks if peak.notna().all()), None)
-    aims = [frame["distance"], -frame["images/s"]]
-    if whole is not None:
-        frame = frame.assign(**{"peak MiB": whole / MEBI})
-        aims.append(frame["peak MiB"])
-    frame = frame.assign(dominated=dominated(aims))
-    if "low" in frame:
-        # A logarithmic axis cannot show a bound at zero.
-        frame[["low", "high"]] = frame[["low", "high"]].where(frame["low"] > 0)
-    gray = alt.when(alt.datum.dominated).then(alt.value(GRAY)).otherwise(color(frame))
-    base = alt.Chart(frame, width=WIDTH, height=HEIGHT)
-    x = alt.X("images/s:Q", scale=LOGARITHMIC)
-    y = alt.Y("distance:Q", title=name, scale=LOGARITHMIC)
-    points = base.mark_point(filled=True, opacity=0.85).encode(
-        x=x, y=y, color=gray, shape=shape(frame), **size(whole is not None)
+        return
+    judged = good[good[name].notna()]
+    parts = [part for part in groups(judged, quality=True) if len(part) >= FEWEST]
+    parts.sort(key=lambda part: (-part["model"].nunique(), -part["resolution"].iloc[0]))
+    for part in parts[:MOST]:
+        yield pareto(rows, part, name, look)
+
+
+def pareto(rows: pd.DataFrame, part: pd.DataFrame, name: str, look: Look) -> Figure:
+    """Return the figure of one set of comparable rows of all `rows`."""
+    columns = {
+        name: "distance", f"{name}.low": "low", f"{name}.high": "high",
+        CORE: "images/s", f"{CORE}.low": "slow", f"{CORE}.high": "fast",
+    }  # fmt: skip
+    frame = measured(rows, columns).loc[part.index]
+    peaks = [part[peak] for peak in PEAKS if peak in part and part[peak].notna().all()]
+    if peaks:
+        frame = frame.assign(**{"peak MiB": peaks[0] / MEBI})
+    frame = frame.assign(beaten=[not on for on in on_front(points(frame))])
+    frame = with_tips(
+        frame,
+        [(name_of, unit, low, high) for name_of, unit, low, high in (
+            ("distance", name, "low", "high"),
+            ("images/s", "images/s", "slow", "fast"),
+            ("peak MiB", "MiB peak", None, None),
+        )],
+    )  # fmt: skip
+    first = part.iloc[0]
+    px = frame["px"].iloc[0]
+    x = alt.X("images/s:Q", title="images/s (core)", scale=fitted(frame["images/s"]))
+    bounds = frame[[one for one in ("distance", "low", "high") if one in frame]]
+    y = alt.Y("distance:Q", title=f"{name}, lower is better", scale=fitted(bounds))
+    faint = alt.when(alt.datum.beaten).then(alt.value(PALE)).otherwise(alt.value(1.0))
+    base = alt.Chart(frame, width=WIDTH, height=HEIGHT).encode(
+        color=look.color(frame), opacity=faint
     )
-    layers: list[alt.Chart] = [points]
-    if set(bounds.values()) <= set(frame.columns):
-        layers.append(base.mark_rule().encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=gray))
-    beats = "quality, speed and memory" if whole is not None else "both"
+    layers: list[alt.Chart] = []
+    if {"low", "high"} <= set(frame):
+        layers.append(base.mark_rule(strokeWidth=1.5).encode(x=x, y=alt.Y("low:Q"), y2="high:Q"))
+    if {"slow", "fast"} <= set(frame):
+        layers.append(base.mark_rule(strokeWidth=1.5).encode(x=alt.X("slow:Q"), x2="fast:Q", y=y))
+    layers.append(base.mark_point(filled=True, size=110).encode(x=x, y=y, shape=look.shape(frame)))
+    if len(frame) <= MOST_NAMED and frame["apart"].any():
+        names = base.mark_text(dx=9, dy=-9, align="left", fontSize=11)
+        layers.append(names.encode(x=x, y=y, text="apart:N"))
     text = (
-        f"Lower, further right{' and smaller' if whole is not None else ''} is better; lines are 95 % "
-        "intervals of quality; gray points are equaled or "
-        f"beaten by another row in {beats}. Quality and speed are paired only where weights, "
-        "precision and mode are the same."
+        f"Batch {first['batch']}, {first['dtype']} {first['mode']}, {part['quality'].iloc[0]}. Further "
+        "right and lower is better; lines are 95 % intervals. A pale row is clearly beaten: another is "
+        "better beyond intervals in one, and not worse in the other."
     )
-    return Figure("Quality against speed and memory", text, frame, alt.layer(*layers))
+    return Figure(f"Quality against speed at {px} px", text, frame, alt.layer(*layers))
 
 
-def size(known: bool) -> dict[str, alt.Size]:  # noqa: FBT001  # one fact
-    """Return memory as the size of a point, if it is known for all."""
-    if not known:
-        return {}
-    scale = alt.Scale(type="sqrt", range=[40, 400])
-    return {"size": alt.Size("peak MiB:Q", scale=scale, legend=alt.Legend(orient="right"))}
+def points(frame: pd.DataFrame) -> list[Point]:
+    """Return the rows as points of a trade-off: seconds per image against distance."""
 
+    def bound(row: pd.Series, name: str, otherwise: float) -> float:
+        return float(row[name]) if name in row and pd.notna(row[name]) else otherwise
 
-def dominated(aims: Sequence[pd.Series]) -> list[bool]:
-    """Return which rows another equals or beats in every aim, and beats in one; less is better."""
-    values = np.stack([np.asarray(aim, dtype=float) for aim in aims], axis=1)
     return [
-        bool(((values <= one).all(axis=1) & (values < one).any(axis=1)).any()) for one in values
+        Point(
+            value=0.0,
+            cost=1 / row["images/s"],
+            cost_low=1 / bound(row, "fast", row["images/s"]),
+            cost_high=1 / bound(row, "slow", row["images/s"]),
+            distance=float(row["distance"]),
+            low=bound(row, "low", float("-inf")),
+            high=bound(row, "high", float("inf")),
+        )
+        for _, row in frame.iterrows()
     ]

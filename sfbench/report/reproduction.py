@@ -13,7 +13,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sfbench.report.table import number
+from sfbench.report.columns import number
 from sfbench.values.metric_names import CORE, FID
 from sfbench.values.metrics import find_metric, is_distance, of_family
 from sfbench.values.records import Reading, Record

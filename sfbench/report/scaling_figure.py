@@ -10,39 +10,43 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from sfbench.report.figure import OKABE_ITO, resolution_axis
+from sfbench.report.figure import Look, fitted, resolution_axis
 from sfbench.report.figure_files import write_chart
 from sfbench.report.scaling import predicted
 from sfbench.report.scaling_table import TERMS, Curve, crossovers, frame
 
 POINTS = 80
-WIDTH = 440
+WIDTH = 560
 LABELS = {"1": "constant", "r^2": "pixels (r²)", "r^4": "pixel pairs (r⁴)"}
 
 
 def write(curves: Sequence[Curve], path: Path) -> None:
     """Write the figure; the suffix decides the format. Raises UsageError for another suffix."""
-    write_chart(chart(curves, frame(curves)), path)
+    look = Look(tuple(curve.model for curve in curves))
+    write_chart(chart(curves, frame(curves), look), path)
 
 
-def chart(curves: Sequence[Curve], table: pd.DataFrame) -> alt.VConcatChart:
-    """Return the figure of the frame that the table shows."""
+def chart(curves: Sequence[Curve], table: pd.DataFrame, look: Look) -> alt.VConcatChart:
+    """Return the figure of the frame that the table shows.
+
+    A curve has the look of its model where that has one curve alone.
+    """
     data = table.dropna(subset=["seconds"]).assign(
         ms=lambda f: f["seconds"] * 1000,
         ms_low=lambda f: f["low"] * 1000,
         ms_high=lambda f: f["high"] * 1000,
     )
     models = [one.model for one in curves if one.scaling is not None]
-    color = alt.Color(
-        "model:N", sort=models, scale=alt.Scale(domain=models, range=OKABE_ITO[: len(models)])
-    )
+    known = look if set(models) <= set(look.models) else Look(tuple(models))
+    color = known.color(pd.DataFrame({"model": models}))
+    shape = known.shape(pd.DataFrame({"model": models}), legend=False)
     x = resolution_axis(data)
-    y = alt.Y("ms:Q", title="ms per image", scale=alt.Scale(type="log"))
+    y = alt.Y(
+        "ms:Q", title="ms per image", scale=fitted(data[["ms_low", "ms_high", "ms"]], padding=12)
+    )
     lines = alt.Chart(fit_lines(curves)).mark_line(strokeWidth=1.5).encode(x=x, y=y, color=color)
     points = (
-        alt.Chart(data)
-        .mark_point(filled=True, size=50)
-        .encode(x=x, y=y, color=color, shape=alt.Shape("model:N", sort=models, legend=None))
+        alt.Chart(data).mark_point(filled=True, size=50).encode(x=x, y=y, color=color, shape=shape)
     )
     bars = alt.Chart(data).mark_rule().encode(x=x, y="ms_low:Q", y2="ms_high:Q", color=color)
     layers: list[Any] = [lines, bars, points]

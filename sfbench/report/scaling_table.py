@@ -14,8 +14,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from sfbench.report.columns import ABSENT, number
 from sfbench.report.scaling import Interval, Scaling, crossover, fitted
-from sfbench.report.table import ABSENT, number
 from sfbench.values.metric_names import CORE, DEVICE_ALLOCATED, HOST_ABOVE_LOADED
 from sfbench.values.metrics import MEBI
 from sfbench.values.records import Record

@@ -8,14 +8,22 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from sfbench.report.figure import WIDTH, Figure, labeled, palette, place_axis, places
+from sfbench.report.figure import (
+    Figure,
+    Look,
+    bars_width,
+    fitted,
+    measured,
+    place_axis,
+    places,
+    with_tips,
+)
 from sfbench.values.metric_names import CORE, LATENCY_P50
 from sfbench.values.records import Reading, Record
 
 QUANTILES = {"p5": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p90": 0.9, "p95": 0.95}
 FEWEST = 5
 """Fewest values for which a distribution is shown."""
-BAR_WIDTH = WIDTH - 160
 
 
 def spread(rows: pd.DataFrame, records: Sequence[Record], metric: str) -> pd.DataFrame:
@@ -27,18 +35,17 @@ def spread(rows: pd.DataFrame, records: Sequence[Record], metric: str) -> pd.Dat
             if reading.metric == metric and len(reading.samples) >= FEWEST:
                 values.setdefault(record.identity, []).extend(reading.samples)
                 relative.setdefault(record.identity, []).extend(deviations(reading))
-    chosen = rows[rows["identity"].isin(values) & (rows["status"] == "ok")]
-    if chosen.empty:
+    chosen = rows["identity"].isin(values) & (rows["status"] == "ok")
+    if not chosen.any():
         return pd.DataFrame()
-    frame = chosen[["model", "resolution", "width", "batch"]].assign(
-        label=labeled(rows).loc[chosen.index]
-    )
+    # Any column that every row has: what is shown are the values behind it.
+    frame = measured(rows, {"identity": "identity"}).loc[chosen[chosen].index]
     frame["row"] = places(frame)
-    kept = [np.asarray(values[name]) for name in chosen["identity"]]
+    kept = [np.asarray(values[name]) for name in frame["identity"]]
     frame["values"] = [len(one) for one in kept]
     for name, part in QUANTILES.items():
         frame[name] = [float(np.quantile(one, part)) for one in kept]
-    frame["noise"] = [100 * float(np.std(relative[name])) for name in chosen["identity"]]
+    frame["noise"] = [100 * float(np.std(relative[name])) for name in frame["identity"]]
     return frame
 
 
@@ -48,16 +55,19 @@ def deviations(reading: Reading) -> list[float]:
     return [value / middle - 1 for value in reading.samples]
 
 
-def latency(rows: pd.DataFrame, records: Sequence[Record]) -> Figure | None:
+def latency(rows: pd.DataFrame, records: Sequence[Record], look: Look) -> Figure | None:
     """Return the distribution of the time of a call."""
     frame = spread(rows, records, LATENCY_P50)
     if frame.empty:
         return None
     frame[list(QUANTILES)] *= 1000
     frame = frame.drop(columns="noise")
-    scale = alt.Scale(type="log", nice=False, padding=10)
-    base = alt.Chart(frame, width=BAR_WIDTH)
-    tone = alt.Color("label:N", scale=palette(frame), legend=None)
+    frame = with_tips(
+        frame, [("p50", "ms per call, median", "p5", "p95"), ("p90", "ms, p90", None, None)]
+    )
+    scale = fitted(frame[["p5", "p95"]], padding=10)
+    base = alt.Chart(frame, width=bars_width(frame), height=alt.Step(24))
+    tone = look.color(frame, legend=False)
     y = place_axis(frame)
     x = alt.X("p5:Q", title="ms per call", scale=scale)
     layers = [
@@ -67,13 +77,13 @@ def latency(rows: pd.DataFrame, records: Sequence[Record]) -> Figure | None:
         base.mark_tick(thickness=2, size=12).encode(x="p90:Q", y=y, color=tone),
     ]
     text = (
-        "Calls of one batch, synchronized: the line spans the middle 90 % of calls, the bar the "
-        "middle half; the point is the median, the tick the 90th percentile. The axis is logarithmic."
+        "Calls of one image each, synchronized: the line spans the middle 90 % of calls, the bar the "
+        "middle half; the point is the median, the tick the 90th percentile."
     )
-    return Figure("Latency", text, frame, alt.layer(*layers))
+    return Figure("Latency of one image (batch 1)", text, frame, alt.layer(*layers))
 
 
-def noise(rows: pd.DataFrame, records: Sequence[Record]) -> Figure | None:
+def noise(rows: pd.DataFrame, records: Sequence[Record], look: Look) -> Figure | None:
     """Return how much the blocks of each case varied, from which the intervals derive."""
     frame = spread(rows, records, CORE)
     if frame.empty:
@@ -84,8 +94,9 @@ def noise(rows: pd.DataFrame, records: Sequence[Record]) -> Figure | None:
         frame[name] = 100 * (frame[name] / middle - 1)
     flags = rows.loc[frame.index, "flags"]
     frame = frame.drop(columns=["p50", "p90"]).assign(flags=flags)
-    base = alt.Chart(frame, width=BAR_WIDTH)
-    tone = alt.Color("label:N", scale=palette(frame), legend=None)
+    frame = with_tips(frame, [("noise", "% standard deviation", None, None)])
+    base = alt.Chart(frame, width=bars_width(frame), height=alt.Step(24))
+    tone = look.color(frame, legend=False)
     y = place_axis(frame)
     x = alt.X("p5:Q", title="% from the case's median block")
     layers = [
@@ -97,4 +108,4 @@ def noise(rows: pd.DataFrame, records: Sequence[Record]) -> Figure | None:
         "bar the middle half. In the table, noise is the standard deviation within a trial, in "
         "percent: use sfbench compare --live for differences between models not far above it."
     )
-    return Figure("Noise", text, frame, alt.layer(*layers))
+    return Figure("Noise between blocks", text, frame, alt.layer(*layers))

@@ -8,7 +8,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from sfbench.report.figure import HEIGHT, WIDTH, Figure, color, shape
+from sfbench.report.figure import HEIGHT, WIDTH, Figure, Look, fitted
 from sfbench.store.training_runs import TrainingRun
 from sfbench.values.metrics import is_distance
 
@@ -46,6 +46,12 @@ def named(run: TrainingRun) -> str:
     return f"{asked.get('model')} {asked.get('resolution')} px ({run.name})"
 
 
+def model_of(run: TrainingRun) -> str:
+    """Return the model that a run trains; its name where a log does not say."""
+    asked: Any = run.asked
+    return str(asked.get("model") or run.name) if asked else run.name
+
+
 def numbered(names: Sequence[str]) -> list[str]:
     """Return the names; repeated ones get a number from the second on."""
     return [
@@ -54,10 +60,13 @@ def numbered(names: Sequence[str]) -> list[str]:
     ]
 
 
-def training(runs: Sequence[TrainingRun]) -> Figure | None:
+def training(runs: Sequence[TrainingRun], look: Look) -> Figure | None:
     """Return the curves of the distance that most runs logged, else of the loss; None without any."""
     labels = numbered([named(run) for run in runs])
-    curves = [curve(run).assign(label=label) for run, label in zip(runs, labels, strict=True)]
+    curves = [
+        curve(run).assign(label=label, model=model_of(run))
+        for run, label in zip(runs, labels, strict=True)
+    ]
     kept = [one for one in curves if not one.empty]
     if not kept:
         return None
@@ -68,15 +77,27 @@ def training(runs: Sequence[TrainingRun]) -> Figure | None:
     frame = whole[whole["metric"] == metric].reset_index(drop=True)
     by_images = bool(frame["kimg"].notna().all())
     x = alt.X("kimg:Q", title="images seen (thousands)") if by_images else alt.X("step:Q")
-    scale = alt.Scale(type="log", zero=False) if metric != LOSS else alt.Scale(zero=False)
+    scale = fitted(frame["value"], padding=12) if metric != LOSS else alt.Scale(zero=False)
+    at = (
+        frame["kimg"].map("{:.4g} kimg".format)
+        if by_images
+        else frame["step"].map("step {}".format)
+    )
+    told_value = frame["value"].map(f"{metric} {{:.4g}}".format)
+    frame = frame.assign(tip=frame["label"] + ", " + at + "\n" + told_value)
+    several = frame.groupby("model")["label"].nunique().gt(1).any()
+    names = {"color": look.color(frame), "shape": look.shape(frame)}
+    if several:
+        legend = alt.Legend(orient="bottom", columns=1, labelLimit=500)
+        names["strokeDash"] = alt.StrokeDash("label:N", title=None, legend=legend)
     chart = (
         alt.Chart(frame, width=WIDTH, height=HEIGHT)
         .mark_line(point={"size": 40}, strokeWidth=1.5)
         .encode(
             x=x,
             y=alt.Y("value:Q", title=str(metric), scale=scale),
-            color=color(frame),
-            shape=shape(frame),
+            detail="label:N",
+            **names,
         )
     )
     return Figure(

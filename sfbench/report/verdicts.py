@@ -10,7 +10,7 @@ from typing import Any
 from sfbench.api.errors import DataError
 from sfbench.report.comparison import Comparison, holm, of_intervals, of_trials
 from sfbench.report.frame import current
-from sfbench.store.runs import Store, read
+from sfbench.store.runs import ANY, Store, read
 from sfbench.values.case import COLUMNS, Case
 from sfbench.values.metric_names import (
     CORE,
@@ -118,7 +118,7 @@ def title(a: Case, b: Case) -> str:
 def read_records(path: Path) -> list[Record]:
     """Return the current records of a store's folder, or the one in a file."""
     if path.is_dir():
-        return current(Store(path).load()[0])[0]
+        return current(Store(path).load(ANY)[0])[0]
     found = read(path)
     if not isinstance(found, Record):
         msg = f"{path}: {found.reason}; expected a record or a folder of records"

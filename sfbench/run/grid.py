@@ -19,6 +19,7 @@ from sfbench.data.content import content_sha256, file_sha256
 from sfbench.hardware.devices import resolve
 from sfbench.hardware.host import cpu_count
 from sfbench.quality import extractors
+from sfbench.run.default_samples import default_samples
 from sfbench.run.trained import is_run, weights_of_run
 from sfbench.values.case import (
     BATCH_RULES,
@@ -39,8 +40,6 @@ from sfbench.values.records import digest
 from sfbench.values.sizes import Size, parse_sizes
 from sfbench.values.sweeps import Sweep, combinations, parse_sweeps
 
-DRAWN_SAMPLES = 1024
-"""On a GPU, for `shapes`, whose scenes the CPU has to draw first."""
 LARGEST_SEED = (1 << 32) - 1
 MOST_CASES = 10_000
 JUDGED_BATCH = 8
@@ -185,9 +184,7 @@ class Grid:
             self.check_resolution(model, size)
         if len(self.complaints) > before:
             return
-        drawn = data.kind in sources.BUILT_IN
-        usual = backend.default_samples
-        samples = request.samples or (min(usual, DRAWN_SAMPLES) if drawn else usual)
+        samples = request.samples or default_samples(backend, data, extractor)
         threads = request.threads or cpu_count()
         for (model, options), size in itertools.product(chosen, sizes):
             option_sources = self.option_sources(model, options)

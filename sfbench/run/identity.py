@@ -26,6 +26,8 @@ FRAME = ("sfbench.trial.worker", "sfbench.trial.steps")
 """The module that combines the steps: its own text counts, not its imports."""
 SEARCH = "sfbench.run.search"
 """The module that searches a batch size before a trial."""
+OF_ONE_HOST = frozenset({"versions", "host"})
+"""Facts of a machine that are no part of an identity; versions count by package."""
 COMPILERS = frozenset({"triton"})
 """Packages that torch.compile generates code with, which nothing imports by name."""
 
@@ -49,7 +51,8 @@ class Identities:
     """Identities of trials on this installation and machine; code is read once per measures."""
 
     def __init__(self, machine: Mapping[str, Any], tree: SourceTree | None = None) -> None:
-        self.machine = {name: value for name, value in machine.items() if name != "versions"}
+        # Of two machines of one kind, which share a store, only one measures a trial.
+        self.machine = {name: value for name, value in machine.items() if name not in OF_ONE_HOST}
         self.python = machine["versions"]["python"]
         self.tree = tree or harness_tree()
         self.reached: dict[tuple[tuple[Measure, ...], str, str], Reach] = {}

@@ -19,8 +19,8 @@ STAND_INS = (
 
 def fallback_kernels(work: Callable[[], object], backend: Backend) -> list[str]:
     """Return the names of the fallbacks that one call uses; nothing is timed here."""
-    activities = [torch.profiler.ProfilerActivity.CPU]
-    with torch.profiler.profile(activities=activities, acc_events=True) as profile:
+    # `torch.profiler` would import torch's compilers, which takes over a second.
+    with torch.autograd.profiler.profile(use_cpu=True) as profile:
         work()
         backend.synchronize()
     names = {str(event.key) for event in profile.key_averages()}

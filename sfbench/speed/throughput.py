@@ -10,6 +10,7 @@ from typing import Any
 from sfbench.hardware.backend import Backend, ClockState
 from sfbench.speed.blocks import Block, calls_per_block, time_block
 from sfbench.speed.intervals import median, quantile_interval
+from sfbench.values.metric_names import LAUNCH_BOUND, NOISY, THROTTLED, UNSTEADY
 from sfbench.values.records import Reading
 from sfbench.values.timing import STANDARD_TIMING, Timing
 
@@ -20,7 +21,7 @@ WINDOW = 8
 STEADY_SLOPE = 0.05
 STEADY_SPREAD = 0.10
 NOISY_SPREAD = 0.20
-LAUNCH_BOUND = 1.1
+LAUNCH_BOUND_RATIO = 1.1
 QUEUE_BOUND = 0.9
 
 Work = Callable[[], object]
@@ -116,7 +117,7 @@ def measure_region(
     )
     raised = flags(warm, blocks, rates)
     if clocks is not None and any(state.held_down for state in clocks):
-        raised.append("throttled")
+        raised.append(THROTTLED)
     return reading, raised
 
 
@@ -157,12 +158,12 @@ def flags(warm: WarmUp, blocks: list[Block], rates: list[float]) -> list[str]:
     """Return the flags that these blocks raise."""
     raised = []
     if not warm.steady:
-        raised.append("unsteady")
+        raised.append(UNSTEADY)
     if (max(rates) - min(rates)) / median(rates) > NOISY_SPREAD:
-        raised.append("noisy")
+        raised.append(NOISY)
     seen = witnesses(blocks)
     ratio = seen["wall_over_device"]
     # Events include idle gaps between kernels: a queueing time near the total is a better sign.
-    if ratio is not None and (ratio > LAUNCH_BOUND or seen["queued_over_wall"] > QUEUE_BOUND):
-        raised.append("launch_bound")
+    if ratio is not None and (ratio > LAUNCH_BOUND_RATIO or seen["queued_over_wall"] > QUEUE_BOUND):
+        raised.append(LAUNCH_BOUND)
     return raised

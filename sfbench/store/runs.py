@@ -1,4 +1,7 @@
-"""results/: one immutable JSON file per trial, written atomically and never replaced."""
+"""results/: one immutable JSON file per trial, written atomically and never replaced.
+
+One's own records are in `runs`; those of others in `published` (tracked with the code) and `imported`.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,21 @@ import dataclasses
 import os
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from sfbench.api.errors import DataError, first_line
 from sfbench.api.regular_files import check_regular
 from sfbench.values.records import FINAL, Record, record_from_json, record_to_json
 
 MOST_BYTES = 64 << 20
+Origin = Literal["own", "published", "imported"]
+FOLDERS: Mapping[Origin, str] = {"own": "runs", "published": "published", "imported": "imported"}
+"""The folder of records of each origin."""
+ORIGINS: Mapping[str, Origin] = {folder: origin for origin, folder in FOLDERS.items()}
+OWN: tuple[Origin, ...] = ("own",)
+ANY: tuple[Origin, ...] = tuple(FOLDERS)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -52,17 +62,18 @@ class Store:
             )
             raise DataError(msg) from None
 
-    def add(self, record: Record) -> Path:
+    def add(self, record: Record, origin: Origin = "own") -> Path:
         """Write the record and return its file.
 
         The name is claimed by linking a finished temporary file into place, which fails when the
         name exists: two writers never overwrite each other, and a reader never sees half a file.
         """
-        self.runs.mkdir(parents=True, exist_ok=True)
+        folder = self.root / FOLDERS[origin]
+        folder.mkdir(parents=True, exist_ok=True)
         while True:
-            target = self.path_of(record)
+            target = folder / file_name(record)
             # Its mode follows the umask, since a store may be shared.
-            part = self.runs / f"{os.getpid()}-{secrets.token_hex(8)}.part"
+            part = folder / f"{os.getpid()}-{secrets.token_hex(8)}.part"
             try:
                 with part.open("x", encoding="utf-8") as file:
                     file.write(record_to_json(record))
@@ -75,11 +86,6 @@ class Store:
                 return target
             finally:
                 part.unlink(missing_ok=True)
-
-    def path_of(self, record: Record) -> Path:
-        """Return the file of a record: identity, trial and attempt."""
-        name = f"{record.identity[:24]}-t{record.trial}-a{record.attempt}.json"
-        return self.runs / name
 
     def attempts(self, identity: str, trial: int) -> list[Record]:
         """Return every readable record of that identity and trial, oldest attempt first."""
@@ -97,11 +103,14 @@ class Store:
                 return record
         return None
 
-    def load(self) -> tuple[list[Record], list[Unreadable]]:
-        """Return all records, oldest first, and the files that could not be read as records."""
+    def load(self, origins: Sequence[Origin] = OWN) -> tuple[list[Record], list[Unreadable]]:
+        """Return all records of these origins, oldest first, and the files that are not records.
+
+        Identities of the records of others begin with their origin (see `read_of`).
+        """
         records: list[Record] = []
         unreadable: list[Unreadable] = []
-        for loaded in self._read_all():
+        for loaded in map(read_of, self.files(origins)):
             if isinstance(loaded, Record):
                 records.append(loaded)
             else:
@@ -109,16 +118,45 @@ class Store:
         records.sort(key=lambda record: record.started)
         return records, unreadable
 
-    def is_empty(self) -> bool:
-        """Return whether there is no file that could be a record."""
-        return next(self._files(), None) is None
+    def is_empty(self, origins: Sequence[Origin] = ANY) -> bool:
+        """Return whether there is no file that could be a record of these origins."""
+        return next(self.files(origins), None) is None
 
-    def _files(self) -> Iterator[Path]:
-        for folder in (self.root / "published", self.runs):
+    def files(self, origins: Sequence[Origin]) -> Iterator[Path]:
+        """Yield the files of these origins that could be records."""
+        for folder in self.folders(origins):
             yield from sorted(folder.glob("*.json"))
 
-    def _read_all(self) -> Iterator[Record | Unreadable]:
-        yield from map(read, self._files())
+    def folders(self, origins: Sequence[Origin]) -> Iterator[Path]:
+        """Yield the folder of each origin, whether it is there or not."""
+        yield from (self.root / FOLDERS[origin] for origin in origins)
+
+
+def file_name(record: Record) -> str:
+    """Return the name of a record's file: identity, trial and attempt."""
+    return f"{record.identity[:24]}-t{record.trial}-a{record.attempt}.json"
+
+
+def read_of(path: Path) -> Record | Unreadable:
+    """Return the record in a store's file, as `read` does.
+
+    The identity of a record of others begins with its origin: they never stand in for one's own.
+    """
+    found = read(path)
+    origin = ORIGINS.get(path.parent.name, "own")
+    if origin == "own" or isinstance(found, Unreadable):
+        return found
+    return dataclasses.replace(found, identity=f"{origin}:{found.identity}")
+
+
+def origin_of(identity: str) -> Origin:
+    """Return whose record an identity is of, as `read_of` returns it."""
+    return ORIGINS.get(identity.partition(":")[0], "own")
+
+
+def without_origin(record: Record) -> Record:
+    """Return a record as its file holds it."""
+    return dataclasses.replace(record, identity=record.identity.rpartition(":")[2])
 
 
 def read(path: Path) -> Record | Unreadable:

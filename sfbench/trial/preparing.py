@@ -15,6 +15,7 @@ from sfbench.hardware.host import host_memory, reset_host_peak
 from sfbench.hardware.policy import set_policy
 from sfbench.trial.provenance import provenance, training_of
 from sfbench.trial.state import Trial
+from sfbench.values.metric_names import UNIT_RANGE
 
 if TYPE_CHECKING:
     import torch
@@ -109,7 +110,7 @@ def check_generator(trial: Trial) -> None:
     start = time.perf_counter()
     images = contract.check_images(trial.generator, case.size)
     if contract.seems_unit_range(trial.generator, images):
-        trial.raise_flags(["unit_range"])
+        trial.raise_flags([UNIT_RANGE])
     trial.cold("first_call", time.perf_counter() - start, "first images, 3 seeds")
     tolerance = contract.batch_tolerance(case.dtype)
     alone = contract.check_batch_independence(trial.generator, images, tolerance)

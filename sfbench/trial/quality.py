@@ -10,6 +10,7 @@ from sfbench.api.labels import parse_labels
 from sfbench.catalogue.registry import Plugin
 from sfbench.generators.loading import load_plugins
 from sfbench.trial.state import Trial
+from sfbench.values.metric_names import UNREADABLE
 
 SECONDS_BETWEEN_EVENTS = 1.0
 
@@ -48,7 +49,7 @@ def judge_images(trial: Trial) -> None:
     found = list(probe(trial.generator))
     trial.add(*found)
     if any(sum(reading.how.get("unreadable", ())) for reading in found):
-        trial.raise_flags(["unreadable"])
+        trial.raise_flags([UNREADABLE])
     if trial.untimed is not None and all(reading.value is None for reading in found):
         raise SkippedError(found[0].reason)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sfbench.api.protocols import Staged
 from sfbench.hardware.policy import out_of_memory, torch_dtype
 from sfbench.trial.state import Trial, inference
-from sfbench.values.metric_names import CORE, CUSTOM_TIMING, FLOPS, MFU
+from sfbench.values.metric_names import CORE, CUSTOM_TIMING, FALLBACK_KERNELS, FLOPS, MFU
 from sfbench.values.records import Reading
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def find_stand_ins(trial: Trial) -> None:
         names = fallback_kernels(work, trial.backend)
     trial.provenance["stand_in_kernels"] = names
     if names:
-        trial.raise_flags(["fallback_kernels"])
+        trial.raise_flags([FALLBACK_KERNELS])
 
 
 def measure_roof(trial: Trial) -> None:

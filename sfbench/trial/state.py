@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ from sfbench.values.records import Reading
 if TYPE_CHECKING:
     import torch
 
+START = "start"
+"""The phase from the start of the process to its first step."""
 BEFORE_BUILD = frozenset({"import", "eager fp32 images"})
 """Phases whose memory is not the case's own."""
 
@@ -34,7 +37,10 @@ class Trial:
         self.backend = find_backend(job.case.device)
         self.emit = emit
         self.readings: list[Reading] = list(job.notes)
-        self.current = ""
+        self.current = START
+        # Only the system's clock is shared with the process that started this one.
+        started = time.time() - job.spawned if job.spawned else 0.0
+        self.phase_began = time.perf_counter() - max(0.0, started)
         self.flags: list[str] = []
         self.provenance: dict[str, Any] = {}
         self.untimed: str | None = None
@@ -78,14 +84,21 @@ class Trial:
         self.add(Reading(metric=f"{prefix}.{name}", value=seconds, how={"what": what}))
 
     def phase(self, name: str) -> None:
-        """Report the next phase to the parent, and record the host's peak in the last one."""
+        """End the last phase, and report the next one to the parent."""
+        self.end_phase()
+        self.current, self.phase_began = name, time.perf_counter()
+        self.emit({"phase": name})
+
+    def end_phase(self) -> None:
+        """Record the seconds of the phase, and the host's peak in it."""
+        seconds = self.provenance.setdefault("phase_seconds", {})
+        passed = time.perf_counter() - self.phase_began
+        seconds[self.current] = seconds.get(self.current, 0.0) + passed
         peak = host_memory("VmHWM")
-        if peak is not None and self.current:
+        if peak is not None and self.current != START:
             peaks = self.provenance.setdefault("host_peak_by_phase", {})
             peaks[self.current] = max(peak, peaks.get(self.current, 0))
             reset_host_peak()
-        self.current = name
-        self.emit({"phase": name})
 
     def host_peak_so_far(self) -> int | None:
         """Return the host's peak since the model's build began; each phase begins a new one."""

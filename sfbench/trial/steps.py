@@ -16,6 +16,7 @@ from sfbench.trial import (
     complexity,
     energy,
     memory,
+    origin_of_weights,
     preparing,
     quality,
     samples,
@@ -127,6 +128,12 @@ STEPS = (
         measures=frozenset({"quality"}),
         when=lambda trial: trial.job.pictures is not None,
     ),
+    Step(
+        title="origin of weights",
+        run=origin_of_weights.find_loaded_weights,
+        part="preparing",
+        when=origin_of_weights.has_random_weights,
+    ),
 )
 
 
@@ -140,7 +147,7 @@ def carry_out(trial: Trial) -> None:
             step.run(trial)
             if flags is not None:
                 check_flags(flags, step.title or step.part)
-    trial.phase("end")
+    trial.end_phase()
 
 
 def check_flags(before: Mapping[str, Any], where: str) -> None:

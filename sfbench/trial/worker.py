@@ -53,6 +53,7 @@ def measured(job: Job, emit: Callable[[Mapping[str, Any]], None]) -> Record:
     except Exception as error:  # noqa: BLE001  # whatever a model raises is this case's outcome
         status = status_of(error)
         reason = shortened(error)
+        trial.end_phase()
         trial.provenance["traceback"] = traceback_of(error)
     return record_of(
         job,

@@ -49,7 +49,7 @@ MEBI = 1 << 20
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Column:
-    """How tables show a metric: its header, its factor, and whether only in wide tables."""
+    """How tables show a metric: its header, in lines, its factor, and whether only in wide tables."""
 
     header: str
     factor: float = 1.0
@@ -161,7 +161,10 @@ METRICS: tuple[Metric, ...] = (
     *latencies(
         LATENCY,
         "batch 1",
-        {"p50": Column("p50 ms", 1000.0), "p90": Column("p90 ms", 1000.0, wide_only=True)},
+        {
+            "p50": Column("batch 1\np50 ms", 1000.0),
+            "p90": Column("batch 1\np90 ms", 1000.0, wide_only=True),
+        },
     ),
     *latencies(LATENCY_BATCH, "the case's batch", {}),
     speed(
@@ -294,18 +297,43 @@ METRICS: tuple[Metric, ...] = (
     quality("fd_infinity", "FD extrapolated to infinitely many images", "lower"),
     quality("sfid", "FID of spatial features", "lower", inception=True),
     quality("sfd", "FD of spatial features", "lower"),
-    quality(KID, "kernel distance over subsets", "lower", needs=INCEPTION, inception=True),
-    quality("kd", "kernel distance over subsets of another extractor's features", "lower"),
+    quality(
+        KID,
+        "kernel distance over subsets",
+        "lower",
+        needs=INCEPTION,
+        inception=True,
+        column=Column("KID", wide_only=True),
+    ),
+    quality(
+        "kd",
+        "kernel distance over subsets of another extractor's features",
+        "lower",
+        column=Column("KD", wide_only=True),
+    ),
     quality("kid_whole", "kernel distance over all pairs", "lower", inception=True),
     quality("kd_whole", "kernel distance over all pairs, another extractor", "lower"),
     quality("is_single", "Inception Score over all images at once", "higher", inception=True),
     quality("class_score", "class score with another extractor's classifier", "higher"),
     quality("class_score_single", "class score over all images at once", "higher"),
-    quality("precision", "share of generated images inside the manifold of real ones", "higher"),
-    quality("recall", "share of real images inside the manifold of generated ones", "higher"),
+    quality(
+        "precision",
+        "share of generated images inside the manifold of real ones",
+        "higher",
+        column=Column("precision", wide_only=True),
+    ),
+    quality(
+        "recall",
+        "share of real images inside the manifold of generated ones",
+        "higher",
+        column=Column("recall", wide_only=True),
+    ),
     quality("density", "mean number of real neighborhoods that contain an image, over k", "higher"),
     quality(
-        "coverage", "share of real images with a generated one in their neighborhood", "higher"
+        "coverage",
+        "share of real images with a generated one in their neighborhood",
+        "higher",
+        column=Column("coverage", wide_only=True),
     ),
     quality("vendi", "effective number of distinct images", "higher"),
     quality(
@@ -383,5 +411,17 @@ def is_distance(name: str) -> bool:
 
 
 def is_headline(name: str) -> bool:
-    """Return whether tables show a metric of quality: this project's own distances, and IS."""
+    """Return whether comparisons give a verdict on a metric of quality: distances, and IS."""
     return is_distance(name) or name == IS
+
+
+def is_own(name: str) -> bool:
+    """Return whether a metric of quality is of this project's own protocol, over all classes.
+
+    Names of other protocols, and of one class, hold a second part in their brackets.
+    """
+    found = find_metric(name)
+    if found is None or found.family != "quality":
+        return False
+    inside = name.partition("[")[2].rstrip("]")
+    return "," not in inside and not (found.inception and inside)

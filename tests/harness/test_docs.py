@@ -16,7 +16,7 @@ from sfbench.report.frame import ABOUT
 from sfbench.report.measurements import CASE
 from sfbench.run.suites import read_suite
 from sfbench.trial import steps_page
-from sfbench.values import metrics
+from sfbench.values import flags, metrics
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 ROOT = Path(__file__).parents[2]
@@ -88,10 +88,15 @@ def test_the_columns_of_a_report_are_documented_in_their_order() -> None:
 
 @pytest.mark.fast
 @pytest.mark.parametrize(
-    ("name", "table"), [("metrics.md", metrics.markdown()), ("steps.md", steps_page.markdown())]
+    ("name", "table"),
+    [
+        ("metrics.md", metrics.markdown()),
+        ("steps.md", steps_page.markdown()),
+        ("measuring.md", flags.markdown()),
+    ],
 )
 def test_the_tables_of_the_docs_are_those_of_the_code(name: str, table: str) -> None:
-    assert (ROOT / "docs" / name).read_text().endswith(table), "python scripts/write_pages.py"
+    assert f"\n{table}" in (ROOT / "docs" / name).read_text(), "python scripts/write_pages.py"
 
 
 def test_the_plugin_of_the_docs_has_under_30_lines_and_holds_to_the_contract(

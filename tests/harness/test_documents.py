@@ -34,7 +34,7 @@ from sfbench.report.site import site
 from sfbench.report.table import terminal
 from sfbench.run.suites import read_suite
 from sfbench.store import album
-from sfbench.store.runs import Store, Unreadable, read
+from sfbench.store.runs import Store, Unreadable, file_name, read
 from sfbench.store.training_runs import read_asked, read_lines
 from sfbench.train.state import load_state
 from sfbench.values.records import Reading, Record, record_to_json
@@ -139,7 +139,7 @@ DOCUMENT = json.loads(record_to_json(GOOD))
 def test_one_bad_record_costs_nothing_but_itself(seed: int, tmp_path: Path) -> None:
     store = Store(fresh(tmp_path))
     store.prepare()
-    store.path_of(GOOD).write_text(record_to_json(GOOD))
+    (store.runs / file_name(GOOD)).write_text(record_to_json(GOOD))
     other = store.runs / "other.json"
     other.write_bytes(mutated(DOCUMENT, seed))
     loaded = read(other)
@@ -163,7 +163,7 @@ def test_a_link_that_leads_nowhere_is_one_line(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.prepare()
     (store.runs / "gone.json").symlink_to(tmp_path / "nowhere")
-    store.path_of(GOOD).write_text(record_to_json(GOOD))
+    (store.runs / file_name(GOOD)).write_text(record_to_json(GOOD))
     assert [len(part) for part in store.load()] == [1, 1]
     found = indexed(store, lambda *_: None)
     assert len(found.found) == 1

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from sfbench.api.errors import UsageError
 from sfbench.cli.frontier import MOST, parse_budget, parse_knob
+from sfbench.report.figure import Look
 from sfbench.report.frontier_figure import curves, frontier
 from sfbench.run.frontier import first_values, next_value
 from sfbench.values.frontier import Point, beats, cost_alike, on_front
@@ -155,7 +156,7 @@ def rows(**columns: list[object]) -> pd.DataFrame:
     count = len(next(iter(columns.values())))
     plain = {
         "model": "m", "resolution": 32, "width": None, "batch": 8, "dtype": "fp32", "mode": "eager",
-        "device": "cpu", "machine": "here", "quality": "cnn", "status": "ok", "weights": "file",
+        "device": "cpu", "machine": "here", "origin": "own", "threads": 2, "identity": "i", "quality": "cnn", "status": "ok", "weights": "file",
         "weights_sha256": "0" * 64, "started": "2026", "flags": "",
     }  # fmt: skip
     return pd.DataFrame({name: [value] * count for name, value in plain.items()} | columns)
@@ -181,7 +182,7 @@ def test_curves_are_of_one_knob_and_other_settings_tell_them_apart() -> None:
     table = found[0].frame()
     assert table["value"].tolist() == ["2", "8", "16"]
     assert table["ms"].tolist() == [125, 500, 1000]
-    figure = frontier(frame)
+    figure = frontier(frame, Look.of(frame))
     assert figure is not None
     assert figure.title == "Quality against steps"
     assert not figure.frame["beaten in time"].any()
@@ -190,9 +191,9 @@ def test_curves_are_of_one_knob_and_other_settings_tell_them_apart() -> None:
 
 @pytest.mark.fast
 def test_without_a_knob_there_is_no_curve() -> None:
-    assert frontier(rows(**{"variant": ["", ""], "fd[cnn]": [1.0, 2.0]})) is None
-    assert frontier(rows(**{"variant": ["steps=1"], "fd[cnn]": [1.0]})) is None
-    assert frontier(rows(variant=["steps=1", "steps=2"])) is None
+    assert frontier(rows(**{"variant": ["", ""], "fd[cnn]": [1.0, 2.0]}), Look(("m",))) is None
+    assert frontier(rows(**{"variant": ["steps=1"], "fd[cnn]": [1.0]}), Look(("m",))) is None
+    assert frontier(rows(variant=["steps=1", "steps=2"]), Look(("m",))) is None
 
 
 def test_frontier_measures_until_no_gap_is_left_and_draws(sfbench: Command, tmp_path: Path) -> None:
@@ -227,7 +228,7 @@ def test_only_rows_alike_beat_each_other() -> None:
             "throughput.core": [8.0, 4.0, 800.0, 400.0],
         }
     )
-    figure = frontier(frame)
+    figure = frontier(frame, Look.of(frame))
     assert figure is not None
     assert not figure.frame["beaten in time"].any()
 

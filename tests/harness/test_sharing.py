@@ -32,7 +32,7 @@ def store(tmp_path: Path) -> Path:
 
 
 def records(folder: Path) -> list[str]:
-    texts = (path.read_text() for path in (folder / "runs").glob("*.json"))
+    texts = (path.read_text() for path in folder.glob("*.json"))
     return sorted(json.dumps(json.loads(text), sort_keys=True) for text in texts)
 
 
@@ -45,7 +45,18 @@ def test_a_bundle_brings_the_records_and_replaces_nothing(
         assert b"<!doctype html>" in bundle.read("report.html")
         assert bundle.read("report.csv").count(b"\n") > 24
     assert sfbench("import", "all.zip", "--store", "other").returncode == 0
-    assert records(tmp_path / "other") == records(store)
+    assert records(tmp_path / "other" / "imported") == records(store / "runs")
+    assert not list((tmp_path / "other" / "runs").glob("*.json"))
+    mine = sfbench("report", "--store", "other")
+    assert mine.returncode == 5
+    assert "show those of others with --imported" in mine.stderr
+    theirs = sfbench("report", "--store", "other", "--imported", "--format", "csv").stdout
+    assert theirs.count(",imported,imported:") == 24
+    assert sfbench("export", "again.zip", "--store", "other").returncode == 5
+    assert sfbench("export", "again.zip", "--store", "other", "--imported").returncode == 0
+    with zipfile.ZipFile(tmp_path / "again.zip") as bundle:
+        (one, *_) = (name for name in bundle.namelist() if name.startswith("records/"))
+        assert ":" not in json.loads(bundle.read(one))["identity"]
     again = sfbench("import", "all.zip", "--store", "other")
     assert "0 records added, 24 already present" in again.stdout
     part = sfbench("export", "part.zip", "--store", "store", "--model", "stylegan2", "--res", "32")

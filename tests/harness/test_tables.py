@@ -11,11 +11,12 @@ import pytest
 from making import a_record
 
 from sfbench.report import frame, table
-from sfbench.report.best import best
+from sfbench.report.comparable import best
 from sfbench.report.figure import labeled
 from sfbench.report.headline import headline
 from sfbench.report.latex import escaped, latex
 from sfbench.report.measurements import measurements
+from sfbench.report.row_text import same_basis
 from sfbench.report.table import markdown
 from sfbench.values.records import Reading, Record
 
@@ -66,6 +67,11 @@ def test_latex_escapes_what_is_special() -> None:
     )
 
 
+def told(*records: Record, basis: str | None = None) -> str:
+    rows = frame.summary(measurements(records))
+    return headline(rows if basis is None else rows.assign(quality=basis)).text()
+
+
 @pytest.mark.fast
 def test_the_headline_never_sets_two_machines_against_each_other() -> None:
     def on(machine: str, *speeds: float) -> list[Record]:
@@ -75,10 +81,36 @@ def test_the_headline_never_sets_two_machines_against_each_other() -> None:
             for one in models
         ]
 
-    text = headline(frame.summary(measurements([*on("slow", 20.0, 10.0), *on("fast", 900.0)])))
-    assert text.startswith("On cpu of machine slow: At 32 px and batch 8, a is fastest: 20.0")
-    alone = headline(frame.summary(measurements(on("slow", 20.0, 19.5))))
-    assert alone == "At 32 px no model is clearly fastest: the intervals overlap."
+    text = told(*on("slow", 20.0, 10.0), *on("fast", 900.0))
+    assert text.startswith("2 models in 2 cases, on cpu")
+    assert "a makes 20.0 images/s at 32 px and batch 8, 2.00 times b" in text
+    assert "apart in separate runs, confirm with sfbench compare --live a b --res 32" in text
+    assert "1 case of other machines or people are shown apart" in text
+    assert "intervals overlap" in told(*on("slow", 20.0, 19.5))
+
+
+@pytest.mark.fast
+def test_the_headline_leaves_out_what_was_disturbed_and_names_it() -> None:
+    noisy = dataclasses.replace(made("loud", 990, 1000, 1010), flags=("noisy",))
+    text = told(noisy, made("a", 90, 100, 110), made("b", 40, 50, 60))
+    assert "a makes 100 images/s" in text
+    assert "Left out as disturbed: loud (noisy)" in text
+    alone = told(noisy, made("a", 90, 100, 110))
+    assert "nothing can be said at 32 px and batch 8. Left out as disturbed: loud" in alone
+    assert marked(noisy, made("a", 90, 100, 110), made("b", 40, 50, 60)) == []
+
+
+@pytest.mark.fast
+def test_overlap_is_said_only_of_intervals() -> None:
+    text = told(made("a", None, 10, None), made("b", 1, 2, 3))
+    assert "not every value has an interval" in text
+    assert "overlap" not in text
+
+
+@pytest.mark.fast
+def test_other_precisions_and_modes_are_not_compared() -> None:
+    assert marked(made("a", 9, 10, 11, dtype="bf16"), made("b", 1, 2, 3)) == []
+    assert marked(made("a", 9, 10, 11, mode="compile"), made("b", 1, 2, 3)) == []
 
 
 @pytest.mark.fast
@@ -96,7 +128,7 @@ def test_rows_of_custom_timing_are_no_rivals() -> None:
     assert marked(fast, made("b", 90, 100, 110)) == ["a"]
     assert marked(custom, made("b", 90, 100, 110), made("c", 40, 50, 60)) == ["b"]
     rows = frame.summary(measurements([custom, made("b", 90, 100, 110)]))
-    assert "b generates 100 images/s" in headline(rows)
+    assert "100 images/s from b" in headline(rows).text()
     assert any("custom timing" in label for label in labeled(rows.assign(variant="")))
 
 
@@ -105,7 +137,7 @@ def test_speed_is_compared_across_tables_of_quality() -> None:
     slow = made("a", 1, 2, 3, extractor={"kind": "x", "sha256": None})
     rows = frame.summary(measurements([slow, made("b", 8, 9, 10)]))
     rows["quality"] = ["x, y", ""]
-    parts = list(table.same_basis(rows))
+    parts = list(same_basis(rows))
     assert len(parts) == 2
     text = table.markdown(rows)
     assert "**9.00 ±1.0**" in text
@@ -118,12 +150,11 @@ def test_a_lowest_distance_needs_two_models_and_intervals() -> None:
         reading = Reading(metric="fd[x]", unit="", value=5.0, low=low, high=high)
         return a_record([reading], identity=model, case_key=model, case={"model": model})
 
-    def told(*records: Record) -> str:
-        rows = frame.summary(measurements(records))
-        return headline(rows.assign(quality="x, y"))
+    def told_of(*records: Record) -> str:
+        return told(*records, basis="x, y")
 
-    assert "lowest" not in told(judged("a", 4, 6))
-    assert "is open: not every value has an interval" in told(
+    assert "lowest" not in told_of(judged("a", 4, 6))
+    assert "is open: not every value has an interval" in told_of(
         judged("a", None, None), judged("b", 4, 6)
     )
-    assert "the intervals overlap" in told(judged("a", 4, 6), judged("b", 4, 6))
+    assert "intervals overlap" in told_of(judged("a", 4, 6), judged("b", 4, 6))

@@ -14,7 +14,7 @@ from PIL import Image
 
 from sfbench.inspection.attention import coverage, heat, marked
 from sfbench.inspection.tiles import GAP, grid, table
-from sfbench.report.gallery import gallery, named
+from sfbench.report.gallery import described, gallery
 from sfbench.store import album
 
 pytestmark = pytest.mark.fast
@@ -75,7 +75,9 @@ def test_pictures_are_named_by_what_is_not_the_default() -> None:
         "seed": 3,
         "options": {"a": 1, "b": 2, "preset": "nano"},
     }
-    assert named(subject, {"m": {"a": 1, "b": 1}}) == "m nano, 32 px, random weights, seed 3, b=2"
+    assert (
+        described(subject, {"m": {"a": 1, "b": 1}}) == " nano, 32 px, random weights, seed 3, b=2"
+    )
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,10 @@ import pytest
 from making import a_record
 
 from sfbench.report import frame
-from sfbench.report.figure import Figure
+from sfbench.report.figure import HIDDEN, OKABE_ITO, Figure, Look
 from sfbench.report.figures import figures
 from sfbench.report.measurements import measurements
 from sfbench.report.pairing import paired
-from sfbench.report.pareto_figure import dominated
 from sfbench.report.training_figure import curve, training
 from sfbench.store.training_runs import TrainingRun
 from sfbench.values.records import Reading, Record, record_from_json
@@ -28,8 +29,8 @@ HOW = {
     "reference": {"name": "shapes", "sha256": None},
 }  # fmt: skip
 TITLES = (
-    "Quality against speed and memory", "Throughput over resolution", "Scaling", "Memory by kind",
-    "Latency", "Noise", "Training",
+    "Quality against speed", "Time of an image over resolution", "Scaling", "Memory by kind",
+    "Latency of one image", "Noise", "Training",
 )  # fmt: skip
 
 
@@ -136,8 +137,8 @@ def test_the_published_records_make_their_figures() -> None:
 def test_no_line_and_no_point_joins_two_machines_or_devices() -> None:
     gpu = [made("fast", side, 1e6 / side, "cuda") for side in (32, 64, 128)]
     found = {figure.title: figure for figure in of([*RECORDS, *gpu])}
-    pareto = found["Quality against speed and memory"]
-    assert len(pareto.frame) == len(RECORDS)
+    paretos = [one for title, one in found.items() if title.startswith("Quality against speed")]
+    assert [len(one.frame) for one in paretos] == [2, 2, 2]
     assert sum(title.startswith("Scaling") for title in found) == 2
     kinds = found["Memory by kind"].frame.groupby("label")["kind"].agg(set)
     assert kinds["fast cuda"] == {"weights", "activations", "reserved by allocator"}
@@ -164,9 +165,13 @@ def test_rows_that_differ_in_nothing_told_have_names_of_their_own() -> None:
     for records in ([*RECORDS, other], [*RECORDS, again]):
         memory = next(f for f in of(records) if f.title.startswith("Memory"))
         assert not memory.frame.duplicated(["row", "kind"]).any()
-    names = set(next(f for f in of([*RECORDS, other]) if f.title == "Latency").frame["label"])
+    names = set(
+        next(f for f in of([*RECORDS, other]) if f.title.startswith("Latency")).frame["label"]
+    )
     assert names == {"fast file abababab", "fast random", "slow"}
-    names = set(next(f for f in of([*RECORDS, again]) if f.title == "Latency").frame["label"])
+    names = set(
+        next(f for f in of([*RECORDS, again]) if f.title.startswith("Latency")).frame["label"]
+    )
     assert names == {"fast", "fast #2", "slow"}
 
 
@@ -187,34 +192,87 @@ def test_the_distance_of_most_rows_is_drawn_and_bounds_at_nothing_are_not() -> N
         dataclasses.replace(RECORDS[0], readings=(*RECORDS[0].readings, fid, rare)),
         *RECORDS[1:],
     ]
-    figure = next(f for f in of(records) if f.title.startswith("Quality"))
-    assert len(figure.frame) == len(RECORDS)
+    found = [f for f in of(records) if f.title.startswith("Quality")]
+    assert sum(len(one.frame) for one in found) == len(RECORDS)
     below = tuple(
         dataclasses.replace(one, low=-1.0) if one.metric == "fd[cifar-cnn7]" else one
         for one in RECORDS[0].readings
     )
-    figure = next(
-        f for f in of([dataclasses.replace(RECORDS[0], readings=below), *RECORDS[1:]])
-        if f.title.startswith("Quality")
-    )  # fmt: skip
-    assert figure.frame["low"].isna().sum() == figure.frame["high"].isna().sum() == 1
+    records = [dataclasses.replace(RECORDS[0], readings=below), *RECORDS[1:]]
+    figure = next(f for f in of(records) if f.title == "Quality against speed at 32 px")
+    assert '"type": "log"' not in json.dumps(figure.spec()["layer"][0]["encoding"]["y"])
 
 
-def test_dominated_is_what_another_equals_or_beats_in_everything() -> None:
-    aims = [pd.Series([1.0, 2.0, 1.0, 3.0]), pd.Series([5.0, 5.0, 5.0, 1.0])]
-    assert dominated(aims) == [False, True, False, False]
+def test_a_row_is_pale_only_where_another_beats_it_beyond_intervals() -> None:
+    def pale(low: float, high: float, rate: float) -> list[bool]:
+        changed = []
+        for record, value, speed in ((RECORDS[0], 5.0, 100.0), (RECORDS[3], 9.0, rate)):
+            bounds = (4.5, 5.5) if record is RECORDS[0] else (low, high)
+            readings = (
+                Reading(
+                    metric="fd[cifar-cnn7]", value=value, low=bounds[0], high=bounds[1], how=HOW
+                ),
+                Reading(metric="throughput.core", value=speed, low=speed - 1, high=speed + 1),
+            )
+            changed.append(dataclasses.replace(record, readings=readings))
+        figure = next(f for f in of(changed) if f.title.startswith("Quality"))
+        return [bool(one) for one in figure.frame["beaten"]]
+
+    assert pale(8.0, 10.0, 50.0) == [False, True]
+    assert pale(5.0, 13.0, 99.5) == [False, False]
+    assert pale(8.0, 10.0, 200.0) == [False, False]
+
+
+def test_a_model_has_one_color_and_one_mark_in_every_figure() -> None:
+    seen: dict[str, set[tuple[str, str]]] = {}
+    for figure in of(RECORDS, [RUN]):
+        for scale in scales(figure.spec(), "color", "shape"):
+            for model, shown in zip(scale["domain"], scale["range"], strict=True):
+                if model in {"fast", "slow"}:
+                    seen.setdefault(model, set()).add(shown)
+    assert seen == {"fast": {OKABE_ITO[0], "circle"}, "slow": {OKABE_ITO[1], "square"}}
+    look = Look(tuple(f"m{number}" for number in range(20)))
+    assert len({(look.tint(one), look.mark(one)) for one in look.models}) == 20
+
+
+def scales(spec: Any, *channels: str) -> Iterator[dict[str, Any]]:
+    """Yield every scale with a domain of these channels, wherever it stands."""
+    if isinstance(spec, list):
+        for part in spec:
+            yield from scales(part, *channels)
+    elif isinstance(spec, dict):
+        for name, part in spec.items():
+            if (
+                name in channels
+                and isinstance(part, dict)
+                and "domain" in (part.get("scale") or {})
+            ):
+                yield part["scale"]
+            yield from scales(part, *channels)
+
+
+@pytest.mark.parametrize("side", [32])
+def test_a_single_resolution_is_no_curve(side: int) -> None:
+    records = [record for record in RECORDS if record.case["resolution"] == side]
+    figure = next(f for f in of(records) if f.title == "Time of an image at 32 px")
+    assert figure.frame["ms"].tolist() == sorted(figure.frame["ms"])
+    assert "row" in HIDDEN
+    assert "row" not in figure.table()
 
 
 def test_a_curve_counts_the_minutes_of_training_alone() -> None:
     found = curve(RUN)
     assert found["value"].tolist() == [200.0, 50.0]
     assert found["minutes"].tolist() == [0.0, 3.0]
-    assert training([]) is None
-    assert training([TrainingRun(name="x", asked={}, lines=[{"step": 0, "loss": 1.0}])]) is None
+    assert training([], Look(())) is None
+    assert (
+        training([TrainingRun(name="x", asked={}, lines=[{"step": 0, "loss": 1.0}])], Look(()))
+        is None
+    )
 
 
 def test_noise_is_the_spread_within_a_trial() -> None:
-    found = next(figure for figure in of(RECORDS) if figure.title == "Noise")
+    found = next(figure for figure in of(RECORDS) if figure.title.startswith("Noise"))
     samples = [0.95 + 0.01 * i for i in range(10)]
     middle = (samples[4] + samples[5]) / 2
     deviations = [one / middle - 1 for one in samples]

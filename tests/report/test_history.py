@@ -11,7 +11,8 @@ import pytest
 from making import a_record
 
 from sfbench.report.history import drawn, histories, told
-from sfbench.report.page import Beside, page_name
+from sfbench.report.matrix import page_name
+from sfbench.report.page import Beside
 from sfbench.report.site import About, site
 from sfbench.report.steps import steps
 from sfbench.values.records import Reading, Record
@@ -114,11 +115,11 @@ def test_two_models_never_share_a_page() -> None:
 
 def test_the_command_writes_the_site(tmp_path: Path) -> None:
     from sfbench.cli.publishing import publish
-    from sfbench.store.runs import Store
+    from sfbench.store.runs import OWN, Store
 
     store = Store(tmp_path / "s")
     for one in RECORDS:
         store.add(one)
-    assert publish(tmp_path / "s", tmp_path / "out", "Board") == 0
+    assert publish(tmp_path / "s", tmp_path / "out", "Board", OWN) == 0
     assert (tmp_path / "out" / "models" / "a.html").is_file()
     assert publish(tmp_path / "none", tmp_path / "out2", "Board") == 5

@@ -14,7 +14,7 @@ from making import a_record
 from sfbench.report import frame, index
 from sfbench.report.index import INDEXED_FROM, NAME, Indexed, indexed
 from sfbench.report.measurements import measurements
-from sfbench.store.runs import Store
+from sfbench.store.runs import Store, file_name
 from sfbench.values.records import Reading, Record, record_to_json
 
 pytestmark = pytest.mark.fast
@@ -46,7 +46,7 @@ def store(tmp_path: Path) -> Store:
     store = Store(tmp_path)
     store.prepare()
     for number in range(COUNT):
-        store.path_of(record(number)).write_text(record_to_json(record(number)))
+        (store.runs / file_name(record(number))).write_text(record_to_json(record(number)))
     return store
 
 
@@ -74,9 +74,9 @@ def test_with_and_without_an_index_the_frames_are_equal(store: Store) -> None:
 def test_what_is_new_changed_or_gone_is_noticed(store: Store) -> None:
     indexed(store, quiet)
     store.add(record(COUNT))
-    store.path_of(record(0)).unlink()
+    (store.runs / file_name(record(0))).unlink()
     other = dataclasses.replace(record(1), flags=("changed",))
-    store.path_of(record(1)).write_text(record_to_json(other))
+    (store.runs / file_name(record(1))).write_text(record_to_json(other))
     found = indexed(store, quiet)
     names = found.found.heads["identity"]
     assert len(names) == COUNT
@@ -88,7 +88,7 @@ def test_what_is_new_changed_or_gone_is_noticed(store: Store) -> None:
 
 def test_an_old_file_is_not_read_again(store: Store) -> None:
     indexed(store, quiet)
-    path = store.path_of(record(5))
+    path = store.runs / file_name(record(5))
     status = path.stat()
     path.write_text("x" * status.st_size)
     os.utime(path, ns=(status.st_mtime_ns, status.st_mtime_ns))

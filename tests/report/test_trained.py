@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sfbench.api.errors import DataError
+from sfbench.report.figure import Look
 from sfbench.store.training_runs import TrainingRun, runs_of_store, training_runs
 
 
@@ -43,7 +44,7 @@ def test_without_a_distance_the_loss_is_drawn_and_named_for_what_it_is() -> None
 
     lines = [{"step": n, "kimg": float(n), "G/loss": 1.0 / n} for n in (1, 2)]
     run = TrainingRun(name="r", asked={}, lines=lines)
-    figure = training([run, run])
+    figure = training([run, run], Look(()))
     assert figure is not None
     assert "does not track image quality" in figure.text
     assert figure.frame["label"].unique().tolist() == ["r", "r #2"]
@@ -71,7 +72,7 @@ def test_event_files_are_read(tmp_path: Path) -> None:
     assert [(line["step"], line["fid"]) for line in found.lines] == [(0, 200.0), (10, 50.0)]
     from sfbench.report.training_figure import training
 
-    figure = training([found, other])
+    figure = training([found, other], Look(()))
     assert figure is not None
     assert figure.frame["value"].tolist() == [200.0, 50.0, 7.0]
     assert figure.frame["label"].tolist() == ["run", "run", "run/other"]

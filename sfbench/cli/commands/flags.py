@@ -12,6 +12,7 @@ from sfbench.cli.commands.request_flags import option_of
 
 if TYPE_CHECKING:
     from sfbench.cli.measuring import Settings
+    from sfbench.store.runs import Origin
     from sfbench.values.job import Launcher
 
 Plugins = Annotated[
@@ -22,6 +23,13 @@ NoPlugins = Annotated[
     list[str] | None, typer.Option("--no-plugin", help="Do not load this plugin.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Published = Annotated[
+    bool,
+    typer.Option("--published", help="Also show the records that were published with the code."),
+]
+Imported = Annotated[
+    bool, typer.Option("--imported", help="Also show records of others, from sfbench import.")
+]
 StoreFolder = Annotated[Path, typer.Option("--store", help="Folder of stored records.")]
 Resolutions = Annotated[str, option_of("res")]
 Dtype = Annotated[str, option_of("dtype")]
@@ -46,6 +54,12 @@ AllResolution = Annotated[
         "--res", help="Resize all images to this resolution, in pixels [default: as they are]."
     ),
 ]
+
+
+def origins_of(*, published: bool, imported: bool) -> tuple[Origin, ...]:
+    """Return whose records are wanted: always one's own."""
+    others: dict[Origin, bool] = {"published": published, "imported": imported}
+    return "own", *(origin for origin, wanted in others.items() if wanted)
 
 
 def launcher_of(context: typer.Context) -> Launcher:

@@ -12,13 +12,16 @@ from sfbench.api.errors import UsageError
 from sfbench.cli import defaults, sound
 from sfbench.cli.commands.flags import (
     AsJson,
+    Imported,
     NoPlugins,
     Plugins,
+    Published,
     StoreFolder,
     Timeout,
     Trials,
     Trust,
     launcher_of,
+    origins_of,
     settings_of,
 )
 from sfbench.cli.commands.once import Once
@@ -79,16 +82,25 @@ def report_command(
     ] = None,
     store: StoreFolder = defaults.STORE,
     *,
+    published: Published = False,
+    imported: Imported = False,
     tidy: Annotated[bool, typer.Option(help="For csv and json: one row per value.")] = False,
 ) -> None:
     """Show the stored results: one row per case."""
     sound.check_format(form)
-    if not sound.holds_records(store):
+    origins = origins_of(published=published, imported=imported)
+    if not sound.holds_records(store, origins):
         raise typer.Exit(Exit.NOTHING_MEASURED)
     from sfbench.cli import reporting
 
     wanted = reporting.Wanted(
-        form=form, model=model, res=res, tidy=tidy, html=html, training=tuple(training or ())
+        form=form,
+        model=model,
+        res=res,
+        tidy=tidy,
+        html=html,
+        training=tuple(training or ()),
+        origins=origins,
     )
     raise typer.Exit(reporting.show(store, wanted))
 

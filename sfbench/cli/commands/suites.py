@@ -11,11 +11,14 @@ import typer
 from sfbench.cli import defaults, sound
 from sfbench.cli.commands.flags import (
     AsJson,
+    Imported,
     NoPlugins,
     Plugins,
+    Published,
     StoreFolder,
     Timeout,
     Trials,
+    origins_of,
     settings_of,
 )
 from sfbench.cli.commands.once import Once
@@ -82,13 +85,17 @@ def site_command(
     out: Annotated[Path, typer.Argument(help="Folder to write.")],
     title: Annotated[str, typer.Option(help="Title of the first page.")] = "sfbench leaderboard",
     store: StoreFolder = defaults.STORE,
+    *,
+    published: Published = False,
+    imported: Imported = False,
 ) -> None:
     """Write a leaderboard as static pages: an index, and one page per model with its history."""
-    if not sound.holds_records(store):
+    origins = origins_of(published=published, imported=imported)
+    if not sound.holds_records(store, origins):
         raise typer.Exit(Exit.NOTHING_MEASURED)
     from sfbench.cli import publishing
 
-    raise typer.Exit(publishing.publish(store, out, title))
+    raise typer.Exit(publishing.publish(store, out, title, origins))
 
 
 @app.command("export", cls=Once)
@@ -101,13 +108,17 @@ def export_command(
     ] = None,
     store: StoreFolder = defaults.STORE,
     plugin: Plugins = None,
+    *,
+    published: Published = False,
+    imported: Imported = False,
 ) -> None:
     """Export records, page, table, figures and pictures to one file, or send records to MLflow."""
-    if not sound.holds_records(store):
+    origins = origins_of(published=published, imported=imported)
+    if not sound.holds_records(store, origins):
         raise typer.Exit(Exit.NOTHING_MEASURED)
     from sfbench.cli import sharing
 
-    wanted = sharing.Wanted(model=model, res=res, suite=suite)
+    wanted = sharing.Wanted(model=model, res=res, suite=suite, origins=origins)
     raise typer.Exit(sharing.export(store, target, wanted, defaults.located(plugin)))
 
 
