@@ -14,10 +14,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 demo: $(STAMP)
-	$(VENV)/bin/sfbench run --model styleformer-linformer --res 256
-	$(VENV)/bin/sfbench report
-	$(VENV)/bin/sfbench report --html results/report.html
-	@echo "Above: the page of these measurements; their records: $(CURDIR)/results/runs"
+	$(VENV)/bin/sfbench demo --store results/demo
 
 test: $(STAMP)
 	$(VENV)/bin/python -m pytest -q -n 2 --dist loadgroup

@@ -53,6 +53,13 @@ def browser(session: nox.Session) -> None:
 
 
 @nox.session(python="3.11")
+def docs(session: nox.Session) -> None:
+    """The documentation site, in build/site; a broken link or reference is an error."""
+    installed(session, *PINNED, "-e", ".", "--group", "docs")
+    session.run("sphinx-build", "-W", "--keep-going", "-q", "-b", "html", "docs", "build/site")
+
+
+@nox.session(python="3.11")
 def mlflow(session: nox.Session) -> None:
     """Records sent to MLflow; the package is no dependency."""
     installed(session, *PINNED, "-e", ".", "--group", "test", "mlflow-skinny>=3")

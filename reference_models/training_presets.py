@@ -49,9 +49,9 @@ CIFAR: Values = {
 README_CIFAR = {**CIFAR, "deviation_group": 4}
 LINFORMER_CIFAR = {**README_CIFAR, "ada_limit": 0.7}
 NANO: Values = {
-    "gamma": 0.1,
+    "gamma": 2.0,
     "rate": 0.003,
-    "ema_kimg": 5.0,
+    "ema_kimg": 10.0,
     "ema_ramp": 0.1,
     "mixing": 0.0,
     "path_length": 0.0,
@@ -87,7 +87,7 @@ def styleformer(name: str, model: str, resolution: int, summary: str, **fields: 
 
 
 def nano(model: str, resolution: int, **options: Any) -> TrainingPreset:
-    """Return a preset that learns `shapes` on a CPU within twenty minutes."""
+    """Return a preset that learns `shapes` on a CPU in twenty minutes."""
     return TrainingPreset(
         name="nano" if resolution == 32 else f"nano-{resolution}",  # noqa: PLR2004  # the plain one
         model=model,
@@ -96,7 +96,7 @@ def nano(model: str, resolution: int, **options: Any) -> TrainingPreset:
         evidence="ours",
         source="chosen so that a CPU learns shapes in minutes",
         batch=16,
-        kimg=40.0,
+        kimg=60.0,
         options=options,
         settings=NANO,
     )

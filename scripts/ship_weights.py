@@ -1,11 +1,11 @@
 """Train a nano preset on `shapes`, and put its weights into the package.
 
-    python scripts/ship_weights.py MODEL FOLDER [FILES]
+    python scripts/ship_weights.py MODEL FOLDER [FILES] [--as-it-is]
 
 The recipe of the weights that are shipped: `sfbench train --model MODEL --preset nano --out FOLDER`
-(a finished run in FOLDER is taken as it is), the best snapshot in half precision, its quality
-measured again from the shipped file on the harness's own path, and a card. FILES: another folder
-than the package's own.
+(a finished run in FOLDER is taken as it is, with --as-it-is also one that was ended early), the best
+snapshot in half precision, its quality measured again from the shipped file on the harness's own
+path, and a card. FILES: another folder than the package's own.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import torch
 PACKAGE = Path(__file__).parents[1] / "reference_models"
 SAMPLES = 1024
 LARGEST = 8_000_000
-TRAIN = ("--preset", "nano", "--snapshot-kimg", "5", "--metrics", str(SAMPLES))
+TRAIN = ("--preset", "nano", "--snapshot-kimg", "10", "--metrics", str(SAMPLES))
 CARD = """name = "{name}"
 model = "{model}"
 resolution = {resolution}
@@ -88,8 +88,10 @@ def main() -> int:
     parser.add_argument("model")
     parser.add_argument("run", type=Path)
     parser.add_argument("files", type=Path, nargs="?", default=PACKAGE)
+    parser.add_argument("--as-it-is", action="store_true", help="take a run that was ended early")
     given = parser.parse_args()
-    sfbench("train", "--model", given.model, "--out", str(given.run), "--resume", *TRAIN)
+    if not given.as_it_is:
+        sfbench("train", "--model", given.model, "--out", str(given.run), "--resume", *TRAIN)
     asked = json.loads((given.run / "run.json").read_text(encoding="utf-8"))["asked"]
     name = f"{given.model}-nano-shapes"
     target = given.files / "weights" / f"{name}.safetensors"

@@ -19,7 +19,7 @@ Distribution = Literal["normal", "uniform"]
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Latents:
-    """Inputs of a batch: z [batch, *latent_shape], labels c, noise per layer [batch, *shape].
+    """Inputs of a batch: z ``[batch, *latent_shape]``, labels c, noise ``[batch, *shape]``.
 
     `c`: one-hot [batch, classes], or class numbers [batch]; None without classes.
     """

@@ -40,10 +40,10 @@ class Shard(Protocol):
         """Their classes, one-hot [shard, classes], or None."""
 
     def normal(self, use: str, *shape: int) -> Tensor:
-        """Return N(0, 1) numbers [shard, *shape]."""
+        """Return N(0, 1) numbers ``[shard, *shape]``."""
 
     def uniform(self, use: str, *shape: int) -> Tensor:
-        """Return numbers in [0, 1) [shard, *shape]."""
+        """Return numbers in [0, 1), ``[shard, *shape]``."""
 
     def number(self, use: str) -> float:
         """Return one number in [0, 1), the same for the whole batch."""

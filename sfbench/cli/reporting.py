@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ from sfbench.cli import defaults
 from sfbench.cli.exits import Exit
 from sfbench.cli.progress import PassProgress
 from sfbench.report import frame, table
-from sfbench.report.index import indexed
+from sfbench.report.index import Indexed, indexed
 from sfbench.report.measurements import Measurements, measurements
 from sfbench.report.pairing import paired
 from sfbench.store.album import albums
@@ -59,6 +59,28 @@ def show(store: Path, wanted: Wanted) -> Exit:
     if wanted.html is not None and not wanted.html.absolute().parent.is_dir():
         msg = f"--html {wanted.html}: folder {wanted.html.parent} does not exist"
         raise UsageError(msg)
+    found = selected(store, wanted)
+    if found is None:
+        return Exit.NOTHING_MEASURED
+    if wanted.html is not None:
+        write_page(page_of(store, wanted, found), wanted.html)
+        return Exit.OK
+    notes = [f"{found.older} older or repeated records are not shown"] if found.older else []
+    show_as(wanted, found.stored.found.of(found.places), notes)
+    return Exit.OK
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Selected:
+    """What a store holds, the positions of what is wanted, and how many older records there are."""
+
+    stored: Indexed
+    places: np.ndarray
+    older: int
+
+
+def selected(store: Path, wanted: Wanted) -> Selected | None:
+    """Return what is wanted of a store; None, and a hint, where there is nothing."""
     bar = PassProgress(sys.stderr, live=sys.stderr.isatty(), quiet=False)
     stored = indexed(Store(store), bar)
     bar.clear()
@@ -77,18 +99,43 @@ def show(store: Path, wanted: Wanted) -> Exit:
     if not len(places):
         hint = "no record matches" if len(heads) else "measure with sfbench run --model NAME"
         print(f"nothing to show in {store / 'runs'}: {hint}", file=sys.stderr)
-        return Exit.NOTHING_MEASURED
-    if wanted.html is not None:
-        from sfbench.report.page import MOST_RECORDS, left_out  # jinja2 and a renderer come with it
+        return None
+    return Selected(stored, places, older)
 
-        # Whole records are opened only for rows that fit on the page.
-        recent = places[frame.most_recent(heads.iloc[places], MOST_RECORDS)]
-        notes = left_out(len(places) - len(recent))
-        write_page(page_text(stored.records(recent), store, wanted.training, notes), wanted.html)
-        return Exit.OK
-    notes = [f"{older} older or repeated records are not shown"] if older else []
-    show_as(wanted, stored.found.of(places), notes)
-    return Exit.OK
+
+def page_of(store: Path, wanted: Wanted, found: Selected, *, live: bool = False) -> str:
+    """Return the page; whole records are opened only for rows that fit on it."""
+    from sfbench.report.page import MOST_RECORDS, left_out  # jinja2 and a renderer come with it
+
+    heads, places = found.stored.found.heads, found.places
+    recent = places[frame.most_recent(heads.iloc[places], MOST_RECORDS)]
+    notes = left_out(len(places) - len(recent))
+    return page_text(found.stored.records(recent), store, wanted.training, notes, live=live)
+
+
+def serve(store: Path, wanted: Wanted, port: int) -> Exit:
+    """Serve the page until Ctrl-C; it follows the store."""
+    from sfbench.cli import serving
+
+    def make() -> str | None:
+        if Store(store).is_empty(wanted.origins):
+            return None
+        found = selected(store, wanted)
+        return None if found is None else page_of(store, wanted, found, live=True)
+
+    return serving.serve(store, port, make)
+
+
+def verdicts_and_page(store: Path) -> tuple[Sequence[tuple[str, str]], str]:
+    """Return the verdicts on one's own records in a store that has some, and their page."""
+    from sfbench.report.headline import headline
+
+    wanted = Wanted(form="table", model=None, res=None, tidy=False, html=None)
+    found = selected(store, wanted)
+    assert found is not None  # noqa: S101  # the caller has just stored some
+    rows = paired(frame.summary(found.stored.found.of(found.places)))
+    options = options_of(rows["model"].unique(), defaults.catalogue([], []))
+    return headline(rows, defaults=options).verdicts, page_of(store, wanted, found)
 
 
 def matching(heads: pd.DataFrame, models: Sequence[str], res: str | None) -> np.ndarray:
@@ -163,6 +210,8 @@ def page_text(
     store: Path,
     training: Sequence[Path] = (),
     notes: Sequence[str] = (),
+    *,
+    live: bool = False,
 ) -> str:
     """Return the HTML page of records, with the pictures and training runs of their store.
 
@@ -171,7 +220,8 @@ def page_text(
     from sfbench.report.page import page  # jinja2 and a renderer come with it
 
     catalogue = defaults.catalogue([], [])
-    return page(records, beside(records, store, catalogue, training, notes), "sfbench report")
+    shown = beside(records, store, catalogue, training, notes)
+    return page(records, shown, "sfbench report", live=live)
 
 
 def beside(
@@ -185,11 +235,7 @@ def beside(
     from sfbench.report.page import Beside  # jinja2 and a renderer come with it
 
     return Beside(
-        options={
-            name: {option.name: option.default for option in model.options}
-            for name in {record.case["model"] for record in records}
-            if (model := catalogue.offered(name)) is not None
-        },
+        options=options_of({record.case["model"] for record in records}, catalogue),
         albums=albums(store, [record.case for record in records]),
         runs=[
             *runs_of_store(store),
@@ -197,6 +243,15 @@ def beside(
         ],
         notes=notes,
     )
+
+
+def options_of(models: Iterable[str], catalogue: Catalogue) -> dict[str, dict[str, Any]]:
+    """Return the default options of those of the models that are installed here."""
+    return {
+        name: {option.name: option.default for option in model.options}
+        for name in models
+        if (model := catalogue.offered(name)) is not None
+    }
 
 
 def print_table(records: Sequence[Record], notes: Sequence[str]) -> None:

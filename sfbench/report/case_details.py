@@ -148,6 +148,7 @@ def facts(record: Record) -> list[tuple[str, str]]:
         "identity": record.identity,
         "trials": f"trial {record.trial + 1}, attempt {record.attempt + 1}",
         "flags": " ".join(record.flags),
+        "fallback kernels": ", ".join(record.provenance.get("stand_in_kernels") or ()),
     }
     return [(name, str(value)) for name, value in found.items() if value not in (None, "", "none")]
 

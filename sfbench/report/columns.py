@@ -10,9 +10,8 @@ from typing import Any
 import pandas as pd
 
 from sfbench.report.comparable import best
-from sfbench.values.metric_names import CORE, DEVICE_ALLOCATED, HOST_PEAK
+from sfbench.values.metric_names import CORE
 from sfbench.values.metrics import (
-    MEBI,
     METRICS,
     Better,
     is_own,
@@ -81,14 +80,6 @@ def rate(row: Any) -> str:
     return f"{number(value)} ±{number(far, 2)}"
 
 
-def peak(row: Any) -> str:
-    """Return the peak memory in MiB: the device's where there is one, else the host's."""
-    device = row.get(DEVICE_ALLOCATED)
-    if device is not None and not pd.isna(device):
-        return number(device / MEBI)
-    return scaled(HOST_PEAK, 1 / MEBI)(row)
-
-
 def columns(frame: pd.DataFrame) -> list[Column]:
     """Return the available columns: quality under its own name, then speed and size."""
     names = sorted(filter(is_own, frame.columns), key=lambda name: METRICS.index(metric_of(name)))
@@ -98,23 +89,18 @@ def columns(frame: pd.DataFrame) -> list[Column]:
         declared = metric_of(name)
         if (shown := declared.column) is None:
             continue
-        if shown.header in found and declared.family != "quality":
-            continue  # the peak of a device stands in the column of the host's
-        cell = CELLS.get(name, scaled(name, shown.factor))
-        # Two different metrics in one column cannot be compared.
-        mixed = cell is peak
-        found[name if declared.family == "quality" else shown.header] = Column(
+        found[name] = Column(
             shown.header,
-            cell,
-            metric="" if mixed else name,
+            CELLS.get(name, scaled(name, shown.factor)),
+            metric=name,
             factor=shown.factor,
-            better=None if mixed else declared.better,
+            better=declared.better,
             wide_only=shown.wide_only,
         )
     return list(found.values())
 
 
-CELLS: dict[str, Callable[[Any], str]] = {CORE: rate, HOST_PEAK: peak}
+CELLS: dict[str, Callable[[Any], str]] = {CORE: rate}
 """Cells that show more than one number."""
 
 

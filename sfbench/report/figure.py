@@ -58,6 +58,7 @@ CONFIG: dict[str, Any] = {
     "rule": {"color": LINES},
 }
 """Colors of the page's text, on light ground or dark."""
+LEGEND = alt.Legend(orient="bottom", columns=3, labelLimit=400, columnPadding=28)
 TopLevel = alt.Chart | alt.LayerChart | alt.FacetChart | alt.VConcatChart
 
 
@@ -113,14 +114,14 @@ class Look:
         """Return the color of a frame's models."""
         models = self.present(frame)
         scale = alt.Scale(domain=models, range=[self.tint(model) for model in models])
-        shown = alt.Legend(orient="bottom", columns=3, labelLimit=400) if legend else None
+        shown = LEGEND if legend else None
         return alt.Color("model:N", title=None, scale=scale, legend=shown)
 
     def shape(self, frame: pd.DataFrame, *, legend: bool = True) -> alt.Shape:
         """Return the mark of a frame's models: color alone must not distinguish them."""
         models = self.present(frame)
         scale = alt.Scale(domain=models, range=[self.mark(model) for model in models])
-        shown = alt.Legend(orient="bottom", columns=3, labelLimit=400) if legend else None
+        shown = LEGEND if legend else None
         return alt.Shape("model:N", title=None, scale=scale, legend=shown)
 
     def present(self, frame: pd.DataFrame) -> list[str]:
@@ -176,10 +177,12 @@ def of_weights(rows: pd.DataFrame) -> pd.Series:
 
 
 def places(frame: pd.DataFrame) -> pd.Series:
-    """Return each row's name: its label, and its resolution where there are several."""
-    if len(set(frame["px"])) == 1:
-        return frame["label"]
-    return frame["label"] + " " + frame["px"] + " px"
+    """Return each row's name: its model, what tells it apart, its resolution where there are several."""
+    cases = frame.drop_duplicates(["label", "px"])
+    several = cases.groupby(["model", "px"])["label"].nunique() > 1
+    repeated = several.reindex(pd.MultiIndex.from_frame(frame[["model", "px"]])).to_numpy()
+    names = frame["label"].where(repeated, frame["model"])
+    return names if len(set(frame["px"])) == 1 else names + " " + frame["px"] + " px"
 
 
 def place_axis(frame: pd.DataFrame) -> alt.Y:

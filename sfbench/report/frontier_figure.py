@@ -12,15 +12,16 @@ import pandas as pd
 
 from sfbench.report.comparable import ALIKE, BASIS, common_distance
 from sfbench.report.figure import Figure, Look, fitted, labeled_without, significant
-from sfbench.report.pareto_figure import PALE, PEAKS
+from sfbench.report.pareto_figure import PALE
 from sfbench.values.frontier import Point, cost_alike, on_front
-from sfbench.values.metric_names import CORE
+from sfbench.values.metric_names import CORE, DEVICE_ALLOCATED, HOST_PEAK
 from sfbench.values.metrics import MEBI
 from sfbench.values.sizes import HasGet
 from sfbench.values.sweeps import number
 
 SAME = ["model", *ALIKE, BASIS]
 """What rows of one curve share."""
+PEAKS = (DEVICE_ALLOCATED, HOST_PEAK)
 FEWEST = 2
 """Values of a knob below which there is no curve."""
 COSTS = (

@@ -16,8 +16,9 @@ HEADERS = {
     "px": "resolution in pixels: the side of a square image, or height x width",
     "images/s": "images per second of the core region: mapping and synthesis, latents drawn before; "
     "the median of timed blocks after warm-up",
-    "peak MiB": "peak memory: on a CPU of the whole process, torch included; on a GPU allocated to "
-    "tensors",
+    "call MiB": "peak memory of a call on a CPU, above the loaded model",
+    "process MiB": "peak memory of the whole process on a CPU, Python and torch included",
+    "peak MiB": "peak memory that torch's allocator gave to tensors on a GPU",
 }
 """Columns that need more than their metric's description."""
 BADGES: dict[str, str] = {

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -39,11 +41,14 @@ class Headline:
         return " ".join([f"{self.place}.", *(f"{topic}: {told}" for topic, told in self.verdicts)])
 
 
-def headline(rows: pd.DataFrame, processor: str = "") -> Headline:
+def headline(
+    rows: pd.DataFrame, processor: str = "", defaults: Mapping[str, Mapping[str, Any]] | None = None
+) -> Headline:
     """Return the question and the verdicts, from the intervals of the table alone.
 
     Numbers of two machines are never compared: it describes the machine with most rows.
-    `processor`: the name of that machine's processor, if it is known.
+    `processor`: the name of that machine's processor, if it is known; `defaults`: the default options
+    of each model, for the command that confirms a verdict.
     """
     good = rows[rows["status"] == "ok"]
     failed = len(rows) - len(good)
@@ -51,7 +56,7 @@ def headline(rows: pd.DataFrame, processor: str = "") -> Headline:
     if good.empty:
         return Headline(question=question(rows), place=missing.rstrip("."), verdicts=())
     here = main_part(good)
-    verdicts = [("Quality", quality(here)), ("Speed", speed(here))]
+    verdicts = [("Quality", quality(here)), ("Speed", speed(here, defaults or {}))]
     if failed:
         verdicts.append(("Missing", missing))
     if len(here) < len(good):
@@ -109,7 +114,7 @@ def place_of(here: pd.DataFrame, processor: str) -> str:
     return f"{what}, on {where}{told}"
 
 
-def speed(rows: pd.DataFrame) -> str:
+def speed(rows: pd.DataFrame, defaults: Mapping[str, Mapping[str, Any]]) -> str:
     """Return which model is fastest at the largest resolution that several share."""
     if CORE not in rows or rows[CORE].isna().all():
         return ""
@@ -127,20 +132,41 @@ def speed(rows: pd.DataFrame) -> str:
     quiet = here.drop(index=loud.index)
     left_out = f" Left out as disturbed: {flagged(loud)}." if len(loud) else ""
     if quiet["model"].nunique() < PAIR:
-        return f"nothing can be said {where}.{left_out}"
+        return f"Nothing can be said {where}.{left_out}"
     order = quiet.sort_values(CORE, ascending=False)
     top = order.iloc[0]
     second = order[order["model"] != top["model"]].iloc[0]
-    live = f"sfbench compare --live {top['model']} {second['model']} --res {size_of(top)}"
+    live = confirming(top, second, defaults)
     if not best(quiet, CORE, "higher"):
         bounds = [f"{CORE}.low", f"{CORE}.high"]
         known = set(bounds) <= set(quiet) and quiet[bounds].notna().all(axis=None)
         why = "intervals overlap" if known else "not every value has an interval"
-        return f"no model is clearly fastest {where} ({why}): {live} decides.{left_out}"
+        return f"No model is clearly fastest {where} ({why}): {live} decides.{left_out}"
     return (
         f"{top['model']} makes {rate(top)} {where}, {number(top[CORE] / second[CORE])} times "
         f"{second['model']}; apart in separate runs, confirm with {live}.{left_out}"
     )
+
+
+def confirming(
+    first: pd.Series, second: pd.Series, defaults: Mapping[str, Mapping[str, Any]]
+) -> str:
+    """Return the command that compares two rows interleaved."""
+    sides = " ".join(
+        shlex.quote(side_of(row, defaults.get(row["model"], {}))) for row in (first, second)
+    )
+    more = {"batch": "8", "dtype": "fp32", "mode": "eager"}
+    flags = "".join(
+        f" --{name} {first[name]}" for name, usual in more.items() if str(first[name]) != usual
+    )
+    return f"sfbench compare --live {sides} --res {size_of(first)}{flags}"
+
+
+def side_of(row: pd.Series, usual: Mapping[str, Any]) -> str:
+    """Return a row's model with the options that are not its defaults, as `compare` takes them."""
+    pairs = (text.partition("=") for text in str(row["options"] or "").split(", ") if "=" in text)
+    own = [f"{name}={value}" for name, _, value in pairs if str(usual.get(name)) != value]
+    return ",".join([str(row["model"]), *own])
 
 
 def flagged(rows: pd.DataFrame) -> str:
@@ -179,12 +205,12 @@ def verdicts_of_quality(rows: pd.DataFrame) -> Iterator[str]:
     both = f"{with_bounds(least, name)} against {with_bounds(second, name)} of {second['model']}"
     bounds = [f"{name}.low", f"{name}.high"]
     if not set(bounds) <= set(part) or part[bounds].isna().any(axis=None):
-        yield f"which model has the lowest {name} {where} is open: not every value has an interval."
+        yield f"Which model has the lowest {name} {where} is open: not every value has an interval."
     elif least.name in best(part, name, "lower"):
         yield f"{least['model']} has the lowest {name} {where}, {both}: their intervals are apart."
     else:
         yield (
-            f"no model clearly has the lowest {name} {where}, intervals overlap: {least['model']} "
+            f"No model clearly has the lowest {name} {where}, intervals overlap: {least['model']} "
             f"{both}."
         )
 

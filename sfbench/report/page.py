@@ -78,7 +78,7 @@ def page(records: Sequence[Record], beside: Beside, title: str, *, live: bool = 
     return rendered(
         "page.html.j2",
         title=title,
-        headline=headline(rows, processor(rows, newest)),
+        headline=headline(rows, processor(rows, newest), beside.options),
         made=made(records),
         live=live,
         filters=[one for name, label in FILTERS if (one := choices(rows, name, label))["several"]],
@@ -87,7 +87,7 @@ def page(records: Sequence[Record], beside: Beside, title: str, *, live: bool = 
         more=any(table["more"] for table in tables),
         leading=drawn[:LEADING],
         figures=drawn[LEADING:],
-        gallery=gallery(beside.albums, beside.options),
+        gallery=gallery(in_order(beside.albums, look), beside.options),
         looks={model: look.tint(model) for model in look.models},
         cases=cases,
         glossary=glossary(shown_columns(rows), badges_of(tables), rows),
@@ -97,6 +97,13 @@ def page(records: Sequence[Record], beside: Beside, title: str, *, live: bool = 
         data=raw(embedded(frame.tidy(found))),
         figure_data=raw(as_json(figure_data(drawn, commands_by_identity(cases, rows)))),
         **scripts(),
+    )
+
+
+def in_order(albums: Sequence[Album], look: Look) -> list[Album]:
+    """Return albums in the order of the page's models, small images first."""
+    return sorted(
+        albums, key=lambda one: (look.place(one.subject["model"]), one.subject["resolution"])
     )
 
 

@@ -10,10 +10,10 @@ import pandas as pd
 from sfbench.report.comparable import common_distance, groups
 from sfbench.report.figure import HEIGHT, WIDTH, Figure, Look, fitted, measured, with_tips
 from sfbench.values.frontier import Point, on_front
-from sfbench.values.metric_names import CORE, DEVICE_ALLOCATED, HOST_PEAK
+from sfbench.values.metric_names import CORE, DEVICE_ALLOCATED, HOST_ABOVE_LOADED
 from sfbench.values.metrics import MEBI
 
-PEAKS = (DEVICE_ALLOCATED, HOST_PEAK)
+PEAKS = (DEVICE_ALLOCATED, HOST_ABOVE_LOADED)
 FEWEST = 2
 """Fewest points; a single one has nothing to beat."""
 MOST = 3
@@ -54,7 +54,7 @@ def pareto(rows: pd.DataFrame, part: pd.DataFrame, name: str, look: Look) -> Fig
         [(name_of, unit, low, high) for name_of, unit, low, high in (
             ("distance", name, "low", "high"),
             ("images/s", "images/s", "slow", "fast"),
-            ("peak MiB", "MiB peak", None, None),
+            ("peak MiB", "MiB", None, None),
         )],
     )  # fmt: skip
     first = part.iloc[0]
@@ -72,7 +72,9 @@ def pareto(rows: pd.DataFrame, part: pd.DataFrame, name: str, look: Look) -> Fig
     if {"slow", "fast"} <= set(frame):
         layers.append(base.mark_rule(strokeWidth=1.5).encode(x=alt.X("slow:Q"), x2="fast:Q", y=y))
     layers.append(base.mark_point(filled=True, size=110).encode(x=x, y=y, shape=look.shape(frame)))
-    if len(frame) <= MOST_NAMED and frame["apart"].any():
+    repeated = frame["model"].duplicated(keep=False)
+    if len(frame) <= MOST_NAMED and repeated.any():
+        frame["apart"] = frame["apart"].where(repeated, "")
         names = base.mark_text(dx=9, dy=-9, align="left", fontSize=11)
         layers.append(names.encode(x=x, y=y, text="apart:N"))
     text = (

@@ -110,7 +110,7 @@ def index_page(  # what the pages share
     return rendered(
         "index.html.j2",
         title=title,
-        headline=headline(rows, processor(rows, of)),
+        headline=headline(rows, processor(rows, of), beside.options),
         made=made(newest),
         notes=[f"{older} older records are shown only in the histories."] if older else [],
         models=models,

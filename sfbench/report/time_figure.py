@@ -71,7 +71,7 @@ def over_resolution(frame: pd.DataFrame, look: Look) -> Figure:
     line = base.mark_line(strokeWidth=1.5, opacity=0.8).encode(
         x=x, y=y, color=tone, detail="label:N"
     )
-    if len(set(frame["apart"])) > 1:
+    if frame.duplicated(["model", "resolution"]).any():
         dash = alt.StrokeDash(
             "apart:N", title=None, legend=alt.Legend(orient="bottom", columns=3, labelLimit=400)
         )

@@ -35,7 +35,7 @@ def made(model: str = "styleformer-linformer", rate: float = 10.0, **changes: ob
                 metric="throughput.core", unit="images/s", value=rate, low=rate - 1, high=rate + 1
             ),
             Reading(metric="latency.p50", unit="s", value=0.02),
-            Reading(metric="memory.host_peak", unit="bytes", value=3 << 30),
+            Reading(metric="memory.host_above_loaded", unit="bytes", value=3 << 30),
             Reading(metric="parameters", unit="", value=35_020_000),
             Reading(metric="fd[cifar-cnn7]", unit="", value=18.4, how=HOW),
             Reading(metric="fid", unit="", reason="no weights"),
@@ -69,7 +69,7 @@ def test_a_column_that_does_not_fit_is_named_and_no_number_is_cut(width: int) ->
     assert "…" not in text
     assert ("1,234,567" in text) == (width == 140)
     flowing = " ".join(text.split())
-    for header, cell in (("images/s", "10.0 ±1.0"), ("peak MiB", "3,072"), ("params M", "35.0")):
+    for header, cell in (("images/s", "10.0 ±1.0"), ("call MiB", "3,072"), ("params M", "35.0")):
         assert (cell in flowing) == (header not in flowing.partition("not enough room for")[2])
 
 

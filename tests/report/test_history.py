@@ -122,4 +122,4 @@ def test_the_command_writes_the_site(tmp_path: Path) -> None:
         store.add(one)
     assert publish(tmp_path / "s", tmp_path / "out", "Board", OWN) == 0
     assert (tmp_path / "out" / "models" / "a.html").is_file()
-    assert publish(tmp_path / "none", tmp_path / "out2", "Board") == 5
+    assert publish(tmp_path / "none", tmp_path / "out2", "Board", OWN) == 5

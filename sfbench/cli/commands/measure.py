@@ -80,8 +80,14 @@ def report_command(
         list[Path] | None,
         typer.Option(help="Include this training run on the page; may be repeated."),
     ] = None,
+    port: Annotated[
+        int, typer.Option(help="Port of --serve on this machine [default: any free one].")
+    ] = 0,
     store: StoreFolder = defaults.STORE,
     *,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Serve the page to this machine; it follows the store.")
+    ] = False,
     published: Published = False,
     imported: Imported = False,
     tidy: Annotated[bool, typer.Option(help="For csv and json: one row per value.")] = False,
@@ -89,7 +95,10 @@ def report_command(
     """Show the stored results: one row per case."""
     sound.check_format(form)
     origins = origins_of(published=published, imported=imported)
-    if not sound.holds_records(store, origins):
+    if port and not serve:
+        msg = f"--port {port} is for --serve"
+        raise UsageError(msg)
+    if not serve and not sound.holds_records(store, origins):
         raise typer.Exit(Exit.NOTHING_MEASURED)
     from sfbench.cli import reporting
 
@@ -102,6 +111,8 @@ def report_command(
         training=tuple(training or ()),
         origins=origins,
     )
+    if serve:
+        raise typer.Exit(reporting.serve(store, wanted, port))
     raise typer.Exit(reporting.show(store, wanted))
 
 

@@ -132,7 +132,7 @@
     config.mark = { tooltip: { content: "data" } };
     if (narrow) Object.assign(config.axis, { labelLimit: 120, labelFontSize: 11 });
     if (narrow) Object.assign(config.legend, { columns: 1, labelLimit: 240 });
-    const room = place.clientWidth - (narrow ? -20 : 10);
+    const room = place.clientWidth - (narrow ? -20 : 80);
     const target = document.createElement("div");
     const { view } = await window.sfbenchEmbed(target, { ...fitted(spec, room), config }, {
       actions: false, renderer: "svg", mode: "vega-lite", tooltip: tip, ast: false,
