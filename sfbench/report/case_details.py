@@ -18,7 +18,7 @@ from sfbench.values.metrics import MEBI
 from sfbench.values.records import Reading, Record, plugin_file
 from sfbench.values.sizes import size_of
 
-DIGITS = 4
+DIGITS, PAIR = 4, 2
 BLOCKS_WIDTH, BLOCKS_HEIGHT = 240, 36
 MOST_WITH_READINGS = 60
 """Rows of a page up to which every reading is listed; the numbers are in its data in any case."""
@@ -77,17 +77,19 @@ def part(record: Record, *, readings: bool) -> dict[str, Any]:
 def phases(record: Record) -> dict[str, Any] | None:
     """Return the seconds of each phase, with their share of the whole; None for older records."""
     stored = record.provenance.get("phase_seconds")
-    if not isinstance(stored, Mapping) or not stored:
-        return None
-    known = {str(name): float(s) for name, s in stored.items() if isinstance(s, int | float)}
-    whole = sum(known.values())
+    known = [
+        (str(pair[0]), float(pair[1]))
+        for pair in (stored if isinstance(stored, list | tuple) else ())
+        if isinstance(pair, list | tuple) and len(pair) == PAIR and isinstance(pair[1], int | float)
+    ]
+    whole = sum(seconds for _, seconds in known)
     if whole <= 0:
         return None
     return {
         "whole": number(whole),
         "items": [
             {"name": name, "seconds": number(seconds), "share": f"{100 * seconds / whole:.2f}"}
-            for name, seconds in known.items()
+            for name, seconds in known
         ],
     }
 

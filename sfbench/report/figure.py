@@ -177,12 +177,17 @@ def of_weights(rows: pd.DataFrame) -> pd.Series:
 
 
 def places(frame: pd.DataFrame) -> pd.Series:
-    """Return each row's name: its model, what tells it apart, its resolution where there are several."""
+    """Return each row's name: its model, what tells it apart, and of several its resolution."""
     cases = frame.drop_duplicates(["label", "px"])
-    several = cases.groupby(["model", "px"])["label"].nunique() > 1
-    repeated = several.reindex(pd.MultiIndex.from_frame(frame[["model", "px"]])).to_numpy()
-    names = frame["label"].where(repeated, frame["model"])
-    return names if len(set(frame["px"])) == 1 else names + " " + frame["px"] + " px"
+    counts = cases.groupby(["model", "px"])["label"].transform("size").to_numpy()
+    repeated = set(map(tuple, cases.loc[counts > 1, ["model", "px"]].to_numpy().tolist()))
+    several = len(set(frame["px"])) > 1
+    names = [
+        (row["label"] if (row["model"], row["px"]) in repeated else row["model"])
+        + (f" {row['px']} px" if several else "")
+        for _, row in frame.iterrows()
+    ]
+    return pd.Series(names, index=frame.index)
 
 
 def place_axis(frame: pd.DataFrame) -> alt.Y:

@@ -91,9 +91,9 @@ class Trial:
 
     def end_phase(self) -> None:
         """Record the seconds of the phase, and the host's peak in it."""
-        seconds = self.provenance.setdefault("phase_seconds", {})
-        passed = time.perf_counter() - self.phase_began
-        seconds[self.current] = seconds.get(self.current, 0.0) + passed
+        # Pairs: the keys of a record's objects are sorted, and phases have an order.
+        seconds = self.provenance.setdefault("phase_seconds", [])
+        seconds.append([self.current, time.perf_counter() - self.phase_began])
         peak = host_memory("VmHWM")
         if peak is not None and self.current != START:
             peaks = self.provenance.setdefault("host_peak_by_phase", {})

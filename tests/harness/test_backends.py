@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from sfbench.api.errors import UnsupportedError, UsageError
+from sfbench.hardware import host
 from sfbench.hardware.backend import Backend
 from sfbench.hardware.devices import accelerators, backends, find_backend, resolve
 from sfbench.hardware.policy import TORCH_DTYPES, kept_settings, set_policy
@@ -168,3 +170,21 @@ def test_nobody_outside_the_room_compares_a_devices_name() -> None:
     assert found == []
     assert list(device_names(ast.parse('if x.type != "cuda": pass'))) == [1]
     assert list(device_names(ast.parse('y = SIDES["cpu"]'))) == [1]
+
+
+@pytest.mark.fast
+def test_a_machine_id_leaves_as_a_salted_hash_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "0123456789abcdef0123456789abcdef"
+    (tmp_path / "id").write_text(f"{text}\n")
+    (tmp_path / "new").write_text("uninitialized\n")
+    places = (tmp_path / "none", tmp_path / "new", tmp_path / "id")
+    monkeypatch.setattr(host, "MACHINE_IDS", places)
+    found = host.host_name_digest()
+    assert found is not None
+    assert len(found) == 12
+    assert found not in text
+    assert not hashlib.sha256(text.encode()).hexdigest().startswith(found)
+    monkeypatch.setattr(host, "MACHINE_IDS", places[:2])
+    assert host.host_name_digest() is None

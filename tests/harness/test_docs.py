@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import shlex
@@ -97,6 +98,31 @@ def test_the_columns_of_a_report_are_documented_in_their_order() -> None:
 )
 def test_the_tables_of_the_docs_are_those_of_the_code(name: str, table: str) -> None:
     assert f"\n{table}" in (ROOT / "docs" / name).read_text(), "python scripts/write_pages.py"
+
+
+@pytest.mark.fast
+def test_the_generated_pages_are_those_of_the_code() -> None:
+    spec = importlib.util.spec_from_file_location("pages", ROOT / "scripts" / "write_pages.py")
+    assert spec is not None
+    assert spec.loader is not None
+    pages = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(pages)
+    stale = [path.name for path, text in pages.pages().items() if path.read_text() != text]
+    assert stale == [], "python scripts/write_pages.py"
+
+
+@pytest.mark.fast
+def test_the_schema_of_a_record_holds_for_records() -> None:
+    jsonschema = pytest.importorskip("jsonschema", reason="jsonschema: comes with altair")
+    schema = json.loads((ROOT / "docs" / "schemas" / "record-1.json").read_text())
+    validator = jsonschema.Draft202012Validator(schema)
+    validator.check_schema(schema)
+    paths = sorted((ROOT / "results" / "published").glob("*.json"))
+    assert paths
+    for path in paths:
+        record = json.loads(path.read_text())
+        assert [error.message for error in validator.iter_errors(record)] == []
+        assert list(validator.iter_errors(record | {"status": "fine"})) != []
 
 
 def test_the_plugin_of_the_docs_has_under_30_lines_and_holds_to_the_contract(

@@ -97,6 +97,13 @@ def test_the_machine_is_its_hardware() -> None:
     assert machine_digest({**MACHINE, "cpu": "y"}) != plain
 
 
+def test_two_machines_of_one_kind_are_told_apart_and_share_what_is_measured() -> None:
+    one, other = ({**MACHINE, "host": name} for name in ("a" * 12, "b" * 12))
+    assert machine_digest(one) != machine_digest(other)
+    names = {Identities(facts).of(CASES[0], a_model()) for facts in (MACHINE, one, other)}
+    assert len(names) == 1
+
+
 def test_what_is_settled_is_found_and_what_failed_is_tried_again(tmp_path: Path) -> None:
     store = Store(tmp_path)
     first, second, third, fourth = trials(store)
