@@ -85,57 +85,99 @@ class Request:
 
     model: str = flag(
         dataclasses.MISSING,
+        panel="Model",
         help="Models to measure, NAME[,NAME]; a NAME may be KIND:PATH; see sfbench list.",
     )
     res: str = flag(
         "32",
+        panel="Case",
         help="Resolutions in pixels: 32,64 or from:to*factor, e.g. 32:256*2; 48x64 is H x W.",
     )
-    batch: str = flag("8", help="Batch sizes, e.g. 1,8,max-fit,best-throughput.")
-    dtype: str = flag("fp32", help=f"Precision: {', '.join(DTYPES)}.")
-    mode: str = flag("eager", help="Execution mode: eager, compile, ...; see docs/cli.md.")
-    device: str = flag("auto", help="Device: auto, cpu, cuda, mps; cuda:1 names one of several.")
-    data: str = flag("shapes", help="Real images: shapes, or a file or folder of images.")
+    batch: str = flag(
+        "8",
+        panel="Case",
+        help="Batch sizes, N[,N]; also max-fit (the largest that runs) and best-throughput.",
+    )
+    dtype: str = flag(
+        "fp32",
+        panel="Case",
+        help=f"Precisions, P[,P]: {', '.join(DTYPES)} (fp32 is IEEE single precision everywhere).",
+    )
+    mode: str = flag(
+        "eager",
+        panel="Case",
+        help="Execution modes, M[,M]: eager; compile (torch.compile), compile-reduce-overhead (with "
+        "CUDA graphs), compile-max-autotune (tuned kernels); cuda-graph (eager kernels as one graph).",
+    )
+    device: str = flag(
+        "auto", panel="Case", help="Device: auto, cpu, cuda, mps; cuda:1 names one of several."
+    )
+    data: str = flag(
+        "shapes",
+        panel="Images and quality",
+        help="Real images: shapes, or a file or folder of images.",
+    )
     measure: str = flag(
-        "speed,memory,quality", help="What to measure; also available: energy, min-memory."
+        "speed,memory,quality",
+        panel="Case",
+        help="What to measure, M[,M]: speed, memory, quality, energy (needs counters), min-memory "
+        "(a search).",
     )
-    extractor: str = flag("auto", help="Feature extractor; see sfbench list extractors.")
+    extractor: str = flag(
+        "auto", panel="Images and quality", help="Feature extractor; see sfbench list extractors."
+    )
     extractor_weights: str = flag(
-        "auto", help="Weights of the extractor: auto, download, or a file."
+        "auto",
+        panel="Images and quality",
+        help="Weights of the extractor: auto, download, or a file.",
     )
-    option: tuple[str, ...] = flag((), help="Option of the model, NAME=VALUE; may be repeated.")
+    option: tuple[str, ...] = flag(
+        (), panel="Model", help="Option of the model, NAME=VALUE; may be repeated."
+    )
     sweep: tuple[str, ...] = flag(
         (),
+        panel="Model",
         help="Values of an option, each measured: NAME=V1,V2 or NAME=LOW:HIGH*FACTOR; may be repeated.",
     )
-    weights: str = flag("auto", help="Weights: auto, random, a file, or MODEL=FILE[,MODEL=FILE].")
+    weights: str = flag(
+        "auto", panel="Model", help="Weights: auto, random, a file, or MODEL=FILE[,MODEL=FILE]."
+    )
     train_kimg: float | None = flag(
-        None, help="Train models that have no weights for N kimg first."
+        None, panel="Model", help="Train models that have no weights for N kimg first."
     )
     samples: int | None = flag(
         None,
+        panel="Images and quality",
         help="Images per set for quality [default: on a CPU 512 with cifar-cnn7, else 128; "
         "on a GPU 50000, 1024 of shapes].",
         least=2,
     )
-    seed: int = flag(0, help="Seed for initial weights and for the first latent.", least=0)
+    seed: int = flag(
+        0, panel="Model", help="Seed for initial weights and for the first latent.", least=0
+    )
     labels: str = flag(
         UNIFORM,
+        panel="Images and quality",
         help="Labels of generated images for quality: uniform, balanced, data, or class:N.",
     )
-    threads: int | None = flag(None, help="CPU threads [default: all].", least=1)
+    threads: int | None = flag(None, panel="Case", help="CPU threads [default: all].", least=1)
     warmup_seconds: float | None = flag(
-        None, help="Least seconds of warm-up before each timed pass [default: CPU 1, GPU 2]."
+        None,
+        panel="Timing",
+        help="Least seconds of warm-up before each timed pass [default: CPU 1, GPU 2].",
     )
-    blocks: int | None = flag(None, help=f"Timed blocks of each region [default: {BLOCKS}].")
+    blocks: int | None = flag(
+        None, panel="Timing", help=f"Timed blocks of each region [default: {BLOCKS}]."
+    )
     block_seconds: float | None = flag(
-        None, help=f"Least seconds of a block [default: {BLOCK_SECONDS}]."
+        None, panel="Timing", help=f"Least seconds of a block [default: {BLOCK_SECONDS}]."
     )
     latency_calls: int | None = flag(
-        None, help=f"Calls in the latency pass [default: {LATENCY_CALLS}]."
+        None, panel="Timing", help=f"Calls in the latency pass [default: {LATENCY_CALLS}]."
     )
     trust: bool = flag(
         default=False,
+        panel="Model",
         help="Load models whose files can run code, such as TorchScript.",
         suites=False,
     )

@@ -16,13 +16,24 @@ may differ in the others. images: it decides what images are made. training: it 
 are trained. local: it comes from the machine that measures, not from a suite."""
 
 
-def flag(default: Any, *, help: str, least: float | None = None, suites: bool = True) -> Any:  # noqa: A002  # its usual name
-    """Declare a flag of `sfbench run`: its default, help, and least value.
+Panel = Literal["Model", "Case", "Images and quality", "Timing"]
+"""Under which heading the help of a command shows a flag."""
+
+
+def flag(
+    default: Any,
+    *,
+    help: str,  # noqa: A002  # its usual name
+    panel: Panel,
+    least: float | None = None,
+    suites: bool = True,
+) -> Any:
+    """Declare a flag of `sfbench run`: its default, help, heading, and least value.
 
     The flag, the key of a suite, and the command that is printed for a row derive from it.
     `suites`: whether a suite file, perhaps a stranger's, may set it.
     """
-    metadata = {"help": help, "least": least, "suites": suites}
+    metadata = {"help": help, "least": least, "suites": suites, "panel": panel}
     return dataclasses.field(default=default, metadata=metadata)
 
 

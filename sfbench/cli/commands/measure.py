@@ -10,6 +10,7 @@ import typer
 
 from sfbench.api.errors import UsageError
 from sfbench.cli import defaults, sound
+from sfbench.cli.commands.completion import models, suites
 from sfbench.cli.commands.flags import (
     AsJson,
     Imported,
@@ -40,7 +41,10 @@ def run_command(
     trials: Trials = 1,
     timeout: Timeout = 3600.0,
     suite: Annotated[
-        str | None, typer.Option(help="Run a suite: NAME of sfbench list suites, or FILE.toml.")
+        str | None,
+        typer.Option(
+            help="Run a suite: NAME of sfbench list suites, or FILE.toml.", autocompletion=suites
+        ),
     ] = None,
     scale: Annotated[str, typer.Option(help="Scale of the suite: smoke, quick, full.")] = "full",
     store: StoreFolder = defaults.STORE,
@@ -71,7 +75,9 @@ def report_command(
     form: Annotated[
         str, typer.Option("--format", help="Output format: table, csv, json, md or tex.")
     ] = "table",
-    model: Annotated[str | None, typer.Option(help="Show only these models.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Show only these models.", autocompletion=models)
+    ] = None,
     res: Annotated[str | None, typer.Option(help="Show only these resolutions.")] = None,
     html: Annotated[
         Path | None, typer.Option(help="Write an HTML page to this file instead.")

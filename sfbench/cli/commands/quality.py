@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from sfbench.cli import defaults
+from sfbench.cli.commands import completion
 from sfbench.cli.commands.flags import (
     AllResolution,
     AsJson,
@@ -38,7 +39,10 @@ def quality_command(
         int | None, typer.Option(help="Resolution in pixels: of the model, or of all images.")
     ] = None,
     protocol: Annotated[
-        str, typer.Option(help="Protocols to follow: all, or NAME[,NAME].")
+        str,
+        typer.Option(
+            help="Protocols to follow: all, or NAME[,NAME].", autocompletion=completion.protocols
+        ),
     ] = "sfbench",
     extractor: Extractor = None,
     extractor_weights: ExtractorWeights = "auto",
@@ -105,7 +109,10 @@ def explain_command(
     ],
     protocols: Annotated[
         tuple[str, str],
-        typer.Option(help="The two protocols to explain; see sfbench list protocols."),
+        typer.Option(
+            help="The two protocols to explain; see sfbench list protocols.",
+            autocompletion=completion.protocols,
+        ),
     ],
     extractor: Extractor = None,
     extractor_weights: ExtractorWeights = "auto",

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from sfbench.cli import defaults
+from sfbench.cli.commands.completion import COMPLETERS
 from sfbench.values.case import Request
 
 Command = Callable[..., None]
@@ -25,7 +26,13 @@ def option_of(name: str) -> Any:
     declared = {field.name: field for field in dataclasses.fields(Request)}[name]
     callback = defaults.device_flag if name == "device" else None
     flag = f"--{name.replace('_', '-')}"
-    return typer.Option(flag, help=declared.metadata["help"], callback=callback)
+    return typer.Option(
+        flag,
+        help=declared.metadata["help"],
+        callback=callback,
+        rich_help_panel=declared.metadata["panel"],
+        autocompletion=COMPLETERS.get(name),
+    )
 
 
 def given_flags(context: typer.Context) -> list[str]:

@@ -8,11 +8,13 @@ import typer
 
 from sfbench import __version__
 from sfbench.cli import defaults
+from sfbench.cli.commands.completion import single
 from sfbench.cli.commands.flags import AsJson, NoPlugins, Plugins, launcher_of
-from sfbench.cli.commands.once import Once
+from sfbench.cli.commands.once import Grouped, Once
 
 app = typer.Typer(
     name="sfbench",
+    cls=Grouped,
     help="Measure image generators: quality, throughput, memory, over resolutions.",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -20,6 +22,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+LISTED = (
+    "models", "weights", "presets", "data", "extractors", "protocols", "suites", "metrics",
+)  # fmt: skip
 LISTS = "models, weights, presets, data, extractors, protocols, suites or metrics"
 
 
@@ -46,7 +51,8 @@ def list_command(
     what: Annotated[
         str,
         typer.Argument(
-            help="models, weights, presets, data, extractors, protocols, suites, metrics"
+            help="models, weights, presets, data, extractors, protocols, suites, metrics",
+            autocompletion=lambda incomplete: single(LISTED, incomplete),
         ),
     ] = "models",
     plugin: Plugins = None,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sfbench.cli import defaults, sound
+from sfbench.cli.commands.completion import suites
 from sfbench.cli.commands.flags import (
     AsJson,
     Imported,
@@ -41,7 +42,7 @@ SUITE_HELP = "NAME of sfbench list suites, or FILE.toml."
 @app.command("plan", cls=Once)
 def plan_command(
     context: typer.Context,
-    suite: Annotated[str, typer.Option(help=SUITE_HELP)],
+    suite: Annotated[str, typer.Option(help=SUITE_HELP, autocompletion=suites)],
     scale: Scale = "full",
     data: Images = "",
     weights: Files = "",
@@ -61,7 +62,7 @@ def plan_command(
 @app.command("reproduce", cls=Once)
 def reproduce_command(
     context: typer.Context,
-    suite: Annotated[str, typer.Argument(help=SUITE_HELP)],
+    suite: Annotated[str, typer.Argument(help=SUITE_HELP, autocompletion=suites)],
     scale: Scale = "full",
     data: Images = "",
     weights: Files = "",
