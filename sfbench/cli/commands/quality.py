@@ -29,7 +29,8 @@ from sfbench.cli.commands.root import app
 @app.command("quality", cls=Once)
 def quality_command(
     images: Annotated[
-        str | None, typer.Option(help="Generated images: a file or folder; see docs/training.md.")
+        str | None,
+        typer.Option(help="Generated images: a folder, zip, tar, .npy, .npz, Parquet or LMDB."),
     ] = None,
     reference: Annotated[str, typer.Option(help="Real images, a statistics .npz, or shapes.")] = "",
     model: Annotated[
@@ -102,10 +103,11 @@ def quality_command(
 @app.command("explain", cls=Once)
 def explain_command(
     images: Annotated[
-        str, typer.Argument(help="Generated images: a file or folder; see docs/training.md.")
+        str,
+        typer.Argument(help="Generated images: a folder, zip, tar, .npy, .npz, Parquet or LMDB."),
     ],
     reference: Annotated[
-        str, typer.Argument(help="Real images: a file or folder; see docs/training.md.")
+        str, typer.Argument(help="Real images, in the same containers, or a statistics .npz.")
     ],
     protocols: Annotated[
         tuple[str, str],
