@@ -156,7 +156,7 @@ def carried_out(
     environment = defaults.measuring_environment()
     machine = machine_class() | {"environment": environment}
     trials = pending_trials(plan, catalogue, store, machine)
-    listener = ProgressLines(sys.stderr, live=sys.stderr.isatty())
+    listener = ProgressLines(sys.stderr, live=sys.stderr.isatty(), told_apart=plan.told_apart)
     try:
         records = carry_out(
             trials,

@@ -6,7 +6,7 @@ The line is redrawn only when an event arrives, and none arrives while a block i
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
 from sfbench.values.case import Case
@@ -17,10 +17,16 @@ PLAIN_SECONDS = 30.0
 
 
 class ProgressLines:
-    """Writes progress to a stream; `live` redraws one line, otherwise each trial gets its lines."""
+    """Writes progress to a stream; `live` redraws one line, otherwise each trial gets its lines.
 
-    def __init__(self, stream: TextIO, *, live: bool) -> None:
+    `told_apart`: what tells a case apart from others of its title.
+    """
+
+    def __init__(
+        self, stream: TextIO, *, live: bool, told_apart: Callable[[Case], str] = lambda _: ""
+    ) -> None:
         self.stream = stream
+        self.told_apart = told_apart
         self.live = live
         self.total = 0
         self.done = 0
@@ -40,9 +46,9 @@ class ProgressLines:
     def started(self, case: Case, trial: int) -> None:
         """Begin a trial's line."""
         number = f" trial {trial + 1}" if trial else ""
-        self.title = (
-            f"[{self.done + 1}/{self.total}] {case.title()}: {', '.join(case.measure)}{number}"
-        )
+        apart = self.told_apart(case)
+        title = f"{case.title()} {apart}" if apart else case.title()
+        self.title = f"[{self.done + 1}/{self.total}] {title}: {', '.join(case.measure)}{number}"
         if not self.live:
             self.write(self.title)
 

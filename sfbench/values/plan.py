@@ -19,6 +19,16 @@ class Plan:
     trials: int = 1
     timeout_seconds: float = 3600.0
 
+    def told_apart(self, case: Case) -> str:
+        """Return the options in which a case differs from others of its model; empty for none."""
+        others = [one.options for one in self.cases if one.model == case.model]
+        pairs = (
+            f"{name}={value}"
+            for name, value in case.options.items()
+            if any(one.get(name) != value for one in others)
+        )
+        return ", ".join(pairs)
+
 
 def parse_seeds(text: str) -> list[int]:
     """Return the seeds that "0-15" or "1,5,7" stand for; raises UsageError for anything else."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -11,8 +12,9 @@ from typing import Any
 
 import pytest
 from graph_making import SHORT
-from making import a_record
+from making import a_case, a_record
 
+from sfbench.cli.progress import ProgressLines
 from sfbench.hardware.devices import resolve
 from sfbench.report import frame
 from sfbench.report.glossary import BADGES, badge_text, header_text
@@ -23,6 +25,7 @@ from sfbench.run.suites import read_suite
 from sfbench.values.case import Source
 from sfbench.values.flags import FLAGS
 from sfbench.values.metrics import METRICS
+from sfbench.values.plan import Plan
 from sfbench.values.records import Reading
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -197,3 +200,19 @@ def rest(text: str) -> str:
     """Return the end of the command that the page shows."""
     shown = text.partition("<pre><code>")[2].partition("</code>")[0]
     return shown.removeprefix("sfbench run --model synthetic --res 16")
+
+
+@pytest.mark.fast
+def test_progress_says_which_value_of_an_option_is_measured() -> None:
+    cases = tuple(a_case(options={"steps": steps, "seed": 0}) for steps in (4, 8))
+    plan = Plan(cases=(*cases, a_case(model="other", options={})))
+    stream = io.StringIO()
+    lines = ProgressLines(stream, live=False, told_apart=plan.told_apart)
+    lines.planned(3, 0)
+    for case in plan.cases:
+        lines.started(case, 0)
+    text = stream.getvalue()
+    assert "eager steps=4: " in text
+    assert "eager steps=8: " in text
+    assert "seed=" not in text
+    assert "other" in text
