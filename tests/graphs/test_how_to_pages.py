@@ -5,14 +5,12 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from graph_making import SHORT
-from PIL import Image
+from making_images import images
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 DOCS = Path(__file__).parents[2] / "docs"
@@ -36,17 +34,6 @@ ELSEWHERE = {
     "--res 256 --data real.zip": "reads images that the reader made",
 }
 """What is not run here, by a part of the command, and where it is."""
-
-
-def images(path: Path, seed: int) -> None:
-    """Write a zip of 40 pictures of colored noise."""
-    noise = np.random.default_rng(seed)
-    with zipfile.ZipFile(path, "w") as archive:
-        for number in range(40):
-            picture = noise.integers(0, 255, (32, 32, 3), dtype=np.uint8)
-            target = path.with_suffix(".png")
-            Image.fromarray(picture).save(target)
-            archive.write(target, f"{number % 2}/{number}.png")
 
 
 def commands(name: str) -> list[str]:
