@@ -86,7 +86,9 @@ def styleformer(name: str, model: str, resolution: int, summary: str, **fields: 
     )
 
 
-def nano(model: str, resolution: int, **options: Any) -> TrainingPreset:
+def nano(
+    model: str, resolution: int, *, kimg: float = 60.0, settings: Values = NANO, **options: Any
+) -> TrainingPreset:
     """Return a preset that learns `shapes` on a CPU in twenty minutes."""
     return TrainingPreset(
         name="nano" if resolution == 32 else f"nano-{resolution}",  # noqa: PLR2004  # the plain one
@@ -96,9 +98,9 @@ def nano(model: str, resolution: int, **options: Any) -> TrainingPreset:
         evidence="ours",
         source="chosen so that a CPU learns shapes in minutes",
         batch=16,
-        kimg=60.0,
+        kimg=kimg,
         options=options,
-        settings=NANO,
+        settings=settings,
     )
 
 
@@ -180,6 +182,6 @@ TRAINING_PRESETS = (
     nano("styleformer-linformer", 32, preset="nano"),
     nano("styleformer-c", 32, split=16, widths=(64, 64), layers=(1, 1), channel_base=1024),
     nano("stylegan2", 16, channel_base=512, channel_max=64),
-    nano("stylegan2", 32, preset="nano"),
+    nano("stylegan2", 32, kimg=100.0, settings={**NANO, "rate": 0.0015}, preset="nano"),
 )  # fmt: skip
 """Every preset; a name belongs to a model."""
