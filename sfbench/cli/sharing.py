@@ -144,6 +144,7 @@ def take_in(bundle: Path, store: Path) -> Exit:
     into.prepare()
     there = {content(record) for record in into.load(ANY)[0]}
     new = [record for record in records if content(record) not in there]
+    warn_of_others(new, into.load()[0])
     for record in new:
         into.add(record, "imported")
     hung = hang(pictures, store)
@@ -160,6 +161,15 @@ def take_in(bundle: Path, store: Path) -> Exit:
             file=sys.stderr,
         )
     return Exit.OK
+
+
+def warn_of_others(new: Sequence[Record], own: Sequence[Record]) -> None:
+    """Say which records of a bundle are of a trial of one's own, and not what that measured."""
+    mine = {(record.identity, record.trial) for record in own}
+    count = sum((record.identity, record.trial) in mine for record in new)
+    if count:
+        told = f"{counted(count, 'record')} of the bundle"
+        print(f"warning: {told}: not what your own record of the same trial says", file=sys.stderr)
 
 
 def hang(pictures: Mapping[str, Mapping[str, bytes]], store: Path) -> int:

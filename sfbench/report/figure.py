@@ -37,6 +37,7 @@ CONFIG: dict[str, Any] = {
     "background": "transparent",
     "font": "system-ui, sans-serif",
     "view": {"stroke": None},
+    "padding": {"left": 24, "right": 12, "top": 6, "bottom": 6},
     "axis": {
         "labelColor": LINES,
         "titleColor": LINES,
@@ -58,7 +59,7 @@ CONFIG: dict[str, Any] = {
     "rule": {"color": LINES},
 }
 """Colors of the page's text, on light ground or dark."""
-LEGEND = alt.Legend(orient="bottom", columns=3, labelLimit=400, columnPadding=28)
+LEGEND = alt.Legend(orient="bottom", columns=3, labelLimit=240, columnPadding=28)
 TopLevel = alt.Chart | alt.LayerChart | alt.FacetChart | alt.VConcatChart
 
 

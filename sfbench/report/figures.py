@@ -40,6 +40,8 @@ SCALING_TEXT = (
     "Points are measurements, lines the fit a + b r² + c r⁴; below, the share of each term. Full "
     "attention grows with r⁴."
 )
+MOST_CROSSINGS = 3
+"""Pairs of models whose crossing a caption names."""
 ONE_CURVE = ["batch", "dtype", "mode", "device", "machine", "origin"]
 """What a scaling curve is of: the same batch at every resolution, on one machine."""
 
@@ -86,7 +88,10 @@ def scalings(rows: pd.DataFrame, records: Sequence[Record], look: Look) -> Itera
             title += "" if origin == "own" else f", {origin}"
             frame = scaling_table.frame(curves)
             met = [line for line in scaling_table.notes(curves, {}) if "cost the same at" in line]
-            text = " ".join([SCALING_TEXT, *(f"{line[0].upper()}{line[1:]}." for line in met)])
+            told = [f"{line[0].upper()}{line[1:]}." for line in met[:MOST_CROSSINGS]]
+            if len(met) > MOST_CROSSINGS:
+                told.append(f"{len(met) - MOST_CROSSINGS} more pairs: sfbench scaling.")
+            text = " ".join([SCALING_TEXT, *told])
             yield Figure(title, text, frame, scaling_figure.chart(curves, frame, look))
 
 

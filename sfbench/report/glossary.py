@@ -12,6 +12,7 @@ from sfbench.values.metrics import metric_of
 
 Entry = tuple[str, str]
 """A term, and what it means."""
+MILLI = 1000.0
 HEADERS = {
     "px": "resolution in pixels: the side of a square image, or height x width",
     "images/s": "images per second of the core region: mapping and synthesis, latents drawn before; "
@@ -80,9 +81,10 @@ def header_text(column: Column) -> str:
     if not column.metric:
         return ""
     metric = metric_of(column.metric)
+    text = metric.text.replace("seconds", "milliseconds") if column.factor == MILLI else metric.text
     unit = "" if column.factor != 1 or not metric.unit else f", in {metric.unit}"
     better = f"; {metric.better} is better" if metric.better else ""
-    return f"{metric.text}{unit}{better}"
+    return f"{text}{unit}{better}"
 
 
 def badge_text(badge: str) -> str:

@@ -125,18 +125,26 @@ def speed(rows: pd.DataFrame, defaults: Mapping[str, Mapping[str, Any]]) -> str:
     if not shared:
         top = rows.sort_values("resolution", kind="stable").iloc[-1]
         noisy = " (flagged: the machine was not quiet)" if is_disturbed(top) else ""
-        return f"{rate(top)} from {top['model']} at {size_of(top)} px, batch {top['batch']}{noisy}."
-    here = max(shared, key=lambda part: (part["resolution"].iloc[0], part["model"].nunique()))
+        how = f"batch {top['batch']}, {top['dtype']} {top['mode']}"
+        return f"{rate(top)} from {top['model']} at {size_of(top)} px, {how}{noisy}."
+    # Of what can be said, the largest resolution; of what cannot, too.
+    shared.sort(
+        key=lambda part: (part["resolution"].iloc[0], part["model"].nunique()), reverse=True
+    )
+    here = next(
+        (part for part in shared if undisturbed(part)["model"].nunique() >= PAIR), shared[0]
+    )
     where = f"at {size_of(here.iloc[0])} px and batch {here['batch'].iloc[0]}"
-    loud = here[[is_disturbed(row) for _, row in here.iterrows()]]
-    quiet = here.drop(index=loud.index)
+    quiet = undisturbed(here)
+    loud = here.drop(index=quiet.index)
     left_out = f" Left out as disturbed: {flagged(loud)}." if len(loud) else ""
-    if quiet["model"].nunique() < PAIR:
-        return f"Nothing can be said {where}.{left_out}"
-    order = quiet.sort_values(CORE, ascending=False)
+    is_open = quiet["model"].nunique() < PAIR
+    order = (here if is_open else quiet).sort_values(CORE, ascending=False)
     top = order.iloc[0]
     second = order[order["model"] != top["model"]].iloc[0]
     live = confirming(top, second, defaults)
+    if is_open:
+        return f"Nothing can be said {where}, the machine was not quiet: {live} decides.{left_out}"
     if not best(quiet, CORE, "higher"):
         bounds = [f"{CORE}.low", f"{CORE}.high"]
         known = set(bounds) <= set(quiet) and quiet[bounds].notna().all(axis=None)
@@ -169,12 +177,24 @@ def side_of(row: pd.Series, usual: Mapping[str, Any]) -> str:
     return ",".join([str(row["model"]), *own])
 
 
+def undisturbed(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that were measured while the machine was quiet."""
+    return rows[[not is_disturbed(row) for _, row in rows.iterrows()]]
+
+
 def flagged(rows: pd.DataFrame) -> str:
     """Return the models of rows that were disturbed, with their flags."""
-    return "; ".join(
-        f"{row['model']} ({' '.join(flag for flag in str(row['flags']).split() if flag in DISTURBED)})"
-        for _, row in rows.iterrows()
-    )
+    told = []
+    for _, row in rows.iterrows():
+        flags = [flag for flag in str(row["flags"]).split() if flag in DISTURBED]
+        told.append(f"{row['model']} ({', '.join(flags)})")
+    return few(told, "; ")
+
+
+def few(words: Sequence[str], between: str = ", ") -> str:
+    """Return the first of many words, and how many more there are."""
+    more = len(words) - MOST_NAMED
+    return between.join([*words[:MOST_NAMED], *([f"and {more} more"] if more > 0 else [])])
 
 
 def rate(row: pd.Series) -> str:
@@ -202,6 +222,7 @@ def verdicts_of_quality(rows: pd.DataFrame) -> Iterator[str]:
             yield f"{name} of {least['model']} {where} is {with_bounds(least, name)}."
         return
     second = order[order["model"] != least["model"]].iloc[0]
+    worse = clearly_worse(order, name)
     both = f"{with_bounds(least, name)} against {with_bounds(second, name)} of {second['model']}"
     bounds = [f"{name}.low", f"{name}.high"]
     if not set(bounds) <= set(part) or part[bounds].isna().any(axis=None):
@@ -211,8 +232,18 @@ def verdicts_of_quality(rows: pd.DataFrame) -> Iterator[str]:
     else:
         yield (
             f"No model clearly has the lowest {name} {where}, intervals overlap: {least['model']} "
-            f"{both}."
+            f"{both}.{worse}"
         )
+
+
+def clearly_worse(order: pd.DataFrame, name: str) -> str:
+    """Return the models that are clearly worse than the first, in a sentence; empty for none."""
+    low, high = f"{name}.low", f"{name}.high"
+    if not {low, high} <= set(order) or order[[low, high]].isna().any(axis=None):
+        return ""
+    worse = order[order[low] > order[high].iloc[0]]
+    told = [f"{row['model']}, {with_bounds(row, name)}" for _, row in worse.iterrows()]
+    return f" Clearly worse: {few(told, '; ')}." if told else ""
 
 
 def with_bounds(row: pd.Series, name: str) -> str:

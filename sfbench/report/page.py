@@ -29,6 +29,7 @@ from sfbench.report.scripts import plotting
 from sfbench.store.album import Album
 from sfbench.store.training_runs import TrainingRun
 from sfbench.values.case import COLUMNS
+from sfbench.values.messages import counted
 from sfbench.values.records import Record
 from sfbench.values.sizes import size_of
 
@@ -160,7 +161,7 @@ def made(records: Sequence[Record]) -> str:
     days = list(dict.fromkeys(time[:10] for time in times))
     span = f"measured {' to '.join([days[0], *days[1:][-1:]])}" if days else "undated"
     today = dt.datetime.now(dt.UTC).date().isoformat()
-    return f"{len(records)} trials, {span}; page generated {today} by sfbench"
+    return f"{counted(len(records), 'trial')}, {span}; page generated {today} by sfbench"
 
 
 def choices(rows: pd.DataFrame, name: str, label: str) -> dict[str, Any]:

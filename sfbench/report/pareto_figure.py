@@ -1,4 +1,4 @@
-"""Quality against speed; rows that another one clearly beats in both are pale."""
+"""Quality against speed; rows that another one clearly beats are pale."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import altair as alt
 import pandas as pd
 
-from sfbench.report.comparable import common_distance, groups
+from sfbench.report.comparable import common_distance, groups, is_disturbed
 from sfbench.report.figure import HEIGHT, WIDTH, Figure, Look, fitted, measured, with_tips
 from sfbench.values.frontier import Point, on_front
 from sfbench.values.metric_names import CORE, DEVICE_ALLOCATED, HOST_ABOVE_LOADED
@@ -48,7 +48,10 @@ def pareto(rows: pd.DataFrame, part: pd.DataFrame, name: str, look: Look) -> Fig
     peaks = [part[peak] for peak in PEAKS if peak in part and part[peak].notna().all()]
     if peaks:
         frame = frame.assign(**{"peak MiB": peaks[0] / MEBI})
-    frame = frame.assign(beaten=[not on for on in on_front(points(frame))])
+    # The speed of a machine that was not quiet neither beats nor is beaten.
+    quiet = [not is_disturbed(row) for _, row in part.iterrows()]
+    frame["beaten"] = False
+    frame.loc[quiet, "beaten"] = [not on for on in on_front(points(frame[quiet]))]
     frame = with_tips(
         frame,
         [(name_of, unit, low, high) for name_of, unit, low, high in (
@@ -80,7 +83,7 @@ def pareto(rows: pd.DataFrame, part: pd.DataFrame, name: str, look: Look) -> Fig
     text = (
         f"Batch {first['batch']}, {first['dtype']} {first['mode']}, {part['quality'].iloc[0]}. Further "
         "right and lower is better; lines are 95 % intervals. A pale row is clearly beaten: another is "
-        "better beyond intervals in one, and not worse in the other."
+        "better beyond intervals in one, and not worse in the other; disturbed rows are left out."
     )
     return Figure(f"Quality against speed at {px} px", text, frame, alt.layer(*layers))
 

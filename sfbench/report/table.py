@@ -5,6 +5,7 @@ The best value of a resolution is bold where its interval overlaps no other's.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -15,10 +16,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sfbench.report.columns import Column, emphasized, filled
+from sfbench.report.columns import Column, emphasized, filled, with_interval
 from sfbench.report.row_text import badges, described, heading, is_several, same_basis
 from sfbench.values.flags import flag_text
-from sfbench.values.metrics import metric_of
+from sfbench.values.metrics import is_distance, metric_of
 from sfbench.values.sizes import size_of
 
 NAME_WIDTH = 21
@@ -61,7 +62,11 @@ def terminal(frame: pd.DataFrame, notes: Sequence[str], width: int = 80) -> Rend
         there = filled(part)
         table, shown = drawn(part, frame, there, width)
         parts += [Text(heading(part, machine=several), style="bold"), table]
-        left_out = [c.title for c in there if c not in shown and not c.wide_only]
+        left_out = [
+            c.title
+            for c in there
+            if c.title not in {one.title for one in shown} and not c.wide_only
+        ]
         if left_out:
             words = f"not enough room for {', '.join(left_out)}: --format md, csv, json or --html"
             parts.append(Text(words, style="dim"))
@@ -77,17 +82,21 @@ def drawn(
     details = [
         [status(row), *filter(None, row["variant"].split("; "))] for _, row in part.iterrows()
     ]
-    names = max(NAME_WIDTH, *(len(name) for name in part["model"]))
     one_line = width >= ONE_LINE
+    # What is longer than a good part of the terminal is broken: numbers come first.
+    most = max(NAME_WIDTH, width // 3)
+    names = max(NAME_WIDTH, *(len(name) for name in part["model"]))
     if one_line:
-        how = max(len(" · ".join(lines)) for lines in details)
-        how = min(how, MOST_DETAIL)
+        how = min(max(len(" · ".join(lines)) for lines in details), MOST_DETAIL)
+        names = min(names, most)
         room = width - names - how - 5
+        there = [bounded(column) for column in there]
     else:
-        room = width - 2 - max(names, *(len(line) for lines in details for line in lines))
+        names = min(max(names, *(len(line) for lines in details for line in lines)), most)
+        room = width - 2 - names
     shown = fitting(there, part, room)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("model", no_wrap=True, min_width=NAME_WIDTH, vertical="top")
+    table.add_column("model", min_width=NAME_WIDTH, max_width=names, overflow="fold")
     for column in shown:
         table.add_column(column.header, justify="right", no_wrap=True)
     if one_line:
@@ -104,6 +113,18 @@ def drawn(
         else:
             table.add_row(name.append("".join(f"\n{line}" for line in lines), style="dim"), *cells)
     return table, shown
+
+
+def bounded(column: Column) -> Column:
+    """Return a column of a distance whose cells also show the interval; any other as it is."""
+    if not is_distance(column.metric):
+        return column
+
+    def cell(row: Any) -> str:
+        text, bounds = with_interval(column, row)
+        return text if bounds is None else f"{text} [{', '.join(bounds)}]"
+
+    return dataclasses.replace(column, cell=cell)
 
 
 def status(row: Any) -> str:

@@ -104,6 +104,9 @@ def report_command(
     if port and not serve:
         msg = f"--port {port} is for --serve"
         raise UsageError(msg)
+    if serve and html is not None:
+        msg = "--serve serves the page, --html writes it; give one of them"
+        raise UsageError(msg)
     if not serve and not sound.holds_records(store, origins):
         raise typer.Exit(Exit.NOTHING_MEASURED)
     from sfbench.cli import reporting

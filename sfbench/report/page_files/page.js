@@ -1,5 +1,6 @@
 "use strict";
 (() => {
+  document.documentElement.classList.add("scripted");
   const find = (selector, from = document) => [...from.querySelectorAll(selector)];
   const read = (id) => {
     const element = document.getElementById(id);
@@ -30,8 +31,11 @@
     for (const one of views) redraw(one);
   }
 
-  function redraw({ view, datasets }) {
-    for (const [name, values] of Object.entries(datasets)) view.data(name, values.filter(fits));
+  function redraw({ view, datasets, card }) {
+    const kept = Object.entries(datasets).map(([name, values]) => [name, values.filter(fits)]);
+    card.hidden = kept.length > 0 && kept.every(([, values]) => !values.length);
+    if (card.hidden) return;
+    for (const [name, values] of kept) view.data(name, values);
     view.resize().runAsync();
   }
 
@@ -138,8 +142,9 @@
       actions: false, renderer: "svg", mode: "vega-lite", tooltip: tip, ast: false,
     });
     place.replaceChildren(target);
-    views.push({ view, datasets: spec.datasets || {} });
-    if ([...chosen].length) redraw(views.at(-1));
+    const one = { view, datasets: spec.datasets || {}, card: place.closest(".card") };
+    views.push(one);
+    if (chosen.size) redraw(one);
   }
 
   function start() {
