@@ -96,7 +96,8 @@ def test_the_headline_leaves_out_what_was_disturbed_and_names_it() -> None:
     assert "a makes 100 images/s" in text
     assert "Left out as disturbed: loud (noisy)" in text
     alone = told(noisy, made("a", 90, 100, 110))
-    assert "Nothing can be said at 32 px and batch 8. Left out as disturbed: loud" in alone
+    assert "Nothing can be said at 32 px and batch 8" in alone
+    assert "sfbench compare --live loud a --res 32 decides. Left out as disturbed: loud" in alone
     assert marked(noisy, made("a", 90, 100, 110), made("b", 40, 50, 60)) == []
 
 
