@@ -20,7 +20,7 @@ BUDGET = 1_400_000
 LARGEST = 32 << 20
 """Bytes of a picture's file."""
 MOST_WIDE = 1100
-LEAST_TALL = 96
+LEAST_TALL = 64
 QUALITY = 82
 
 
