@@ -50,8 +50,8 @@ def pareto(rows: pd.DataFrame, part: pd.DataFrame, name: str, look: Look) -> Fig
         frame = frame.assign(**{"peak MiB": peaks[0] / MEBI})
     # The speed of a machine that was not quiet neither beats nor is beaten.
     quiet = [not is_disturbed(row) for _, row in part.iterrows()]
-    frame["beaten"] = False
-    frame.loc[quiet, "beaten"] = [not on for on in on_front(points(frame[quiet]))]
+    fronts = iter(on_front(points(frame[quiet])))
+    frame["beaten"] = [is_quiet and not next(fronts) for is_quiet in quiet]
     frame = with_tips(
         frame,
         [(name_of, unit, low, high) for name_of, unit, low, high in (

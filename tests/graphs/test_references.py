@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -117,7 +118,7 @@ def test_one_table_holds_models_of_every_kind(sfbench: Command, tmp_path: Path) 
     assert {record["case"]["model"] for record in records} == set(models.split(","))
     shown = sfbench("report")
     assert "onnx:g.onnx" in shown.stdout
-    assert "file fp32 eager" in shown.stdout
+    assert re.search(r"file [0-9a-f]{8}\s", shown.stdout)
     only = sfbench("report", "--model", "onnx:g.onnx", "--format", "csv")
     assert len(only.stdout.splitlines()) == 2
     # The same content under the same name is not measured twice, another content is.
@@ -173,7 +174,7 @@ def test_check_and_sample_take_references(sfbench: Command, tmp_path: Path) -> N
     assert all(result["passed"] for result in json.loads(checked.stdout)["onnx:g.onnx"])
     drawn = sfbench("sample", "--model", "onnx:g.onnx", "--res", "16", "-o", "g.png")
     assert drawn.returncode == 0, drawn.stderr
-    assert "weights of its file" in drawn.stdout
+    assert "file weights" in drawn.stdout
     assert (tmp_path / "g.png").stat().st_size
 
 

@@ -95,7 +95,7 @@ def test_no_program_is_started_for_images_bundles_and_pictures(tmp_path: Path) -
         ["quality", "--images", "real", "--reference", "real.zip"],
         ["data", "build", "real.zip", "--out", "made", "--res", "32"],
         ["import", "bundle.zip", "--store", "store"],
-        ["report", "--store", "store", "--html", "page.html"],
+        ["report", "--store", "store", "--imported", "--html", "page.html"],
     ]
     done = subprocess.run(
         [sys.executable, "-c", WATCHED.format(commands=commands)],

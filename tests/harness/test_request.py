@@ -128,6 +128,15 @@ def stored(case: Case) -> dict[str, Any]:
     return found
 
 
+@pytest.fixture(scope="module")
+def imported(catalogue: Catalogue, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Import all that an example imports: hypothesis draws constants from modules that are loaded."""
+    asked = Request(model="synthetic", device="cpu", res="16")
+    (case, *_) = planned(asked, catalogue, tmp_path_factory.mktemp("home"))
+    parsed(request_of(stored(case), {}).command())
+
+
+@pytest.mark.usefixtures("imported")
 @settings(
     max_examples=120,
     deadline=None,

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import os
-import signal
 import subprocess
 import sys
 import threading
@@ -77,7 +75,7 @@ def test_a_port_that_is_taken_is_an_error_of_one_line(tmp_path: Path, port: int)
             server_of(Page(tmp_path, Made()), wrong)
 
 
-def test_the_command_serves_what_is_measured_later_and_ends_with_ctrl_c(tmp_path: Path) -> None:
+def test_the_command_serves_what_is_measured_later_until_it_is_ended(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sfbench", "report", "--serve", "--store", "new"]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as child:
         try:
@@ -90,5 +88,5 @@ def test_the_command_serves_what_is_measured_later_and_ends_with_ctrl_c(tmp_path
             assert "data-live" in text
             assert "How good, how fast" in text
         finally:
-            os.kill(child.pid, signal.SIGINT)
+            child.terminate()
             assert child.wait(timeout=20) == 0

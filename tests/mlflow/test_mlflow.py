@@ -19,7 +19,15 @@ def test_every_trial_is_sent_once(
     # The file store is the only one that needs no server and no database.
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     uri = (tmp_path / "runs").as_uri()
-    asked = ("export", f"mlflow:{uri}#tables", "--store", str(PUBLISHED), "--model", "stylegan2")
+    asked = (
+        "export",
+        f"mlflow:{uri}#tables",
+        "--store",
+        str(PUBLISHED),
+        "--published",
+        "--model",
+        "stylegan2",
+    )
     done = sfbench(*asked)
     assert done.returncode == 0, done.stderr
     assert "experiment tables: 8 runs added, 0 already present" in done.stdout
@@ -41,13 +49,15 @@ def test_without_the_package_it_says_what_to_install(
     blocked.mkdir(parents=True)
     (blocked / "__init__.py").write_text("raise ImportError")
     path = str(tmp_path / "blocked")
-    done = sfbench_process("export", "mlflow:x", "--store", str(PUBLISHED), PYTHONPATH=path)
+    done = sfbench_process(
+        "export", "mlflow:x", "--store", str(PUBLISHED), "--published", PYTHONPATH=path
+    )
     assert done.returncode == 2
     assert "needs the package mlflow-skinny" in done.stderr
 
 
 def test_a_target_that_nobody_knows_is_an_error_of_one_line(sfbench: Command) -> None:
-    done = sfbench("export", "nowhere:x", "--store", str(PUBLISHED))
+    done = sfbench("export", "nowhere:x", "--store", str(PUBLISHED), "--published")
     assert done.returncode == 2
     assert "no plugin exports to nowhere:" in done.stderr
     assert "Traceback" not in done.stderr
