@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import json
 import re
@@ -107,7 +108,14 @@ def test_the_generated_pages_are_those_of_the_code() -> None:
     assert spec.loader is not None
     pages = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(pages)
-    stale = [path.name for path, text in pages.pages().items() if path.read_text() != text]
+    # Other versions of typer describe parameters otherwise; the page is written with the pinned one.
+    pins = (ROOT / "constraints.txt").read_text()
+    own = f"typer=={importlib.metadata.version('typer')}\n" in pins
+    stale = [
+        path.name
+        for path, text in pages.pages().items()
+        if path.read_text() != text and (own or path.name != "commands.md")
+    ]
     assert stale == [], "python scripts/write_pages.py"
 
 
