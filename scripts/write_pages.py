@@ -5,6 +5,7 @@ Tables stand in pages of prose; commands.md, api.md and schemas/ are generated a
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -129,9 +130,23 @@ def schemas() -> dict[str, str]:
         "$id": f"record-{SCHEMA}.json",
         "title": f"A record of sfbench, schema {SCHEMA}",
         **document,
-        "$defs": defs,
+        "$defs": cleaned(defs),
     }
     return {f"record-{SCHEMA}.json": json.dumps(record, indent=1, sort_keys=True) + "\n"}
+
+
+def cleaned(value: Any) -> Any:
+    """Return a schema with its descriptions as Python 3.13 keeps docstrings: without indentation."""
+    if isinstance(value, list):
+        return [cleaned(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: inspect.cleandoc(one)
+        if name == "description" and isinstance(one, str)
+        else cleaned(one)
+        for name, one in value.items()
+    }
 
 
 def pages() -> dict[Path, str]:
