@@ -6,6 +6,8 @@ import dataclasses
 import json
 import os
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from sfbench.run.grid import make_plan
 from sfbench.values.case import DTYPES, MODES, Case, Request, request_of
 from sfbench.values.job import case_document
 
+ALONE = "SFBENCH_TEST_ALONE"
 NAMES = ("real images, 2", "made=here", "plain")
 
 
@@ -128,15 +131,21 @@ def stored(case: Case) -> dict[str, Any]:
     return found
 
 
-@pytest.fixture(scope="module")
-def imported(catalogue: Catalogue, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Import all that an example imports: hypothesis draws constants from modules that are loaded."""
-    asked = Request(model="synthetic", device="cpu", res="16")
-    (case, *_) = planned(asked, catalogue, tmp_path_factory.mktemp("home"))
-    parsed(request_of(stored(case), {}).command())
+def test_the_printed_command_is_tried_in_a_process_of_its_own() -> None:
+    """After other tests, hypothesis sees draws that differ between runs of one example; not alone."""
+    name = test_the_printed_command_parsed_again_gives_the_same_cases.__name__
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", f"{__file__}::{name}"],
+        env=os.environ | {ALONE: "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "1 passed" in done.stdout
 
 
-@pytest.mark.usefixtures("imported")
+@pytest.mark.skipif(ALONE not in os.environ, reason="runs in a process of its own, above")
 @settings(
     max_examples=120,
     deadline=None,
