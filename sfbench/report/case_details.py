@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -169,9 +169,13 @@ def anchors_of(rows: pd.DataFrame) -> dict[object, str]:
     return {index: f"case-{place}" for place, index in enumerate(rows.index, 1)}
 
 
-def commands_by_identity(items: Sequence[Mapping[str, Any]], rows: pd.DataFrame) -> dict[str, str]:
+def commands_by_identity(
+    rows: pd.DataFrame,
+    newest: Mapping[str, Record],
+    options: Mapping[str, Mapping[str, Any]],
+) -> dict[str, str]:
     """Return the command of each row by its identity, for the tooltips of figures."""
     return {
-        str(identity): item["command"]
-        for identity, item in zip(rows["identity"], items, strict=True)
+        str(row["identity"]): command(row, newest, options.get(row["model"], {}))
+        for _, row in rows.iterrows()
     }

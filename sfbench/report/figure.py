@@ -28,7 +28,7 @@ APART = (
     ("origin", " ({})"),
 )
 """What separates the rows of a model: no line joins two machines."""
-HIDDEN = frozenset({"row", "tip", "identity", "apart", "px", "at"})
+HIDDEN = frozenset({"row", "tip", "identity", "apart", "px"})
 """Columns of a frame that the chart needs, and its table does not show."""
 LINES, SOFT = "currentColor", 0.25
 WIDE = 4.0

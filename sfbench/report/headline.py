@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -87,17 +87,14 @@ def question(rows: pd.DataFrame) -> str:
         where = f"from {sizes[0]} to {sizes[-1]} px"
     if len(models) == 1:
         return f"How good, how fast and how large is {models[0]} {where}?"
-    which = joined(models) if len(models) <= MOST_NAMED else f"of {len(models)} models"
-    return (
-        f"Which is better {where}: {which}?"
-        if len(models) <= MOST_NAMED
-        else (f"Which {which} is better {where}?")
-    )
+    if len(models) > MOST_NAMED:
+        return f"Which of {len(models)} models is better {where}?"
+    return f"Which is better {where}: {joined(models)}?"
 
 
-def joined(words: Sequence[str], last: str = "and") -> str:
+def joined(words: Sequence[str]) -> str:
     """Return words as a list in a sentence."""
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}"
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def place_of(here: pd.DataFrame, processor: str) -> str:
@@ -203,37 +200,33 @@ def rate(row: pd.Series) -> str:
 
 
 def quality(rows: pd.DataFrame) -> str:
-    """Return which model has the lowest distance among comparable ones."""
-    return next(verdicts_of_quality(rows), "")
-
-
-def verdicts_of_quality(rows: pd.DataFrame) -> Iterator[str]:
-    """Yield the verdict of the largest set of comparable models; of one alone, its value."""
+    """Return which of the comparable models has the lowest distance; of one alone, its value."""
     name = common_distance(rows)
     if name is None:
-        return
+        return ""
     judged = list(groups(rows[rows[name].notna()], quality=True))
     part = max(judged, key=lambda part: (part["model"].nunique(), part["resolution"].iloc[0]))
     order = part.sort_values(name)
     least = order.iloc[0]
     where = f"at {size_of(least)} px"
     if part["model"].nunique() < PAIR:
-        if least["weights"] != "random":
-            yield f"{name} of {least['model']} {where} is {with_bounds(least, name)}."
-        return
+        if least["weights"] == "random":
+            return ""
+        return f"{name} of {least['model']} {where} is {with_bounds(least, name)}."
     second = order[order["model"] != least["model"]].iloc[0]
     worse = clearly_worse(order, name)
     both = f"{with_bounds(least, name)} against {with_bounds(second, name)} of {second['model']}"
     bounds = [f"{name}.low", f"{name}.high"]
     if not set(bounds) <= set(part) or part[bounds].isna().any(axis=None):
-        yield f"Which model has the lowest {name} {where} is open: not every value has an interval."
-    elif least.name in best(part, name, "lower"):
-        yield f"{least['model']} has the lowest {name} {where}, {both}: their intervals are apart."
-    else:
-        yield (
-            f"No model clearly has the lowest {name} {where}, intervals overlap: {least['model']} "
-            f"{both}.{worse}"
+        return (
+            f"Which model has the lowest {name} {where} is open: not every value has an interval."
         )
+    if least.name in best(part, name, "lower"):
+        return f"{least['model']} has the lowest {name} {where}, {both}: their intervals are apart."
+    return (
+        f"No model clearly has the lowest {name} {where}, intervals overlap: {least['model']} "
+        f"{both}.{worse}"
+    )
 
 
 def clearly_worse(order: pd.DataFrame, name: str) -> str:

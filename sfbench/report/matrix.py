@@ -11,6 +11,7 @@ from sfbench.report.columns import Column, emphasized, filled, with_interval
 from sfbench.report.figure import Look
 from sfbench.report.glossary import badge_text, header_text
 from sfbench.report.row_text import heading, is_several, same_basis, weights_of
+from sfbench.store.album import plain
 from sfbench.values.flags import flag_text
 from sfbench.values.records import digest
 from sfbench.values.sizes import size_of
@@ -21,8 +22,6 @@ SIDES = ["resolution", "width"]
 
 def page_name(model: str) -> str:
     """Return the file name of a model's own page: safe whatever a plugin calls its model."""
-    from sfbench.store.album import plain
-
     name = plain(model)
     return f"{name}.html" if name == model else f"{name}-{digest(model)[:8]}.html"
 

@@ -96,7 +96,9 @@ def page(records: Sequence[Record], beside: Beside, title: str, *, live: bool = 
         machines=machines(records),
         differences=differences(records),
         data=raw(embedded(frame.tidy(found))),
-        figure_data=raw(as_json(figure_data(drawn, commands_by_identity(cases, rows)))),
+        figure_data=raw(
+            as_json(figure_data(drawn, commands_by_identity(rows, newest, beside.options)))
+        ),
         **scripts(),
     )
 

@@ -24,6 +24,7 @@ from sfbench.report.page import (
     as_json,
     badges_of,
     figure_data,
+    in_order,
     made,
     page,
     processor,
@@ -106,7 +107,7 @@ def index_page(  # what the pages share
     of = {record.identity: record for record in newest}
     drawn = [shown(figure) for figure in figures(rows, newest)][:LEADING]
     tables = list(matrices(ranked, look, {}))
-    commands = commands_by_identity(details(rows, of, beside.options, anchors_of(rows)), rows)
+    commands = commands_by_identity(rows, of, beside.options)
     return rendered(
         "index.html.j2",
         title=title,
@@ -115,7 +116,7 @@ def index_page(  # what the pages share
         notes=[f"{older} older records are shown only in the histories."] if older else [],
         models=models,
         looks={model: look.tint(model) for model in look.models},
-        gallery=gallery(beside.albums, beside.options),
+        gallery=gallery(in_order(beside.albums, look), beside.options),
         leading=drawn,
         tables=tables,
         more=any(table["more"] for table in tables),
@@ -143,6 +144,7 @@ def model_page(  # what the pages share
     drawn = [shown(figure) for figure in figures(rows, records)]
     past = [shown(history.drawn(one)) for one in series[:MOST_HISTORIES]]
     cases = details(rows, newest, beside.options, anchors)
+    commands = commands_by_identity(rows, newest, beside.options)
     tables = list(matrices(rows, look, anchors))
     return rendered(
         "model.html.j2",
@@ -161,7 +163,7 @@ def model_page(  # what the pages share
         left_out=f"{left_out} more histories, none with a step, are not shown."
         if left_out > 0
         else "",
-        figure_data=raw(as_json(figure_data([*drawn, *past], commands_by_identity(cases, rows)))),
+        figure_data=raw(as_json(figure_data([*drawn, *past], commands))),
         **scripts(),
     )
 

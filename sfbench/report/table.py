@@ -29,16 +29,14 @@ MOST_DETAIL = 48
 MOST_FLAGGED = 3
 
 
-def fitting(
-    shown: Sequence[Column], part: pd.DataFrame, room: int, *, wide: bool = True
-) -> list[Column]:
+def fitting(shown: Sequence[Column], part: pd.DataFrame, room: int) -> list[Column]:
     """Return the columns that fit into so many characters, those of wide terminals last to come."""
     taken: list[Column] = []
     for column in sorted(shown, key=urgency):
         cells = (len(column.cell(row)) for _, row in part.iterrows())
         lines = (len(line) for line in column.header.split("\n"))
         room -= max(*lines, *cells) + 2
-        if room < 0 or (column.wide_only and not wide):
+        if room < 0:
             break
         taken.append(column)
     return [column for column in shown if column in taken]

@@ -241,6 +241,7 @@ def test_the_first_screen_answers(browser: Any) -> None:
 
 
 def test_without_scripts_everything_can_be_read(browser: Any) -> None:
+    browser.set_window_size(1280, 900)
     browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     try:
         browser.get((browser.folder / "report.html").as_uri())
