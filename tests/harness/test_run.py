@@ -136,9 +136,13 @@ def test_what_a_killed_run_left_is_ended_at_the_next_start(
     folder = Path(tempfile.mkdtemp(prefix=leftovers.PREFIX))
     (folder / leftovers.LOCK).touch()
     orphan = subprocess.Popen(
-        ["/bin/sleep", "600"], env={leftovers.MARK: str(folder)}, start_new_session=True
-    )
-    with leftovers.child_folder() as mine:
+        ["/bin/sh", "-c", "echo runs; read line"], env={leftovers.MARK: str(folder)},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    assert orphan.stdin is not None
+    assert orphan.stdout is not None
+    assert orphan.stdout.readline() == b"runs\n"  # until it runs its environment cannot be read
+    with orphan.stdin, orphan.stdout, leftovers.child_folder() as mine:
         assert orphan.wait(10) == -signal.SIGKILL
         assert list(tmp_path.iterdir()) == [mine]
 
