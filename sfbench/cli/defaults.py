@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,6 +91,15 @@ def measuring_environment() -> dict[str, str]:
     """Return the environment variables that can affect a measurement, with their values."""
     found = (name for name in sorted(os.environ) if name.startswith(MEASURING))
     return {name: os.environ[name] for name in found if name not in PLACING}
+
+
+def job_number(environment: Mapping[str, str] = os.environ) -> str:
+    """Return by which job of a scheduler this process runs, for people; empty for none."""
+    task = environment.get("SLURM_ARRAY_TASK_ID")
+    if "SLURM_JOB_ID" not in environment:
+        return environment.get("JOB_COMPLETION_INDEX", "")
+    job = environment.get("SLURM_ARRAY_JOB_ID") if task else environment["SLURM_JOB_ID"]
+    return f"{job}_{task}" if task else str(job)
 
 
 def catalogue(given: Sequence[str] | None, disabled: Sequence[str] | None) -> Catalogue:

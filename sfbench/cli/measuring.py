@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from sfbench.api.errors import SfbenchError, UsageError
 from sfbench.catalogue.catalogue import Catalogue
@@ -14,14 +15,18 @@ from sfbench.cli import beside, defaults, sound, train_first
 from sfbench.cli.exits import Exit
 from sfbench.cli.progress import ProgressLines
 from sfbench.data.sources import container_of
+from sfbench.hardware.devices import places
 from sfbench.hardware.machine import machine_class
+from sfbench.hardware.places import Place
 from sfbench.quality.published import EMBEDDED, STANDARD
 from sfbench.quality.weights import place
 from sfbench.run.compile_caches import with_own_caches
 from sfbench.run.grid import make_plan
-from sfbench.run.schedule import carry_out, pending_trials
+from sfbench.run.schedule import Given, Listener, pending_trials
 from sfbench.run.search import searched
 from sfbench.run.suites import Row, Suite, completed, named, read_suite, requests_of
+from sfbench.run.work import Worker
+from sfbench.store.claims import Claims, Owner
 from sfbench.store.runs import Store
 from sfbench.values.case import Request
 from sfbench.values.job import Launcher
@@ -131,6 +136,7 @@ def carried_out(
     `again`: what readers must know was said before.
     """
     catalogue = defaults.catalogue(settings.plugins, settings.disabled)
+    asked, found = placed(asked)
     plan = make_plan(
         asked,
         catalogue,
@@ -144,36 +150,79 @@ def carried_out(
         announce_broken(catalogue)
         announce(plan)
         announce_images(plan)
+    listener = ProgressLines(sys.stderr, live=sys.stderr.isatty(), told_apart=plan.told_apart)
+    worker = worker_of(settings, found, listener)
     try:
-        plan, untrained = train_first.with_weights(
-            plan, catalogue, settings.store, settings.plugins, settings.disabled
-        )
+        plan, untrained = train_first.with_weights(plan, catalogue, worker)
     except KeyboardInterrupt:
         print(f"interrupted: training so far was saved in {settings.store}", file=sys.stderr)
         return None
     for failure in untrained:
         print(f"error: {failure}", file=sys.stderr)
-    environment = defaults.measuring_environment()
-    machine = machine_class() | {"environment": environment}
-    trials = pending_trials(plan, catalogue, store, machine)
-    listener = ProgressLines(sys.stderr, live=sys.stderr.isatty(), told_apart=plan.told_apart)
     try:
-        records = carry_out(
-            trials,
-            store,
-            with_own_caches(searched(settings.launcher)),
-            listener,
-            plugins=settings.plugins,
-            disabled=settings.disabled,
-            environment=environment,
-            features=str(defaults.cache_folder() / "features"),
-            timeout_seconds=settings.timeout_seconds,
+        records = worker.carry_out(
+            pending_trials(plan, catalogue, store, machine_of(found, worker.given))
         )
     except KeyboardInterrupt:
         listener.clear()
         print(f"interrupted: finished trials are kept in {store.runs}", file=sys.stderr)
         return None
     return Done(records=records, catalogue=catalogue, untrained=untrained)
+
+
+def given(plugins: Sequence[str], disabled: Sequence[str]) -> Given:
+    """Return what every process of a run is given."""
+    return Given(
+        plugins=plugins,
+        disabled=disabled,
+        environment=defaults.measuring_environment(),
+        features=str(defaults.cache_folder() / "features"),
+    )
+
+
+def placed(asked: Sequence[Request]) -> tuple[list[Request], dict[str, Place]]:
+    """Return requests that name the kind of their device, and which device of each kind it is.
+
+    Raises UsageError for two devices of one kind. CPU threads are those near the device, if not
+    told otherwise.
+    """
+    found: dict[str, Place] = {}
+    changed = []
+    for request in asked:
+        place, *others = places(request.device)
+        if others or found.setdefault(place.kind, place) != place:
+            msg = f"--device {request.device}: expected one device of each kind"
+            raise UsageError(msg)
+        threads = request.threads or len(place.processors) or None
+        changed.append(dataclasses.replace(request, device=place.kind, threads=threads))
+    return changed, found
+
+
+def machine_of(found: Mapping[str, Place], given: Given) -> dict[str, Any]:
+    """Return this machine as identities see it: with the device, where there is one."""
+    only = next(iter(found.values())) if len(found) == 1 else None
+    return machine_class(only) | {"environment": given.environment}
+
+
+def worker_of(
+    settings: Settings, found: Mapping[str, Place], listener: Listener, plan: str = ""
+) -> Worker:
+    """Return this process as a worker on the store, perhaps for a plan of that name.
+
+    `found`: its device of each kind.
+    """
+    store = Store(settings.store)
+    devices = ", ".join(place.unique for place in found.values() if place.driver is not None)
+    owner: Owner = {"job": defaults.job_number(), "device": devices, "plan": plan}
+    return Worker(
+        store=store,
+        claims=Claims(store.claims, owner),
+        launcher=with_own_caches(searched(settings.launcher)),
+        listener=listener,
+        places=found,
+        given=given(settings.plugins, settings.disabled),
+        timeout_seconds=settings.timeout_seconds,
+    )
 
 
 def announce_broken(catalogue: Catalogue) -> None:

@@ -7,6 +7,7 @@ import json
 import statistics
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from sfbench.catalogue.catalogue import Catalogue
@@ -14,15 +15,16 @@ from sfbench.cli import defaults, measuring, train_first
 from sfbench.cli.exits import Exit
 from sfbench.cli.measuring import Settings
 from sfbench.cli.progress import clock
-from sfbench.hardware.machine import machine_class
 from sfbench.run.grid import make_plan
+from sfbench.run.plan_file import PlanDocument, document_of, without, write_plan
 from sfbench.run.schedule import Pending, pending_trials
 from sfbench.run.suites import Row, requests_of
 from sfbench.store.runs import Store
 from sfbench.store.training_runs import TrainingRun, runs_of_store
 from sfbench.values.case import Case, Request
 from sfbench.values.fields import names
-from sfbench.values.records import Record, digest
+from sfbench.values.messages import counted
+from sfbench.values.records import Record
 
 WIDTH = 79
 FREE = frozenset({"weights", "files"})
@@ -53,6 +55,38 @@ def planned(flags: Request, suite: str, scale: str, settings: Settings) -> Exit:
         f"\n{len(missing)} to measure: {known}" + f", and {unknown} of unknown time" * bool(unknown)
     )
     return Exit.OK
+
+
+def written(flags: Request, suite: str, scale: str, settings: Settings, out: Path) -> Exit:
+    """Write the plan of a suite to a file, for workers on any machine."""
+    document = plan_document(measuring.requests(flags, suite, scale), settings)
+    write_plan(document, out)
+    trials = len(document["cases"]) * document["trials"]
+    print(f"{out}: {counted(trials, 'trial')}; sfbench work --plan {out} carries it out")
+    return Exit.OK
+
+
+def plan_document(asked: Sequence[Request], settings: Settings) -> PlanDocument:
+    """Return requests as a plan that any machine can carry out."""
+    catalogue = defaults.catalogue(settings.plugins, settings.disabled)
+    pairs = []
+    for request in asked:
+        plan = make_plan(
+            [request],
+            catalogue,
+            torch_home=defaults.torch_home(),
+            trials=settings.trials,
+            timeout_seconds=settings.timeout_seconds,
+            elsewhere=True,
+        )
+        pairs.append((request, plan))
+    return document_of(
+        pairs,
+        trials=settings.trials,
+        timeout_seconds=settings.timeout_seconds,
+        plugins=settings.plugins,
+        disabled=settings.disabled,
+    )
 
 
 def text(listed: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -87,10 +121,10 @@ def lines(  # a row, and all that is known
         title = f"{row.request.model} {row.request.res}px"
         yield base | {"case": title, "weights": "-", "state": "needs", "seconds": None}
         return
-    environment = defaults.measuring_environment()
-    machine = machine_class() | {"environment": environment}
+    asked, found = measuring.placed([row.request])
+    machine = measuring.machine_of(found, measuring.given((), ()))
     plan = make_plan(
-        [row.request], catalogue, torch_home=defaults.torch_home(), trials=1, timeout_seconds=1
+        asked, catalogue, torch_home=defaults.torch_home(), trials=1, timeout_seconds=1
     )
     cases = tuple(train_first.if_trained(case, catalogue, store.root) for case in plan.cases)
     plan = dataclasses.replace(plan, cases=cases)
@@ -193,10 +227,3 @@ def records_of(
     free = FREE | ELSEWHERE if anywhere else FREE
     keys = {without(case.inputs(), free) for case in plan.cases}
     return [record for record in records if without(record.case, free) in keys]
-
-
-def without(inputs: Mapping[str, Any], names: frozenset[str]) -> str:
-    """Return the digest of a case's inputs without these; a searched batch size is not fixed."""
-    if inputs.get("batch_rule", "fixed") != "fixed":
-        names = names | {"batch"}
-    return digest({name: inputs[name] for name in inputs if name not in names})

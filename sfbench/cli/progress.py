@@ -6,11 +6,15 @@ The line is redrawn only when an event arrives, and none arrives while a block i
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO
 
+from sfbench.run.standing import Standing
+from sfbench.store.claims import Holder
 from sfbench.values.case import Case
+from sfbench.values.messages import counted
 from sfbench.values.records import Record
+from sfbench.values.sizes import size_of
 
 PLAIN_SECONDS = 30.0
 """Where nobody sees a line redrawn, progress inside a phase is a line this often."""
@@ -35,6 +39,7 @@ class ProgressLines:
         self.told = self.began
         self.title = ""
         self.phase = ""
+        self.about: list[object] | None = None
         self.width = 0
 
     def planned(self, missing: int, stored: int) -> None:
@@ -83,6 +88,48 @@ class ProgressLines:
         head = f"{self.title}: " if self.live else "  "
         self.write(f"{head}{record.status}{reason} ({clock(record.seconds)})")
 
+    def found(self, record: Record) -> None:
+        """Say that another worker measured a trial."""
+        self.arrived(record, ", by another")
+
+    def arrived(self, record: Record, by: str = "") -> None:
+        """Say how a trial ended that this process did not start."""
+        self.done += 1
+        self.clear()
+        reason = f": {record.reason}" if record.reason else ""
+        head = f"[{self.done}/{self.total}] {title_of(record)}"
+        self.write(f"{head}: {record.status}{reason} ({clock(record.seconds)}{by})")
+
+    def helping(self, case: Case, trial: int) -> None:
+        """Say that features are computed for a trial of another worker."""
+        number = f" trial {trial + 1}" if trial else ""
+        self.title = f"helping with {case.title()}{number}"
+        if not self.live:
+            self.write(self.title)
+
+    def waiting(self, left: int, holders: Sequence[Holder]) -> None:
+        """Say what others do, while there is nothing to do here: when it changes, and now and then."""
+        trials = [one.owner.get("what") or one.name for one in holders]
+        names = [f"{name} ({who(one)})" for name, one in zip(trials, holders, strict=True)]
+        text = f"{counted(left, 'trial')} left; others work on {'; '.join(names) or 'none'}"
+        self.tell(text, [left, *trials])
+
+    def working(self, standing: Standing) -> None:
+        """Say what the workers of a plan do: when it changes, and now and then."""
+        names = [f"{one.owner.get('what')} ({who(one)})" for one in standing.running]
+        left = standing.seconds_left
+        pace = f"; about {clock(left)} left" if left else ""
+        text = f"{counted(len(names), 'worker')}: {'; '.join(names) or 'none yet'}{pace}"
+        self.tell(text, [one.owner.get("what") for one in standing.running])
+
+    def tell(self, text: str, about: Sequence[object]) -> None:
+        """Show a line that changes: plainly only when what it is about changes, and now and then."""
+        if self.live:
+            self.redraw(text)
+        elif list(about) != self.about or time.monotonic() - self.told > PLAIN_SECONDS:
+            self.told, self.about = time.monotonic(), list(about)
+            self.write(text)
+
     def write(self, text: str) -> None:
         """Write one line."""
         self.stream.write(text + "\n")
@@ -99,6 +146,23 @@ class ProgressLines:
         if self.live and self.width:
             self.stream.write(f"\r{'':<{self.width}}\r")
             self.width = 0
+
+
+def title_of(record: Record) -> str:
+    """Return what a record is of, as the lines of a run say it."""
+    case = record.case
+    number = f" trial {record.trial + 1}" if record.trial else ""
+    title = f"{case['model']} {size_of(case)}px b{case['batch']} {case['dtype']} {case['mode']}"
+    return f"{title}: {', '.join(case['measure'])}{number}"
+
+
+def who(holder: Holder) -> str:
+    """Return who holds a claim: machine, process, and what it does."""
+    owner = holder.owner
+    device = f" {owner['device']}" if owner.get("device") else ""
+    phase = f", {owner['phase']}" if owner.get("phase") else ""
+    late = f", not heard of for {clock(holder.idle_seconds)}" if holder.expired else ""
+    return f"{owner.get('host', '?')}{device}, process {owner.get('pid', '?')}{phase}{late}"
 
 
 class PassProgress:

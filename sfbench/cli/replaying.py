@@ -12,10 +12,10 @@ from typing import Any
 from sfbench.api.errors import DataError, UsageError
 from sfbench.api.spec import PATHS
 from sfbench.catalogue.catalogue import Catalogue
-from sfbench.cli import defaults
+from sfbench.cli import defaults, measuring
 from sfbench.cli.exits import Exit
 from sfbench.cli.progress import ProgressLines
-from sfbench.hardware.machine import machine_class
+from sfbench.hardware.devices import places
 from sfbench.report import replay
 from sfbench.run.grid import make_plan
 from sfbench.run.schedule import job_of, pending_trials
@@ -78,23 +78,16 @@ def again(  # noqa: PLR0913  # every part is chosen by the caller
             "files whose sha256 the record contains with --weights, --data or --option"
         )
         raise UsageError(msg)
-    environment = defaults.measuring_environment()
-    machine = machine_class() | {"environment": environment}
+    shared = measuring.given(plugins, disabled)
+    machine = measuring.machine_of({case.device: places(case.device)[0]}, shared)
     (trial,) = pending_trials(
         dataclasses.replace(plan, cases=(case,)), catalogue, Store(path.parent), machine
     )
     listener = ProgressLines(sys.stderr, live=sys.stderr.isatty())
     listener.planned(1, 0)
     listener.started(case, 0)
-    job = job_of(
-        trial,
-        plugins=plugins,
-        disabled=disabled,
-        environment=environment,
-        features=str(defaults.cache_folder() / "features"),
-    )
     try:
-        fresh = launcher(job, 3600.0, listener.event)
+        fresh = launcher(job_of(trial, shared), 3600.0, listener.event)
     except KeyboardInterrupt:
         print("interrupted: a replay saves nothing", file=sys.stderr)
         return Exit.INTERRUPTED

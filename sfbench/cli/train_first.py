@@ -15,6 +15,7 @@ from sfbench.catalogue.catalogue import Catalogue
 from sfbench.cli.exits import Exit
 from sfbench.data.content import file_sha256
 from sfbench.run.trained import weights_of_run
+from sfbench.run.work import Worker
 from sfbench.store.training_runs import read_lines
 from sfbench.values.case import Case, Source, flag_text
 from sfbench.values.fields import names
@@ -30,13 +31,14 @@ class TrainingFailedError(SfbenchError):
 
 
 def with_weights(
-    plan: Plan, catalogue: Catalogue, store: Path, plugins: Sequence[str], disabled: Sequence[str]
+    plan: Plan, catalogue: Catalogue, worker: Worker
 ) -> tuple[Plan, list[SfbenchError]]:
     """Return the plan with trained weights in place of random ones, and the failures.
 
     Runs are in the store's folder `training`, named by a digest of their inputs: repeating the
-    command finds them and continues an interrupted one. Cases whose training failed are left
-    out. Raises KeyboardInterrupt when interrupted; the run is kept.
+    command finds them and continues an interrupted one; one that another worker trains is waited
+    for. Cases whose training failed are left out. Raises KeyboardInterrupt when interrupted; the
+    run is kept.
     """
     found: dict[Path, Source | SfbenchError] = {}
     cases = []
@@ -45,10 +47,12 @@ def with_weights(
             cases.append(case)
             continue
         code = catalogue.model(case.model).code_sha256
-        folder = store / "training" / training_key(case, code)
+        folder = worker.store.root / "training" / training_key(case, code)
         if folder not in found:
+            given = worker.given
             try:
-                found[folder] = trained(case, catalogue, folder, plugins, disabled)
+                with worker.claimed(f"training-{folder.name}", f"training {case.title()}"):
+                    found[folder] = trained(case, catalogue, folder, given.plugins, given.disabled)
             except SfbenchError as error:
                 found[folder] = error
         weights = found[folder]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sfbench.api.errors import UnsupportedError
+from sfbench.hardware.places import Place
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -90,6 +91,23 @@ class Backend(abc.ABC):
 
         Accelerators give "name" and "driver" at least; they are part of a machine's identity.
         """
+
+    @classmethod
+    def places(cls, shown: str | None) -> list[Place]:  # noqa: ARG003  # such a variable is rare
+        """Return the devices that this process may use, asked without torch.
+
+        `shown`: the value of `visibility_variable`; None where it is not set.
+        """
+        return [
+            Place(
+                kind=cls.kind,
+                index=index,
+                name=str(facts["name"]),
+                unique=f"{cls.kind}-{index}",
+                driver=facts.get("driver"),
+            )
+            for index, facts in enumerate(cls.present())
+        ]
 
     @abc.abstractmethod
     def processor(self) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from sfbench.hardware.devices import accelerators
 from sfbench.hardware.host import cpu_count, cpu_model, host_name_digest
+from sfbench.hardware.places import Place
 
 DISTRIBUTIONS = (
     "sfbench",
@@ -44,17 +45,22 @@ def processors(facts: Mapping[str, Any]) -> str:
     return f"{name}, {count} CPU{'' if count == 1 else 's'}" if count else str(name)
 
 
-def machine_class() -> dict[str, Any]:
+def machine_class(place: Place | None = None) -> dict[str, Any]:
     """Return the hardware that two comparable measurements must share. No torch needed.
 
-    `host` tells two machines of the same kind apart.
+    `place`: where it is measured. Of accelerators, the model of that one counts, of others which
+    models there are: how many a scheduler shows is no difference. `host` tells two machines of the
+    same kind apart.
     """
+    gpus = {(str(entry["name"]), str(entry["driver"])) for entry in accelerators()}
+    if place is not None and place.driver is not None:
+        gpus = {(place.name, place.driver)}
     return {
         "host": host_name_digest(),
         "system": platform.system(),
         "machine": platform.machine(),
         "cpu": cpu_model(),
         "cpus": cpu_count(),
-        "gpus": [[entry["name"], entry["driver"]] for entry in accelerators()],
+        "gpus": [list(pair) for pair in sorted(gpus)],
         "versions": versions(),
     }

@@ -99,6 +99,14 @@ class Comparison:
         for protocol, _ in opened:
             yield from found[protocol.name]
 
+    def fill(self) -> None:
+        """Compute and store features of both sets, as the forward pass does, and evaluate nothing."""
+        opened, _ = self.opened()
+        for images, store in ((self.generated, self.stores[0]), (self.reference, self.stores[1])):
+            if images is not None:
+                ways = distinct(self.preprocessings(opened, floating=images.floating))
+                self.forward.ensure(images, ways, store)
+
     def opened(self) -> tuple[list[tuple[Protocol, FeatureExtractor]], list[Reading]]:
         """Return the protocols with their extractors, and null readings where one is missing.
 

@@ -20,9 +20,9 @@ from sfbench.data.array_files import read_arrays
 from sfbench.quality.statistics import FeatureStatistics, Rows
 from sfbench.store.whole_file import whole_file, write_whole
 from sfbench.values.documents import DocumentError, read_document
+from sfbench.values.job import SHARD_IMAGES
 from sfbench.values.records import digest
 
-SHARD_IMAGES = 1024
 META = "meta.json"
 PARTS = ("about", "indices", "features", "spatial")
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 import numpy as np
@@ -27,9 +29,12 @@ from sfbench.quality.feature_store import FeatureStore, Shard, shard_numbers, sh
 from sfbench.quality.image_sets import ImageSet
 from sfbench.quality.resizing import resized
 from sfbench.quality.statistics import FeatureStatistics, Rows
+from sfbench.store.claims import Claims
 from sfbench.values.pixels import QUANTIZERS
+from sfbench.values.records import digest
 
 BATCH = 32
+POLL_SECONDS = 0.5
 Reading = Literal["upright", "stored"]
 Progress = Callable[[str, int, int], None]
 """Called with the activity, the number of images done, and the total."""
@@ -167,12 +172,18 @@ def alone() -> None:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class FeaturePass:
-    """Extracts features of images in several preprocessings into a store."""
+    """Extracts features of images in several preprocessings into a store.
+
+    `claims`: by which other processes fill the same store at the same time, shard by shard;
+    `patient`: whether the shards that they compute are waited for.
+    """
 
     progress: Progress
     device: str
     share: Share = Share()  # frozen
     barrier: Callable[[], None] = alone
+    claims: Claims | None = None
+    patient: bool = True
 
     def key(self, image_set: ImageSet, preprocessing: Preprocessing) -> dict[str, Any]:
         """Return everything that the features depend on.
@@ -201,20 +212,46 @@ class FeaturePass:
         }
         total = len(image_set.indices)
         done = 0
-        for number in shard_numbers(total):
-            part = shard_range(number, image_set.indices)
-            if number % self.share.world == self.share.rank:
-                absent = [
-                    preprocessing
-                    for preprocessing in preprocessings
-                    if not store.has(keys[preprocessing], number)
-                ]
-                if absent:
-                    wanted = {preprocessing: keys[preprocessing] for preprocessing in absent}
-                    self.make(image_set, part, wanted, number, store, (done, total))
-            done += len(part)
-            self.progress(image_set.what, done, total)
+        left = list(shard_numbers(total))
+        while left:
+            others = []
+            for number in left:
+                mine = number % self.share.world == self.share.rank
+                if mine and not self.filled(image_set, keys, number, store, (done, total)):
+                    others.append(number)
+                    continue
+                done += len(shard_range(number, image_set.indices))
+                self.progress(image_set.what, done, total)
+            if not self.patient:
+                break
+            if len(others) == len(left):
+                time.sleep(POLL_SECONDS)
+            left = others
         self.barrier()
+
+    def filled(
+        self,
+        image_set: ImageSet,
+        keys: Mapping[Preprocessing, Mapping[str, Any]],
+        number: int,
+        store: FeatureStore,
+        so_far: tuple[int, int],
+    ) -> bool:
+        """Compute a shard where it is missing; return False where another process computes it."""
+        if not any(not store.has(key, number) for key in keys.values()):
+            return True
+        name = f"features-{digest(list(keys.values()))[:24]}-{number}"
+        claim: AbstractContextManager[object] | None = nullcontext()
+        if self.claims is not None:
+            claim = self.claims.take(name, f"{image_set.what}, part {number + 1}")
+        if claim is None:
+            return False
+        with claim:
+            absent = {one: key for one, key in keys.items() if not store.has(key, number)}
+            if absent:
+                part = shard_range(number, image_set.indices)
+                self.make(image_set, part, absent, number, store, so_far)
+        return True
 
     def extract(
         self,

@@ -15,11 +15,12 @@ from sfbench.api.labels import Labels
 from sfbench.api.protocols import Dataset, FeatureExtractor, ImageGenerator
 from sfbench.quality.class_labels import classes_of, follow_labels
 from sfbench.quality.comparison import Comparison
-from sfbench.quality.feature_store import FeatureStore
+from sfbench.quality.feature_store import FeatureStore, shard_numbers
 from sfbench.quality.features import FeaturePass, Progress
 from sfbench.quality.image_sets import GeneratedImages, RealImages, chosen
 from sfbench.quality.names import MetricNames
 from sfbench.quality.protocols import OWN, read_protocol
+from sfbench.store.claims import Claims
 from sfbench.values.messages import counted
 from sfbench.values.records import Reading
 
@@ -30,7 +31,8 @@ FEW = 2
 class QualityProbe:
     """Compares `samples` generated images (seeds `seed`, `seed` + 1, ...) with real ones.
 
-    Features of real images are cached in `store`; those of generated ones are not.
+    Features of real images are cached in `store`; those of generated ones are not, unless there are
+    many: then they are kept in `shards`, which other processes help to fill, by `claims`.
     """
 
     dataset: Dataset
@@ -42,6 +44,8 @@ class QualityProbe:
     store: Path
     progress: Progress
     labels: Labels = dataclasses.field(default_factory=Labels)
+    claims: Claims | None = None
+    shards: Path | None = None
 
     def __call__(self, generator: ImageGenerator) -> Iterator[Reading]:
         """Yield every metric; null with the reason if there are too few images.
@@ -62,10 +66,24 @@ class QualityProbe:
             for metric in (names.frechet, names.kernel, names.score):
                 yield Reading(metric=metric, reason=shortage)
             return
+        if self.is_shared():
+            yield from self.comparison(generator, Path(str(self.shards))).readings()
+            return
         with tempfile.TemporaryDirectory(prefix="sfbench-features-") as folder:
             yield from self.comparison(generator, Path(folder)).readings()
 
-    def comparison(self, generator: ImageGenerator, folder: Path) -> Comparison:
+    def is_shared(self) -> bool:
+        """Return whether other processes help."""
+        return self.shards is not None and len(shard_numbers(self.samples)) > 1
+
+    def help_out(self, generator: ImageGenerator) -> None:
+        """Compute parts of the features that no other process computes, for one that evaluates."""
+        follow_labels(generator, self.labels, self.dataset)
+        self.comparison(generator, Path(str(self.shards)), patient=False).fill()
+
+    def comparison(
+        self, generator: ImageGenerator, folder: Path, *, patient: bool = True
+    ) -> Comparison:
         """Return the comparison; features of generated images are kept in `folder`."""
         return Comparison(
             generated=GeneratedImages(
@@ -77,7 +95,12 @@ class QualityProbe:
             reference=RealImages(dataset=self.dataset, indices=self.real_indices()),
             protocols=[read_protocol(OWN)],
             open_extractor=lambda _: self.extractor,
-            forward=FeaturePass(progress=self.progress, device=self.device),
+            forward=FeaturePass(
+                progress=self.progress,
+                device=self.device,
+                claims=self.claims if self.is_shared() else None,
+                patient=patient,
+            ),
             stores=(FeatureStore(folder), FeatureStore(self.store)),
             extractor=self.extractor.name,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from sfbench.catalogue.catalogue import Catalogue, Model
 from sfbench.catalogue.named_code import code_digest
 from sfbench.data import sources
 from sfbench.data.content import content_sha256, file_sha256
-from sfbench.hardware.devices import resolve
+from sfbench.hardware.backend import Backend
+from sfbench.hardware.devices import AUTO, find_backend, resolve
 from sfbench.hardware.host import cpu_count
 from sfbench.quality import extractors
 from sfbench.run.default_samples import default_samples
@@ -66,12 +67,19 @@ def make_plan(
     torch_home: Path,
     trials: int,
     timeout_seconds: float,
+    elsewhere: bool = False,
 ) -> Plan:
-    """Return the plan; raises PlanError with all errors of all requests."""
+    """Return the plan; raises PlanError with all errors of all requests.
+
+    `elsewhere`: it is carried out on other machines; a device need not be here.
+    """
     complaints: list[SfbenchError] = []
     cases: dict[str, Case] = {}
     for request in requests:
-        for case in Grid(request, catalogue, torch_home, complaints).cases():
+        grid = Grid(
+            request, catalogue, torch_home, complaints, find_backend if elsewhere else resolve
+        )
+        for case in grid.cases():
             cases.setdefault(case.key(), case)
     if trials < 1:
         complaints.append(UsageError(f"--trials {trials}: expected 1 or more"))
@@ -133,8 +141,10 @@ class Grid:
         catalogue: Catalogue,
         torch_home: Path,
         complaints: list[SfbenchError],
+        find_device: Callable[[str], Backend] = resolve,
     ) -> None:
         self.request = request
+        self.find_device = find_device
         self.catalogue = catalogue
         self.torch_home = torch_home
         self.complaints = complaints
@@ -151,7 +161,8 @@ class Grid:
         """Yield the cases, if everything about the request is right."""
         request = self.request
         before = len(self.complaints)
-        backend = self.tried(resolve, request.device)
+        find = resolve if request.device == AUTO else self.find_device
+        backend = self.tried(find, request.device)
         sizes: tuple[Size, ...] = self.tried(parse_sizes, request.res) or ()
         self.tried(parse_labels, request.labels)
         measures = self.words("measure", request.measure, MEASURES)

@@ -1,4 +1,4 @@
-"""Carries out a plan round by round: stored trials are not measured again."""
+"""The trials of a plan, round by round: which are stored, and the jobs of those that are not."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any, Protocol
 
 from sfbench.catalogue.catalogue import Catalogue
 from sfbench.run.identity import Identities, commit
-from sfbench.store.runs import Store
+from sfbench.store.claims import Holder
+from sfbench.store.runs import Store, stem
 from sfbench.values.case import Case
-from sfbench.values.job import Job, Launcher
+from sfbench.values.job import ANYWHERE, Job, Placement
 from sfbench.values.plan import Plan
 from sfbench.values.records import Record, digest
 
@@ -38,10 +39,35 @@ class Listener(Protocol):
         """A trial is over and its record stored."""
         ...
 
+    def found(self, record: Record) -> None:
+        """Another worker measured a trial."""
+        ...
+
+    def helping(self, case: Case, trial: int) -> None:
+        """Features are computed for a trial of another worker."""
+        ...
+
+    def waiting(self, left: int, holders: Sequence[Holder]) -> None:
+        """Nothing can be taken: `left` trials are others', or wait for a device that is in use."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """What every process of a run is given: plugins, environment, the folder of features."""
+
+    plugins: Sequence[str] = ()
+    disabled: Sequence[str] = ()
+    environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    features: str = ""
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Pending:
-    """One trial of the plan: its case, its identity, and its stored record if it has one."""
+    """One trial of the plan: its case, its identity, and its stored record if it has one.
+
+    `attempt`: the number of the next record.
+    """
 
     case: Case
     trial: int
@@ -51,6 +77,11 @@ class Pending:
     extractor_plugin: str | None
     attempt: int
     stored: Record | None
+
+    @property
+    def name(self) -> str:
+        """The trial's name in the store."""
+        return stem(self.identity, self.trial)
 
 
 def machine_digest(machine: Mapping[str, Any]) -> str:
@@ -66,6 +97,7 @@ def pending_trials(
     extractors = {str(entry["name"]): entry for entry in catalogue.extractors}
     models = {case.model: catalogue.model(case.model) for case in plan.cases}
     hardware = machine_digest(machine)
+    numbers = store.attempt_numbers()
     trials = []
     for trial in range(plan.trials):
         cases = list(plan.cases)
@@ -73,6 +105,7 @@ def pending_trials(
         for case in cases:
             extractor = extractors.get(case.extractor.kind.partition(":")[0])
             name = identities.of(case, models[case.model], extractor)
+            known = numbers.get(stem(name, trial), ())
             trials.append(
                 Pending(
                     case=case,
@@ -81,50 +114,14 @@ def pending_trials(
                     machine=hardware,
                     plugin=models[case.model].plugin,
                     extractor_plugin=None if extractor is None else str(extractor["plugin"]),
-                    attempt=len(store.attempts(name, trial)),
-                    stored=store.settled(name, trial),
+                    attempt=max(known, default=-1) + 1,
+                    stored=store.settled(name, trial, known),
                 )
             )
     return trials
 
 
-def carry_out(  # noqa: PLR0913  # every part is chosen by the caller
-    trials: Sequence[Pending],
-    store: Store,
-    launcher: Launcher,
-    listener: Listener,
-    *,
-    plugins: Sequence[str],
-    disabled: Sequence[str],
-    environment: Mapping[str, str],
-    features: str,
-    timeout_seconds: float,
-) -> list[Record]:
-    """Measure missing trials, store each record as soon as its trial ends, return all records."""
-    missing = [trial for trial in trials if trial.stored is None]
-    listener.planned(len(missing), len(trials) - len(missing))
-    records = [trial.stored for trial in trials if trial.stored is not None]
-    for trial in missing:
-        listener.started(trial.case, trial.trial)
-        job = job_of(
-            trial, plugins=plugins, disabled=disabled, environment=environment, features=features
-        )
-        job = dataclasses.replace(job, pictures=str(store.root.absolute()))
-        record = launcher(job, timeout_seconds, listener.event)
-        store.add(record)
-        records.append(record)
-        listener.finished(record)
-    return records
-
-
-def job_of(
-    trial: Pending,
-    *,
-    plugins: Sequence[str],
-    disabled: Sequence[str],
-    environment: Mapping[str, str],
-    features: str,
-) -> Job:
+def job_of(trial: Pending, given: Given, placement: Placement = ANYWHERE) -> Job:
     """Return the job for the trial's process."""
     return Job(
         case=trial.case,
@@ -134,9 +131,10 @@ def job_of(
         machine=trial.machine,
         plugin=trial.plugin,
         extractor_plugin=trial.extractor_plugin,
-        plugins=tuple(plugins),
-        disabled=tuple(disabled),
-        environment=environment,
-        features=features,
+        plugins=tuple(given.plugins),
+        disabled=tuple(given.disabled),
+        environment=given.environment,
+        features=given.features,
         commit=commit(),
+        placement=placement,
     )

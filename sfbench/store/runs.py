@@ -5,6 +5,7 @@ One's own records are in `runs`; those of others in `published` (tracked with th
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import secrets
@@ -18,6 +19,8 @@ from sfbench.api.regular_files import check_regular
 from sfbench.values.records import FINAL, Record, record_from_json, record_to_json
 
 MOST_BYTES = 64 << 20
+ROOM_BYTES = 1 << 20
+"""What must fit on the disk before anything is measured."""
 Origin = Literal["own", "published", "imported"]
 FOLDERS: Mapping[Origin, str] = {"own": "runs", "published": "published", "imported": "imported"}
 """The folder of records of each origin."""
@@ -40,6 +43,9 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.runs = root / "runs"
+        self.claims = root / "claims"
+        self.plans = root / "plans"
+        self.shards = root / "shards"
 
     def prepare(self) -> None:
         """Create the folder, and check before any work that records can be stored in it.
@@ -49,8 +55,11 @@ class Store:
         try:
             self.runs.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(dir=self.runs, suffix=".part")
-            os.close(handle)
             try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(bytes(ROOM_BYTES))
+                    file.flush()
+                    os.fsync(handle)
                 os.link(name, name + ".link")
                 Path(name + ".link").unlink()
             finally:
@@ -63,42 +72,71 @@ class Store:
             raise DataError(msg) from None
 
     def add(self, record: Record, origin: Origin = "own") -> Path:
-        """Write the record and return its file.
+        """Write the record and return its file; of two of one name, the second is a later attempt."""
+        while (path := self.link(record, origin)) is None:
+            record = dataclasses.replace(record, attempt=record.attempt + 1)
+        return path
 
-        The name is claimed by linking a finished temporary file into place, which fails when the
+    def link(self, record: Record, origin: Origin = "own") -> Path | None:
+        """Write the record and return its file; None if there is one for its attempt.
+
+        The name is taken by linking a finished temporary file into place, which fails when the
         name exists: two writers never overwrite each other, and a reader never sees half a file.
         """
         folder = self.root / FOLDERS[origin]
         folder.mkdir(parents=True, exist_ok=True)
-        while True:
-            target = folder / file_name(record)
-            # Its mode follows the umask, since a store may be shared.
-            part = folder / f"{os.getpid()}-{secrets.token_hex(8)}.part"
-            try:
-                with part.open("x", encoding="utf-8") as file:
-                    file.write(record_to_json(record))
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.link(part, target)
-            except FileExistsError:
-                record = dataclasses.replace(record, attempt=record.attempt + 1)
-            else:
-                return target
-            finally:
-                part.unlink(missing_ok=True)
+        target = folder / file_name(record)
+        # Its mode follows the umask, since a store may be shared.
+        part = folder / f"{os.getpid()}-{secrets.token_hex(8)}.part"
+        try:
+            with part.open("x", encoding="utf-8") as file:
+                file.write(record_to_json(record))
+                file.flush()
+                os.fsync(file.fileno())
+            os.link(part, target)
+        except FileExistsError:
+            # An answer that a network lost looks the same: then the file has both names.
+            return target if part.stat().st_nlink > 1 else None
+        finally:
+            part.unlink(missing_ok=True)
+        return target
 
-    def attempts(self, identity: str, trial: int) -> list[Record]:
-        """Return every readable record of that identity and trial, oldest attempt first."""
-        found = []
-        for path in sorted(self.runs.glob(f"{identity[:24]}-t{trial}-a*.json")):
-            loaded = read(path)
-            if isinstance(loaded, Record) and loaded.identity == identity:
-                found.append(loaded)
-        return sorted(found, key=lambda record: record.attempt)
+    def attempt(self, identity: str, trial: int, attempt: int) -> Record | None:
+        """Return the record of one attempt, or None: cheap, however many records there are."""
+        found = read(self.runs / f"{stem(identity, trial)}-a{attempt}.json")
+        return found if isinstance(found, Record) and found.identity == identity else None
 
-    def settled(self, identity: str, trial: int) -> Record | None:
+    def look_again(self) -> None:
+        """Make a network file system ask its server again which records there are."""
+        os.close(os.open(self.runs, os.O_RDONLY))
+
+    def attempt_numbers(self) -> dict[str, list[int]]:
+        """Return which attempts there are of each trial, by its `stem`; reads no record."""
+        found: dict[str, list[int]] = {}
+        with contextlib.suppress(FileNotFoundError):
+            for entry in os.scandir(self.runs):
+                name, mark, number = entry.name.removesuffix(".json").rpartition("-a")
+                if mark and number.isdecimal() and entry.name.endswith(".json"):
+                    found.setdefault(name, []).append(int(number))
+        return {name: sorted(numbers) for name, numbers in found.items()}
+
+    def attempts(
+        self, identity: str, trial: int, numbers: Sequence[int] | None = None
+    ) -> list[Record]:
+        """Return every readable record of that identity and trial, oldest attempt first.
+
+        `numbers`: which there are, where `attempt_numbers` was asked already.
+        """
+        if numbers is None:
+            numbers = self.attempt_numbers().get(stem(identity, trial), ())
+        found = (self.attempt(identity, trial, number) for number in numbers)
+        return [record for record in found if record is not None]
+
+    def settled(
+        self, identity: str, trial: int, numbers: Sequence[int] | None = None
+    ) -> Record | None:
         """Return the record that makes measuring again pointless, or None."""
-        for record in reversed(self.attempts(identity, trial)):
+        for record in reversed(self.attempts(identity, trial, numbers)):
             if record.status in FINAL:
                 return record
         return None
@@ -134,7 +172,12 @@ class Store:
 
 def file_name(record: Record) -> str:
     """Return the name of a record's file: identity, trial and attempt."""
-    return f"{record.identity[:24]}-t{record.trial}-a{record.attempt}.json"
+    return f"{stem(record.identity, record.trial)}-a{record.attempt}.json"
+
+
+def stem(identity: str, trial: int) -> str:
+    """Return the name of a trial, with which the files of its records begin."""
+    return f"{identity[:24]}-t{trial}"
 
 
 def read_of(path: Path) -> Record | Unreadable:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from sfbench.hardware import host, machine
-from sfbench.hardware.devices import accelerators, find_backend
+from sfbench.hardware.devices import accelerators, find_backend, places
+from sfbench.hardware.places import told
 from sfbench.hardware.policy import global_flags
 from sfbench.values.documents import read_document
 from sfbench.values.job import Job
@@ -17,7 +18,8 @@ def provenance(job: Job) -> dict[str, Any]:
     """Return how the trial was made: machine, versions, policy, environment."""
     gpu = find_backend(job.case.device).identity()
     return {
-        "machine": machine.machine_class(),
+        "machine": machine.machine_class(places(job.case.device)[0]),
+        "placement": told(job.placement),
         "gpu": gpu,
         "gpus": [] if gpu is None else accelerators(),
         "cpu_quota": host.cpu_quota(),

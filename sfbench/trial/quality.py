@@ -4,19 +4,39 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sfbench.api.errors import SkippedError
 from sfbench.api.labels import parse_labels
 from sfbench.catalogue.registry import Plugin
 from sfbench.generators.loading import load_plugins
+from sfbench.store.claims import Claims
 from sfbench.trial.state import Trial
 from sfbench.values.metric_names import UNREADABLE
+
+if TYPE_CHECKING:
+    from sfbench.quality.probe import QualityProbe
 
 SECONDS_BETWEEN_EVENTS = 1.0
 
 
 def judge_images(trial: Trial) -> None:
     """Compare generated with real images."""
+    found = list(probe_of(trial)(trial.generator))
+    trial.add(*found)
+    if any(sum(reading.how.get("unreadable", ())) for reading in found):
+        trial.raise_flags([UNREADABLE])
+    if trial.untimed is not None and all(reading.value is None for reading in found):
+        raise SkippedError(found[0].reason)
+
+
+def help_out(trial: Trial) -> None:
+    """Compute features for another process that compares the same images."""
+    probe_of(trial).help_out(trial.generator)
+
+
+def probe_of(trial: Trial) -> QualityProbe:
+    """Return what compares the images of a trial."""
     import torch
 
     from sfbench.data.sources import open_dataset  # torch comes with it
@@ -35,23 +55,20 @@ def judge_images(trial: Trial) -> None:
             last = time.perf_counter()
             trial.emit({"phase": what, "done": done, "total": total})
 
-    probe = QualityProbe(
+    job = trial.job
+    return QualityProbe(
         dataset=open_dataset(case.data, case.size),
         extractor=open_extractor(case.extractor, case.device, plugins=extractor_plugins(trial)),
         samples=case.samples,
         seed=case.seed,
         batch=case.batch,
         device=case.device,
-        store=Path(trial.job.features),
+        store=Path(job.features),
         progress=progress,
         labels=parse_labels(case.labels),
+        claims=None if job.claims is None else Claims(Path(job.claims)),
+        shards=None if job.shards is None else Path(job.shards),
     )
-    found = list(probe(trial.generator))
-    trial.add(*found)
-    if any(sum(reading.how.get("unreadable", ())) for reading in found):
-        trial.raise_flags([UNREADABLE])
-    if trial.untimed is not None and all(reading.value is None for reading in found):
-        raise SkippedError(found[0].reason)
 
 
 def extractor_plugins(trial: Trial) -> tuple[Plugin, ...]:

@@ -31,8 +31,8 @@ Part = Literal[
     "preparing", "search", "speed", "memory", "energy", "complexity", "quality", "samples"
 ]
 TRIAL: frozenset[Task] = frozenset({"trial"})
-CHECKED: frozenset[Task] = frozenset({"trial", "core", "warm"})
-EVERY: frozenset[Task] = frozenset({"trial", "core", "fits", "warm"})
+CHECKED: frozenset[Task] = frozenset({"trial", "core", "warm", "help"})
+EVERY: frozenset[Task] = CHECKED | {"fits"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +121,7 @@ STEPS = (
         measures=frozenset({"quality"}),
         images=True,
     ),
+    Step(title="quality", run=quality.help_out, part="quality", tasks=frozenset({"help"})),
     Step(
         title="samples",
         run=samples.keep_samples,

@@ -29,6 +29,7 @@ from sfbench.api.errors import (
     first_line,
 )
 from sfbench.hardware.leftovers import end_with, leave
+from sfbench.hardware.places import settle
 from sfbench.hardware.policy import out_of_memory
 from sfbench.store.whole_file import write_whole
 from sfbench.trial.state import Trial
@@ -129,6 +130,7 @@ def main(job_file: str, record_file: str, descriptor: str, parent: str = "") -> 
         events.write(json.dumps(event) + "\n")
 
     job = job_from_json(Path(job_file).read_text(encoding="utf-8"))
+    settle(job.placement)
     record = measured(job, emit)
     text = record_to_json(record)
     signature = hmac.new(key.encode(), text.encode(), hashlib.sha256).hexdigest()

@@ -13,7 +13,24 @@ from sfbench.values.records import Reading, Record, reading_from
 
 OnEvent = Callable[[Mapping[str, Any]], None]
 """Receives phases and image counts while a trial runs."""
-Task = Literal["trial", "core", "fits", "warm"]
+SHARD_IMAGES = 1024
+"""Features are stored, and shared by processes, in parts of so many images."""
+Task = Literal["trial", "core", "fits", "warm", "help"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Where a trial's process runs: variables for its environment, processors, memory node.
+
+    No processors, or no node: any.
+    """
+
+    environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    processors: tuple[int, ...] = ()
+    memory_node: int | None = None
+
+
+ANYWHERE = Placement()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,12 +39,13 @@ class Job:
 
     `plugins` and `disabled` say where plugins are looked for; `features` is the folder of stored
     features of real images, `pictures` the store whose album gets samples (none: no album);
-    `commit` that of the checkout which measures; `spawned` is the time at which the
-    process was started (seconds since the epoch). `task`: a whole trial; "core", the throughput of
-    the core region alone; "fits", whether the case runs at all. `memory_limit`: bytes beyond which
-    allocations fail. `notes`: earlier readings, to be stored with the trial's own.
-    "warm": the cost of compiling with filled caches. `caches`: the folder of compiler caches; None
-    for the user's own. `interpreter`: the Python whose sfbench measures; None for this one.
+    `commit` that of the checkout which measures; `spawned` is the time at which the process was
+    started (seconds since the epoch). `task`: a whole trial; "core", the throughput of the core
+    region alone; "fits", whether the case runs at all; "warm": the cost of compiling with filled
+    caches; "help": features for another process's trial, with which it shares the folders `claims`
+    and `shards`. `memory_limit`: bytes beyond which allocations fail. `notes`: earlier readings, to
+    be stored with the trial's own. `caches`: the folder of compiler caches; None for the user's
+    own. `interpreter`: the Python whose sfbench measures; None for this one.
     """
 
     case: Case
@@ -42,6 +60,8 @@ class Job:
     features: str
     extractor_plugin: str | None = None
     pictures: str | None = None
+    claims: str | None = None
+    shards: str | None = None
     commit: str | None = None
     task: Task = "trial"
     memory_limit: int | None = None
@@ -49,6 +69,7 @@ class Job:
     interpreter: str | None = None
     caches: str | None = None
     spawned: float = 0.0
+    placement: Placement = ANYWHERE
 
 
 Launcher = Callable[[Job, float, OnEvent], Record]
@@ -68,8 +89,14 @@ def job_from_json(text: str) -> Job:
         "plugins": tuple(document["plugins"]),
         "disabled": tuple(document["disabled"]),
         "notes": tuple(reading_from(entry) for entry in document["notes"]),
+        "placement": placement_from(document["placement"]),
     }
     return Job(**document)
+
+
+def placement_from(document: Mapping[str, Any]) -> Placement:
+    """Return the placement that JSON of all its fields holds."""
+    return Placement(**{**document, "processors": tuple(document["processors"])})
 
 
 def record_of(job: Job, **outcome: Any) -> Record:

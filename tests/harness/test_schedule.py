@@ -10,48 +10,18 @@ from typing import Any
 
 import pytest
 from making import a_case, a_catalogue, a_model, a_record
+from working import CASES, GIVEN, MACHINE, Heard, a_worker, trials
 
 from sfbench.run.identity import Identities, commit
-from sfbench.run.schedule import Pending, carry_out, job_of, machine_digest, pending_trials
+from sfbench.run.schedule import Pending, job_of, machine_digest, pending_trials
+from sfbench.store.claims import Claims
 from sfbench.store.runs import Store
-from sfbench.values.case import Case, Source
+from sfbench.values.case import Source
 from sfbench.values.job import Job
 from sfbench.values.plan import Plan
 from sfbench.values.records import Record
 
 pytestmark = pytest.mark.fast
-MACHINE: Mapping[str, Any] = {"cpu": "x", "versions": {"python": "3.11.7"}, "environment": {}}
-CASES = tuple(a_case(resolution=side) for side in (16, 32, 64, 128))
-GIVEN: dict[str, Any] = {
-    "plugins": ["a.py"],
-    "disabled": ["b"],
-    "environment": {"OMP_NUM_THREADS": "1"},
-    "features": "kept",
-}
-
-
-class Heard:
-    """Writes down what a listener is told."""
-
-    def __init__(self) -> None:
-        self.told: list[Any] = []
-
-    def planned(self, missing: int, stored: int) -> None:
-        self.told.append(("planned", missing, stored))
-
-    def started(self, case: Case, trial: int) -> None:
-        self.told.append(("started", case.resolution, trial))
-
-    def event(self, event: Mapping[str, Any]) -> None:
-        self.told.append(("event", event["phase"]))
-
-    def finished(self, record: Record) -> None:
-        self.told.append(("finished", record.status))
-
-
-def trials(store: Store, *, cases: tuple[Case, ...] = CASES, count: int = 1) -> list[Pending]:
-    plan = Plan(cases=cases, trials=count)
-    return pending_trials(plan, a_catalogue(a_model()), store, MACHINE)
 
 
 def recorded(trial: Pending, **changes: Any) -> Record:
@@ -124,7 +94,7 @@ def test_what_is_settled_is_found_and_what_failed_is_tried_again(tmp_path: Path)
 
 def test_a_job_says_all_that_a_process_has_to_know(tmp_path: Path) -> None:
     (trial,) = trials(Store(tmp_path), cases=CASES[:1])
-    job = job_of(dataclasses.replace(trial, trial=2, attempt=3), **GIVEN)
+    job = job_of(dataclasses.replace(trial, trial=2, attempt=3), GIVEN)
     assert job == Job(
         case=CASES[0],
         identity=trial.identity,
@@ -155,10 +125,10 @@ def test_only_what_is_missing_is_launched_and_each_record_is_stored_at_once(tmp_
         return a_record(identity=job.identity, trial=job.trial)
 
     heard = Heard()
-    records = carry_out(asked, store, launch, heard, timeout_seconds=7.5, **GIVEN)
+    records = a_worker(store, launch, heard).carry_out(asked)
     assert [job.case for job in launched] == [asked[0].case, asked[2].case]
     assert {job.pictures for job in launched} == {str(tmp_path.absolute())}
-    assert all(job.environment == GIVEN["environment"] for job in launched)
+    assert all(job.environment == GIVEN.environment for job in launched)
     assert {(job.features, job.plugins, job.disabled) for job in launched} == {
         ("kept", ("a.py",), ("b",))
     }
@@ -174,9 +144,8 @@ def test_only_what_is_missing_is_launched_and_each_record_is_stored_at_once(tmp_
         ("event", "build"),
         ("finished", "ok"),
     ]
-    again = carry_out(
-        trials(store, cases=CASES[:3]), store, launch, Heard(), timeout_seconds=7.5, **GIVEN
-    )
+    again = a_worker(store, launch, Heard()).carry_out(trials(store, cases=CASES[:3]))
+    assert Claims(store.claims).holders() == []
     assert len(launched) == 2
     assert len(again) == 3
 

@@ -59,14 +59,55 @@ def run_command(
         ),
     ] = False,
     as_json: AsJson = False,
+    on: Annotated[
+        str | None,
+        typer.Option(help="Measure on a cluster: slurm.", rich_help_panel="Many machines"),
+    ] = None,
+    slurm: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Flag of sbatch, KEY=VALUE or KEY, e.g. gres=gpu:1; may be repeated.",
+            rich_help_panel="Many machines",
+        ),
+    ] = None,
+    workers: Annotated[
+        int,
+        typer.Option(help="Workers on the cluster.", rich_help_panel="Many machines"),
+    ] = 1,
+    printed: Annotated[
+        bool,
+        typer.Option(
+            "--print",
+            help="Print the job's script; submit nothing.",
+            rich_help_panel="Many machines",
+        ),
+    ] = False,
+    detach: Annotated[
+        bool,
+        typer.Option(
+            "--detach",
+            help="Do not wait; see sfbench status.",
+            rich_help_panel="Many machines",
+        ),
+    ] = False,
 ) -> None:
     """Measure models: one new process and one record per trial; nothing is measured twice."""
-    from sfbench.cli import measuring
+    from sfbench.cli import measuring, spreading
 
     if min_memory:
         request = dataclasses.replace(request, measure=f"{request.measure},min-memory")
     requests = measuring.requests(request, suite, scale)
     settings = settings_of(context, store, plugin, no_plugin, trials, timeout, as_json=as_json)
+    if on is not None:
+        cluster = spreading.Cluster(
+            flags=tuple(slurm or ()), workers=workers, printed=printed, detached=detach
+        )
+        raise typer.Exit(spreading.on_cluster(on, requests, settings, cluster))
+    if slurm or workers != 1 or printed or detach:
+        msg = "--slurm, --workers, --print and --detach are for --on slurm"
+        raise UsageError(msg)
+    if any(spreading.names_several(one.device) for one in requests):
+        raise typer.Exit(spreading.on_devices(requests, settings))
     raise typer.Exit(measuring.run(requests, settings))
 
 

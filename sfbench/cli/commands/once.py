@@ -16,7 +16,8 @@ GROUPS = {
     "Measure": ("demo", "run", "report", "compare", "certify", "frontier", "scaling", "replay"),
     "Images": ("quality", "explain", "data"),
     "Models": ("list", "check", "sample", "inspect", "convert", "train", "plugins"),
-    "Share": ("plan", "reproduce", "site", "export", "import", "doctor"),
+    "Many machines": ("plan", "work", "status"),
+    "Share": ("reproduce", "site", "export", "import", "doctor"),
 }
 """The commands by heading, in the order of the help."""
 

@@ -46,6 +46,11 @@ def plan_command(
     scale: Scale = "full",
     data: Images = "",
     weights: Files = "",
+    trials: Trials = 1,
+    timeout: Timeout = 3600.0,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the plan to this file, for sfbench work.")
+    ] = None,
     store: StoreFolder = defaults.STORE,
     plugin: Plugins = None,
     no_plugin: NoPlugins = None,
@@ -55,8 +60,11 @@ def plan_command(
     """Show a suite's cases: which are measured, which are missing, and the expected time."""
     from sfbench.cli import planning
 
-    settings = settings_of(context, store, plugin, no_plugin, as_json=as_json)
-    raise typer.Exit(planning.planned(request_of(data, weights), suite, scale, settings))
+    settings = settings_of(context, store, plugin, no_plugin, trials, timeout, as_json=as_json)
+    flags = request_of(data, weights)
+    if out is not None:
+        raise typer.Exit(planning.written(flags, suite, scale, settings, out))
+    raise typer.Exit(planning.planned(flags, suite, scale, settings))
 
 
 @app.command("reproduce", cls=Once)

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import functools
 import importlib
+import os
 import pkgutil
 from collections.abc import Mapping
 from types import MappingProxyType
 
 from sfbench.api.errors import UnsupportedError, UsageError
 from sfbench.hardware.backend import Backend
+from sfbench.hardware.places import Place
+from sfbench.values.job import Placement
 
 AUTO = "auto"
 
@@ -60,6 +63,50 @@ def resolve(name: str) -> Backend:
         msg = f"--device {name}: no such device here; the last is {last}"
         raise UnsupportedError(msg)
     return backend
+
+
+def places(text: str, environment: Mapping[str, str] = os.environ) -> list[Place]:
+    """Return the devices of a --device value: one, "KIND:0,KIND:1", or "KIND:all".
+
+    `environment`: its variables say which devices may be used. Raises UsageError for another text
+    or several kinds, UnsupportedError for a device that is not there.
+    """
+    words = text.split(",")
+    kind = resolve(AUTO).kind if text == AUTO else find_backend(words[0].replace(":all", "")).kind
+    variable = backends()[kind].visibility_variable
+    there = backends()[kind].places(environment.get(variable) if variable else None)
+    if text in {AUTO, kind} or words == [f"{kind}:all"]:
+        found = there if words == [f"{kind}:all"] else there[:1]
+        if found:
+            return found
+    found = []
+    for word in words:
+        backend = find_backend(word)
+        if backend.kind != kind:
+            msg = f"--device {text}: expected devices of one kind, or {kind}:all"
+            raise UsageError(msg)
+        if backend.index >= len(there):
+            resolve(kind)
+            last = f"; the last is {kind}:{len(there) - 1}" if there else ""
+            msg = f"--device {word}: no such device here{last}"
+            raise UnsupportedError(msg)
+        found.append(there[backend.index])
+    models = sorted({place.name for place in found})
+    if len(models) > 1:
+        msg = f"--device {text}: these are of several models ({', '.join(models)}); run each alone"
+        raise UsageError(msg)
+    return found
+
+
+def placement_of(place: Place) -> Placement:
+    """Return where a process runs that has this device alone, and the processors near it."""
+    variable = backends()[place.kind].visibility_variable
+    hidden = variable is None or place.shown is None
+    return Placement(
+        environment={} if hidden else {str(variable): str(place.shown)},
+        processors=place.processors,
+        memory_node=place.memory_node,
+    )
 
 
 def accelerators() -> list[dict[str, object]]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sfbench.hardware.backend import AllocatorPeaks, Backend, ClockState, event_span
+from sfbench.hardware.places import Place, near
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,6 +48,21 @@ class CudaBackend(Backend):
             return [facts(handle, str(driver)) for handle in handles]
         finally:
             pynvml.nvmlShutdown()
+
+    @classmethod
+    def places(cls, shown: str | None) -> list[Place]:
+        """Return the GPUs that CUDA_VISIBLE_DEVICES leaves, in its order, else in the driver's."""
+        there = cls.present()
+        if shown is None:
+            return [place_of(index, facts, str(facts["uuid"])) for index, facts in enumerate(there)]
+        found = []
+        for index, word in enumerate(filter(None, shown.split(","))):
+            named = [facts for facts in there if str(facts["uuid"]).startswith(word)]
+            facts = there[int(word)] if word.isdecimal() and int(word) < len(there) else None
+            if not named and facts is None and not word.startswith("MIG-"):
+                break  # as CUDA does: what comes after a wrong one is not seen
+            found.append(place_of(index, named[0] if named else facts or {"name": word}, word))
+        return found
 
     def processor(self) -> str:
         """Return the GPU's name."""
@@ -184,6 +200,21 @@ class CudaBackend(Backend):
         return tensor.pin_memory().to(self.name, non_blocking=True)
 
 
+def place_of(index: int, facts: Mapping[str, Any], shown: str) -> Place:
+    """Return one GPU as a place; `shown`: its name in CUDA_VISIBLE_DEVICES."""
+    processors, node = near(str(facts.get("pci") or ""))
+    return Place(
+        kind=CudaBackend.kind,
+        index=index,
+        name=str(facts["name"]),
+        unique=str(facts.get("uuid") or shown),
+        driver=str(facts.get("driver") or "unknown"),
+        shown=shown,
+        processors=processors,
+        memory_node=node,
+    )
+
+
 def facts(handle: Any, driver: str) -> dict[str, Any]:
     """Return what the driver says of one GPU; a question it does not answer is None."""
     import pynvml  # only where hardware is asked about
@@ -195,11 +226,14 @@ def facts(handle: Any, driver: str) -> dict[str, Any]:
             return None
 
     memory = asked(pynvml.nvmlDeviceGetMemoryInfo)
+    pci = asked(pynvml.nvmlDeviceGetPciInfo)
     reasons = asked(pynvml.nvmlDeviceGetCurrentClocksEventReasons)
     processes = asked(pynvml.nvmlDeviceGetComputeRunningProcesses)
     return {
         "name": str(asked(pynvml.nvmlDeviceGetName)),
         "driver": driver,
+        "uuid": asked(pynvml.nvmlDeviceGetUUID),
+        "pci": None if pci is None else pci.busId,
         "memory_bytes": None if memory is None else int(memory.total),
         "power_limit_milliwatts": asked(pynvml.nvmlDeviceGetEnforcedPowerLimit),
         "sm_clock_mhz": asked(pynvml.nvmlDeviceGetClockInfo, pynvml.NVML_CLOCK_SM),

@@ -89,7 +89,12 @@ def spawn(folder: Path, job: Job, key: str) -> tuple[subprocess.Popen[bytes], in
     with (folder / "output.log").open("wb") as output:
         child = subprocess.Popen(  # noqa: S603  # our own module, by an interpreter of the user's
             command,
-            env=os.environ | compiler_caches(job.caches) | {leftovers.MARK: str(folder)},
+            env={
+                **os.environ,
+                **compiler_caches(job.caches),
+                **job.placement.environment,
+                leftovers.MARK: str(folder),
+            },
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,

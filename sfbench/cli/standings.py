@@ -1,0 +1,130 @@
+"""Behind `sfbench status`: how the plans of a store stand."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sfbench.api.errors import UsageError
+from sfbench.cli.exits import Exit
+from sfbench.cli.progress import clock, title_of, who
+from sfbench.run.plan_file import name_of, read_plan
+from sfbench.run.standing import Follower, Standing
+from sfbench.store.claims import Holder
+from sfbench.store.runs import Store
+from sfbench.values.messages import counted
+from sfbench.values.records import Record
+
+SECONDS = 2.0
+MOST_LINES = 20
+
+
+def shown(target: Path, store: Path, *, watch: bool, as_json: bool) -> Exit:
+    """Print how a plan, or each plan of a store, stands; with `watch` until all is done."""
+    followers = list(followers_of(target, store))
+    while True:
+        for follower in followers:
+            follower.look()
+        found = [(follower, follower.standing()) for follower in followers]
+        if as_json:
+            print(json.dumps([document_of(*pair) for pair in found], indent=1), flush=True)
+        else:
+            lines = [line for pair in found for line in lines_of(*pair)]
+            clear = "\x1b[2J\x1b[H" if watch and sys.stdout.isatty() else ""
+            print(clear + "\n".join(lines), flush=True)
+        if not watch or all(standing.is_over for _, standing in found):
+            return Exit.OK
+        time.sleep(SECONDS)
+
+
+def followers_of(target: Path, store: Path) -> Iterator[Follower]:
+    """Yield what follows a plan file in a store, or the plans of a store, or the store itself."""
+    if target.is_file():
+        document = read_plan(target)
+        yield Follower(existing(store), name_of(document), document)
+        return
+    folder = existing(target)
+    plans = sorted(folder.plans.glob("*.json"), key=lambda path: path.stat().st_mtime)
+    for path in plans:
+        document = read_plan(path)
+        yield Follower(folder, name_of(document), document)
+    if not plans:
+        yield Follower(folder)
+
+
+def existing(folder: Path) -> Store:
+    """Return the store in a folder; raises UsageError if there is none."""
+    if not (folder / "runs").is_dir():
+        msg = f"{folder}: no store of records; expected a folder that sfbench run or work wrote to"
+        raise UsageError(msg)
+    return Store(folder)
+
+
+def lines_of(follower: Follower, standing: Standing) -> Iterator[str]:
+    """Yield what people read: counts, who works on what, and what failed."""
+    head = f"plan {follower.name}" if follower.name else str(follower.store.root)
+    counts = [
+        f"{len(standing.done)}" + (f" of {standing.total}" if standing.total else "") + " done",
+        f"{len(standing.running)} running",
+        *([f"{len(standing.stale)} stale"] if standing.stale else []),
+        *([f"{len(standing.failed)} failed"] if standing.failed else []),
+        *([f"{standing.left} left"] if standing.left is not None else []),
+    ]
+    left = standing.seconds_left
+    pace = f" (about {clock(left)} left)" if left else ""
+    yield f"{head}: {', '.join(counts)}{pace}"
+    for state, holders in (("running", standing.running), ("stale", standing.stale)):
+        for holder in holders[:MOST_LINES]:
+            what = holder.owner.get("what") or holder.name
+            job = f", job {holder.owner['job']}" if holder.owner.get("job") else ""
+            yield f"  {state} for {clock(holder.seconds)}: {what}: {who(holder)}{job}"
+    for record in standing.failed[:MOST_LINES]:
+        yield f"  failed: {title_of(record)}: {record.status}: {record.reason}"
+    hidden = len(standing.failed) - MOST_LINES
+    if hidden > 0:
+        yield f"  and {counted(hidden, 'trial')} more that failed"
+
+
+def document_of(follower: Follower, standing: Standing) -> dict[str, Any]:
+    """Return the same for machines."""
+    return {
+        "plan": follower.name or None,
+        "store": str(follower.store.root),
+        "total": standing.total,
+        "done": len(standing.done),
+        "left": standing.left,
+        "seconds_left": standing.seconds_left,
+        "running": [claim_document(holder) for holder in standing.running],
+        "stale": [claim_document(holder) for holder in standing.stale],
+        "failed": [failure(record) for record in standing.failed],
+    }
+
+
+def claim_document(holder: Holder) -> dict[str, Any]:
+    """Return a claim: what, by whom, since when, and when it was last heard of."""
+    owner = holder.owner
+    return {
+        "what": owner.get("what"),
+        "phase": owner.get("phase"),
+        "host": owner.get("host"),
+        "process": owner.get("pid"),
+        "job": owner.get("job") or None,
+        "device": owner.get("device") or None,
+        "seconds": holder.seconds,
+        "idle_seconds": holder.idle_seconds,
+    }
+
+
+def failure(record: Record) -> dict[str, Any]:
+    """Return a trial that failed, and why."""
+    return {
+        "what": title_of(record),
+        "trial": record.trial,
+        "attempt": record.attempt,
+        "status": record.status,
+        "reason": record.reason,
+    }

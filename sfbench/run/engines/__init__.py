@@ -1,0 +1,1 @@
+"""Engines: who starts the workers of a plan. Each starts `sfbench work`; the store is the truth."""

@@ -1,0 +1,126 @@
+"""Slurm: workers as the tasks of a job array. The script is what is submitted, and can be read."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shlex
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from sfbench.api.errors import SfbenchError, UsageError, first_line
+from sfbench.store.whole_file import write_whole
+
+SCRIPT = """\
+#!/bin/bash
+# {title}
+{flags}
+# One worker a task: it claims trials in the store, and ends when nothing is left. A task that is
+# stopped or requeued goes on with the next trial that nobody has measured.
+cd {folder}
+exec {command}
+"""
+SHARED = frozenset({"exclusive", "oversubscribe", "share"})
+"""Flags by which users decide themselves whether a node is shared."""
+NAMED = re.compile(r"[a-z][a-z0-9-]*")
+SECONDS = 60
+
+
+class SlurmError(SfbenchError):
+    """Slurm refused, or is not here; says so in its own words."""
+
+
+def flags_of(given: Sequence[str]) -> dict[str, str | None]:
+    """Return the flags of sbatch that "KEY=VALUE" or "KEY" name; raises UsageError for others."""
+    found: dict[str, str | None] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not NAMED.fullmatch(name) or (equals and not value.strip()) or not value.isprintable():
+            msg = f"--slurm {text!r}: expected a flag of sbatch, KEY=VALUE or KEY, e.g. gres=gpu:1"
+            raise UsageError(msg)
+        found[name] = value if equals else None
+    return found
+
+
+def script(
+    *,
+    name: str,
+    title: str,
+    command: Sequence[str],
+    folder: str,
+    logs: Path,
+    workers: int,
+    given: Sequence[str],
+    alone: bool,
+) -> str:
+    """Return the script of a job array of so many workers.
+
+    `given`: flags of the user, which go before these. `alone`: what is timed has its node to
+    itself, unless the user decides about that.
+    """
+    own: dict[str, str | None] = {
+        "job-name": f"sfbench-{name}",
+        "array": f"0-{workers - 1}",
+        "output": str(logs / "%A_%a.log"),
+        "open-mode": "append",
+        "requeue": None,
+    }
+    users = flags_of(given)
+    if alone and not SHARED & users.keys():
+        own["exclusive"] = None
+    if users.get("exclusive") in {"no", "0", "false"}:
+        del users["exclusive"]
+    lines = [
+        f"#SBATCH --{key}" + (f"={value}" if value is not None else "")
+        for key, value in {**own, **users}.items()
+    ]
+    return SCRIPT.format(
+        title=" ".join(title.split()),
+        flags="\n".join(lines),
+        folder=shlex.quote(folder),
+        command=shlex.join(command),
+    )
+
+
+def submit(text: str, path: Path, job_file: Path) -> str:
+    """Submit a script, which is kept at `path`; return the job's number, kept in `job_file`.
+
+    Raises SlurmError in one line, with Slurm's own words.
+    """
+    write_whole(path, text)
+    answer = asked("sbatch", "--parsable", str(path))
+    job = answer.partition(";")[0].strip()
+    if not job.isdecimal():
+        msg = f"sbatch did not say the job's number, but {answer!r}"
+        raise SlurmError(msg)
+    write_whole(job_file, job)
+    return job
+
+
+def running(job_file: Path) -> str | None:
+    """Return the number of the job in a file if Slurm still has it waiting or running."""
+    with contextlib.suppress(OSError, SlurmError):
+        job = job_file.read_text(encoding="utf-8").strip()
+        if job.isdecimal() and asked("squeue", "--noheader", "--jobs", job, "--format=%T").strip():
+            return job
+    return None
+
+
+def asked(*command: str) -> str:
+    """Return what a command of Slurm prints; raises SlurmError with what it complains of."""
+    try:
+        done = subprocess.run(  # noqa: S603  # a command of Slurm, with words of our own
+            command, capture_output=True, text=True, check=False, timeout=SECONDS
+        )
+    except FileNotFoundError:
+        msg = f"{command[0]}: not found; --on slurm runs where Slurm's commands are"
+        raise SlurmError(msg) from None
+    except subprocess.TimeoutExpired:
+        msg = f"{command[0]}: no answer within {SECONDS} s"
+        raise SlurmError(msg) from None
+    if done.returncode:
+        words = first_line(RuntimeError(" ".join((done.stderr or done.stdout).split())))
+        msg = f"{command[0]}: {words.removeprefix(f'{command[0]}: ').removeprefix('error: ')}"
+        raise SlurmError(msg)
+    return done.stdout

@@ -1,0 +1,239 @@
+"""Claims: who works on what, as files with a lease. They need a shared folder, nothing else.
+
+A claim is a file that only one worker can create (O_EXCL, which holds on NFS, too). Its owner touches
+it while it works; a claim that was not touched for the length of a lease is another's to take. Times
+are the file system's own: clocks of machines differ. The claim that replaces an expired one is a file
+of the next generation, again created exclusively, so that of many who see it expire one takes it.
+
+A claim saves work and decides nothing: that a trial has one record is decided by the record's name,
+which can be linked once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import tempfile
+import threading
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Self, TypedDict
+
+from sfbench.hardware.living import is_gone, this_host, this_process
+from sfbench.values.documents import read_document
+
+LEASE_SECONDS = 60.0
+BEATS = 6
+"""How often a claim is touched within its lease."""
+MOST_GENERATIONS = 1000
+
+
+class Owner(TypedDict, total=False):
+    """What a claim says of its owner: for people, and to see whether its process is gone.
+
+    `job`: the number that a scheduler gave it. `plan`: the name of the plan it carries out. `began`:
+    nanoseconds of the file system's clock.
+    """
+
+    host: str
+    pid: int
+    job: str
+    device: str
+    plan: str
+    what: str
+    phase: str
+    process: str
+    began: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """A claim as others see it: its name, its owner, its age, and the time since it was touched."""
+
+    name: str
+    owner: Owner
+    seconds: float
+    idle_seconds: float
+    expired: bool
+
+
+class Claims:
+    """The claims in a folder, for one process; `owner` is written into those that it takes.
+
+    `lease_seconds`: how long a claim holds that nobody touches.
+    """
+
+    def __init__(
+        self, folder: Path, owner: Owner | None = None, lease_seconds: float = LEASE_SECONDS
+    ) -> None:
+        self.folder = folder
+        mine: Owner = {"host": this_host(), "pid": os.getpid(), "process": this_process()}
+        self.owner: Owner = {**mine, **(owner or {})}
+        self.lease_seconds = lease_seconds
+
+    def take(self, name: str, what: str = "") -> Claim | None:
+        """Return the claim of that name, or None while another holds it.
+
+        What was to be done may be done by now: look again once the claim is taken.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        generation = 0
+        while (found := self.seen(self.path(name, generation))) is not None:
+            if not found.expired or generation == MOST_GENERATIONS:
+                return None
+            generation += 1
+        path = self.path(name, generation)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        except FileExistsError:
+            return None
+        claim = Claim(self, name, generation, descriptor, {**self.owner, "what": what})
+        # Its owner may have given it back, and another begun anew, since it was seen.
+        before = self.seen(self.path(name, generation - 1)) if generation else None
+        if (generation and (before is None or not before.expired)) or claim.is_replaced():
+            claim.drop()
+            return None
+        return claim
+
+    def path(self, name: str, generation: int) -> Path:
+        """Return the file of a claim."""
+        return self.folder / f"{name}.{generation}"
+
+    def seen(self, path: Path) -> Holder | None:
+        """Return a claim as its file shows it now; None where there is none."""
+        try:
+            # Opening it makes a network file system ask its server again.
+            descriptor = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            text = file.read()
+        try:
+            owner = read_document(text, Owner)
+        except ValueError:  # its owner writes at this moment
+            owner = Owner()
+        now = self.now()
+        idle = (now - status.st_mtime_ns) / 1e9
+        began = owner.get("began", status.st_mtime_ns)
+        return Holder(
+            name=path.name.rpartition(".")[0],
+            owner=owner,
+            seconds=max(0.0, (now - began) / 1e9),
+            idle_seconds=max(0.0, idle),
+            expired=idle > self.lease_seconds or is_gone(owner.get("process", "")),
+        )
+
+    def now(self) -> int:
+        """Return the file system's time in nanoseconds."""
+        with tempfile.TemporaryFile(dir=self.folder) as file:
+            os.utime(file.fileno())
+            return os.fstat(file.fileno()).st_mtime_ns
+
+    def holders(self) -> list[Holder]:
+        """Return every claim, one for each name: that of the last generation."""
+        found: dict[str, tuple[int, Path]] = {}
+        for path in self.files():
+            name, _, generation = path.name.rpartition(".")
+            found[name] = max(found.get(name, (-1, path)), (int(generation), path))
+        seen = (self.seen(path) for _, path in found.values())
+        return [holder for holder in seen if holder is not None]
+
+    def sweep(self, names: Collection[str]) -> None:
+        """Remove expired claims of these names, whose work is done: their owners died at the end."""
+        for holder in self.holders():
+            if holder.expired and holder.name in names:
+                claim = self.take(holder.name)
+                if claim is not None:
+                    claim.release()
+
+    def files(self) -> Iterator[Path]:
+        """Yield the files of claims."""
+        with contextlib.suppress(FileNotFoundError):
+            for path in sorted(self.folder.iterdir()):
+                if path.suffix[1:].isdecimal():
+                    yield path
+
+
+class Claim:
+    """A claim that is held: a thread touches it until it is released."""
+
+    def __init__(
+        self, claims: Claims, name: str, generation: int, descriptor: int, owner: Owner
+    ) -> None:
+        self.claims = claims
+        self.name = name
+        self.generation = generation
+        self.descriptor = descriptor
+        self.owner: Owner = {**owner, "began": os.fstat(descriptor).st_mtime_ns}
+        self.ended = threading.Event()
+        self.lock = threading.Lock()
+        self.thread: threading.Thread | None = None
+        self.write()
+
+    def __enter__(self) -> Self:
+        """Keep it alive until the end of the block, and release it there."""
+        self.thread = threading.Thread(target=self.beat, name="lease", daemon=True)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Release it."""
+        self.release()
+
+    def say(self, phase: str) -> None:
+        """Tell others what goes on."""
+        if phase != self.owner.get("phase"):
+            self.owner["phase"] = phase
+            self.write()
+
+    def beat(self) -> None:
+        """Touch the file until the end."""
+        while not self.ended.wait(self.claims.lease_seconds / BEATS):
+            with self.lock, contextlib.suppress(OSError):
+                if not self.ended.is_set():
+                    os.utime(self.descriptor)
+
+    def write(self) -> None:
+        """Write who holds it."""
+        text = json.dumps(self.owner).encode()
+        with self.lock, contextlib.suppress(OSError):
+            if not self.ended.is_set():
+                os.pwrite(self.descriptor, text, 0)
+                os.ftruncate(self.descriptor, len(text))
+
+    def is_replaced(self) -> bool:
+        """Return whether its lease ran out and another took it."""
+        return self.claims.path(self.name, self.generation + 1).exists()
+
+    def is_held(self) -> bool:
+        """Return whether it is still this process's."""
+        try:
+            there = self.claims.path(self.name, self.generation).stat()
+            mine = os.fstat(self.descriptor)
+        except OSError:
+            return False
+        return (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino) and not self.is_replaced()
+
+    def release(self) -> None:
+        """Give it back, with the expired ones that it replaced; do nothing if it was lost."""
+        if self.is_held():
+            # The oldest first: whoever sees this one gone finds none before it.
+            for generation in range(self.generation + 1):
+                self.claims.path(self.name, generation).unlink(missing_ok=True)
+        self.close()
+
+    def drop(self) -> None:
+        """Give back a claim that was never in force."""
+        self.claims.path(self.name, self.generation).unlink(missing_ok=True)
+        self.close()
+
+    def close(self) -> None:
+        """End the thread, and let the file go."""
+        self.ended.set()
+        with self.lock:
+            os.close(self.descriptor)
+        if self.thread is not None:
+            self.thread.join()
