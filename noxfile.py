@@ -129,6 +129,42 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session(python="3.11")
+def cluster(session: nox.Session) -> None:
+    """Workers on a real Slurm of two nodes, which this session starts and ends: three minutes.
+
+    Needs slurmctld, slurmd, Slurm's client commands and munge. SFBENCH_CLUSTER_TRIALS: how many
+    trials the killed nodes share, 40 if not set.
+    """
+    installed(session, *PINNED, "-e", ".", "--group", "test")
+    session.env["SFBENCH_CLUSTER"] = "1"
+    session.run("pytest", "-q", "tests/cluster", *session.posargs)
+
+
+@nox.session(python="3.11")
+def gpu(session: nox.Session) -> None:
+    """GPU tests, the suite `gpu`, and the official code beside ours: `-- [CHECKOUT]`; eight minutes.
+
+    Run it again until it says that everything is done; it goes on where it ended.
+    """
+    installed(session, *PINNED, "-e", ".", "--group", "test")
+    present = "import sys; from sfbench.hardware.devices import find_backend as find; "
+    present += "sys.exit(not find('cuda').present())"
+    try:
+        session.run("python", "-c", present, silent=True)
+    except nox.command.CommandFailed:
+        session.skip("no NVIDIA GPU here")
+    session.run("python", "scripts/gpu_session.py", *session.posargs, success_codes=[0, 2])
+
+
+@nox.session(python="3.11")
+def workers(session: nox.Session) -> None:
+    """Sixty-four workers on one store, and workers that are killed or paused: two minutes."""
+    installed(session, *PINNED, "-e", ".", "--group", "test")
+    folder = pathlib.Path(session.create_tmp()) / "stores"
+    session.run("python", "scripts/stress_workers.py", str(folder), *session.posargs)
+
+
+@nox.session(python="3.11")
 def bench_quality(session: nox.Session) -> None:
     """Time the quality path against its peers, interleaved: minutes. `-- resize` for a part."""
     installed(session, *PINNED, "-e", ".", "--group", "test")

@@ -16,6 +16,8 @@ import typer.main
 
 from sfbench import api
 from sfbench.cli.commands import app
+from sfbench.run.plan_file import SCHEMA as PLAN_SCHEMA
+from sfbench.run.plan_file import PlanDocument
 from sfbench.trial import steps_page
 from sfbench.values import flags, metrics
 from sfbench.values.records import SCHEMA, Record, StoredCase, StoredProvenance
@@ -117,7 +119,7 @@ def api_page() -> str:
 
 
 def schemas() -> dict[str, str]:
-    """Return the JSON schemas by file: of a record, and of the parts of it that readers rely on."""
+    """Return the JSON schemas by file: of a record with its parts that readers rely on, of a plan."""
     (document, case, provenance), parts = msgspec.json.schema_components(
         [Record, StoredCase, StoredProvenance], ref_template="#/$defs/{name}"
     )
@@ -132,7 +134,16 @@ def schemas() -> dict[str, str]:
         **document,
         "$defs": cleaned(defs),
     }
-    return {f"record-{SCHEMA}.json": json.dumps(record, indent=1, sort_keys=True) + "\n"}
+    (plan,), parts = msgspec.json.schema_components([PlanDocument], ref_template="#/$defs/{name}")
+    plan_file = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"plan-file-{PLAN_SCHEMA}.json",
+        "title": f"A plan of sfbench, schema {PLAN_SCHEMA}",
+        **plan,
+        "$defs": cleaned(parts),
+    }
+    found = {f"record-{SCHEMA}.json": record, f"plan-file-{PLAN_SCHEMA}.json": plan_file}
+    return {name: json.dumps(one, indent=1, sort_keys=True) + "\n" for name, one in found.items()}
 
 
 def cleaned(value: Any) -> Any:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
 from sfbench.hardware.devices import accelerators
-from sfbench.hardware.host import cpu_count, cpu_model, host_name_digest
+from sfbench.hardware.host import cpu_model, host_name_digest
 from sfbench.hardware.places import Place
 
 DISTRIBUTIONS = (
@@ -49,8 +50,8 @@ def machine_class(place: Place | None = None) -> dict[str, Any]:
     """Return the hardware that two comparable measurements must share. No torch needed.
 
     `place`: where it is measured. Of accelerators, the model of that one counts, of others which
-    models there are: how many a scheduler shows is no difference. `host` tells two machines of the
-    same kind apart.
+    models there are. How many of its GPUs and processors a scheduler shows is no difference: the
+    number of threads is a part of each case. `host` tells two machines of the same kind apart.
     """
     gpus = {(str(entry["name"]), str(entry["driver"])) for entry in accelerators()}
     if place is not None and place.driver is not None:
@@ -60,7 +61,7 @@ def machine_class(place: Place | None = None) -> dict[str, Any]:
         "system": platform.system(),
         "machine": platform.machine(),
         "cpu": cpu_model(),
-        "cpus": cpu_count(),
+        "cpus": os.cpu_count(),
         "gpus": [list(pair) for pair in sorted(gpus)],
         "versions": versions(),
     }

@@ -35,7 +35,7 @@ class Standing:
     @property
     def is_over(self) -> bool:
         """Return whether every trial has a record and nobody works on one."""
-        return self.total is not None and not self.left and not self.running and not self.stale
+        return not self.left and not self.running and not self.stale
 
     @property
     def is_settled(self) -> bool:

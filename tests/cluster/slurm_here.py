@@ -20,7 +20,7 @@ SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/munge
 CryptoType=crypto/munge
-AuthInfo=socket={folder}/munge.socket
+AuthInfo=socket={folder}/munge.socket,cred_expire=5
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool-%n
 SlurmctldPidFile={folder}/slurmctld.pid
@@ -136,10 +136,9 @@ class Slurm:
     def kill_node(self, node: str) -> None:
         """End a node as a power cut would: its daemon, the steps it manages, and all they run."""
         daemon = self.daemons[node]
-        spool = str(self.folder / f"spool-{node}")
         doomed = {daemon.pid}
         for _ in range(3):  # while it dies it may start others
-            doomed |= self.descendants(doomed | self.steps(spool))
+            doomed |= self.descendants(doomed | self.steps(node))
             for pid in doomed:
                 try:
                     os.kill(pid, signal.SIGKILL)
@@ -147,8 +146,9 @@ class Slurm:
                     continue
         daemon.wait()
 
-    def steps(self, spool: str) -> set[int]:
-        """Return the processes that manage steps on a node: they hold its spool folder open."""
+    def steps(self, node: str) -> set[int]:
+        """Return the processes that manage steps on a node: they hold its log open."""
+        log = str(self.folder / f"slurmd-{node}.log")
         found = set()
         for folder in Path("/proc").glob("[0-9]*"):
             try:
@@ -156,10 +156,9 @@ class Slurm:
                 if name != "slurmstepd":
                     continue
                 links = [str(link.readlink()) for link in (folder / "fd").iterdir()]
-                cwd = str((folder / "cwd").readlink())
             except OSError:
                 continue
-            if any(one.startswith(spool) for one in (*links, cwd)):
+            if log in links:
                 found.add(int(folder.name))
         return found
 

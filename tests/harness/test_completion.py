@@ -64,7 +64,14 @@ def test_help_shows_flags_and_commands_under_headings() -> None:
         check=True,
     )
     headings = [line for line in done.stdout.splitlines() if line.endswith(":") and line[0] != " "]
-    assert headings == ["Model:", "Case:", "Images and quality:", "Timing:", "Options:"]
+    assert headings == [
+        "Model:",
+        "Case:",
+        "Images and quality:",
+        "Timing:",
+        "Many machines:",
+        "Options:",
+    ]
     assert "docs/" not in done.stdout
     whole = subprocess.run(
         [sys.executable, "-m", "sfbench", "--help"], capture_output=True, text=True, check=True

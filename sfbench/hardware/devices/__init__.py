@@ -75,18 +75,17 @@ def places(text: str, environment: Mapping[str, str] = os.environ) -> list[Place
     kind = resolve(AUTO).kind if text == AUTO else find_backend(words[0].replace(":all", "")).kind
     variable = backends()[kind].visibility_variable
     there = backends()[kind].places(environment.get(variable) if variable else None)
-    if text in {AUTO, kind} or words == [f"{kind}:all"]:
-        found = there if words == [f"{kind}:all"] else there[:1]
-        if found:
-            return found
+    if not there:
+        resolve(kind)
+    if words == [f"{kind}:all"]:
+        words = [f"{kind}:{place.index}" for place in there]
     found = []
-    for word in words:
+    for word in [kind] if text == AUTO else words:
         backend = find_backend(word)
         if backend.kind != kind:
             msg = f"--device {text}: expected devices of one kind, or {kind}:all"
             raise UsageError(msg)
         if backend.index >= len(there):
-            resolve(kind)
             last = f"; the last is {kind}:{len(there) - 1}" if there else ""
             msg = f"--device {word}: no such device here{last}"
             raise UnsupportedError(msg)
