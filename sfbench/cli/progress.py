@@ -16,6 +16,8 @@ from sfbench.values.messages import counted
 from sfbench.values.records import Record
 from sfbench.values.sizes import size_of
 
+MOST_NAMES = 4
+"""Of workers in one line."""
 PLAIN_SECONDS = 30.0
 """Where nobody sees a line redrawn, progress inside a phase is a line this often."""
 
@@ -109,18 +111,17 @@ class ProgressLines:
 
     def waiting(self, left: int, holders: Sequence[Holder]) -> None:
         """Say what others do, while there is nothing to do here: when it changes, and now and then."""
-        trials = [one.owner.get("what") or one.name for one in holders]
-        names = [f"{name} ({who(one)})" for name, one in zip(trials, holders, strict=True)]
-        text = f"{counted(left, 'trial')} left; others work on {'; '.join(names) or 'none'}"
-        self.tell(text, [left, *trials])
+        about = [left, *(one.name for one in holders)]
+        others = shortened([what_of(one) for one in holders]) or "nothing that is claimed"
+        self.tell(f"{counted(left, 'trial')} left; others work on {others}", about)
 
     def working(self, standing: Standing) -> None:
-        """Say what the workers of a plan do: when it changes, and now and then."""
-        names = [f"{one.owner.get('what')} ({who(one)})" for one in standing.running]
+        """Say what the workers of a plan do, now and then."""
         left = standing.seconds_left
-        pace = f"; about {clock(left)} left" if left else ""
-        text = f"{counted(len(names), 'worker')}: {'; '.join(names) or 'none yet'}{pace}"
-        self.tell(text, [one.owner.get("what") for one in standing.running])
+        pace = f", about {clock(left)} left" if left else ""
+        head = f"[{self.done}/{self.total}] {counted(len(standing.running), 'worker')}{pace}"
+        names = shortened([what_of(one) for one in standing.running])
+        self.tell(f"{head}: {names}" if names else head, [])
 
     def tell(self, text: str, about: Sequence[object]) -> None:
         """Show a line that changes: plainly only when what it is about changes, and now and then."""
@@ -154,6 +155,17 @@ def title_of(record: Record) -> str:
     number = f" trial {record.trial + 1}" if record.trial else ""
     title = f"{case['model']} {size_of(case)}px b{case['batch']} {case['dtype']} {case['mode']}"
     return f"{title}: {', '.join(case['measure'])}{number}"
+
+
+def what_of(holder: Holder) -> str:
+    """Return what a claim is about, and who holds it."""
+    return f"{holder.owner.get('what') or holder.name} ({who(holder)})"
+
+
+def shortened(names: Sequence[str]) -> str:
+    """Return names as a list, of which only the first are told."""
+    more = len(names) - MOST_NAMES
+    return "; ".join(names[:MOST_NAMES]) + (f"; and {more} more" if more > 0 else "")
 
 
 def who(holder: Holder) -> str:

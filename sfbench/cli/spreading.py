@@ -153,7 +153,7 @@ def on_slurm(asked: Sequence[Request], settings: Settings, cluster: Cluster) -> 
         return Exit.OK
     listener = ProgressLines(sys.stderr, live=sys.stderr.isatty())
     try:
-        standing = follow(follower, listener, lambda: slurm.running(job_file) is not None)
+        standing = follow(follower, listener, slurm.Watched(job_file))
     except KeyboardInterrupt:
         listener.clear()
         print(

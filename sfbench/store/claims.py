@@ -21,6 +21,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Self, TypedDict
 
+from sfbench.api.errors import DataError
 from sfbench.hardware.living import is_gone, this_host, this_process
 from sfbench.values.documents import read_document
 
@@ -76,8 +77,20 @@ class Claims:
     def take(self, name: str, what: str = "") -> Claim | None:
         """Return the claim of that name, or None while another holds it.
 
-        What was to be done may be done by now: look again once the claim is taken.
+        What was to be done may be done by now: look again once the claim is taken. Raises DataError
+        where claims cannot be written.
         """
+        try:
+            return self.taken(name, what)
+        except OSError as error:
+            msg = (
+                f"{self.folder}: claims cannot be written there ({error.strerror or error}); who "
+                "shares a store needs write permission in all its folders (umask 002)"
+            )
+            raise DataError(msg) from None
+
+    def taken(self, name: str, what: str) -> Claim | None:
+        """Return the claim of that name, or None while another holds it."""
         self.folder.mkdir(parents=True, exist_ok=True)
         generation = 0
         while (found := self.seen(self.path(name, generation))) is not None:

@@ -21,16 +21,19 @@ def device_lock(store: Path, host: str, device: str, *, alone: bool) -> Iterator
     `alone`: nobody else may hold it at the same time. Raises DataError where the store's file
     system has no locks.
     """
-    folder = store / "hosts" / host
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{device.replace('/', '_')}.lock"
-    with path.open("a+b") as file:
+    path = store / "hosts" / host / f"{device.replace('/', '_')}.lock"
+    with contextlib.ExitStack() as held:
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = held.enter_context(path.open("a+b"))
             fcntl.flock(file, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+            free = True
         except BlockingIOError:
-            yield False
-            return
+            free = False
         except OSError as error:
-            msg = f"{path}: cannot be locked ({error.strerror}); choose a file system with locks"
+            msg = (
+                f"{path}: cannot be locked ({error.strerror}); a store needs a file system with "
+                "locks, and who shares it write permission in all its folders (umask 002)"
+            )
             raise DataError(msg) from None
-        yield True
+        yield free

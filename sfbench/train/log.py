@@ -31,6 +31,11 @@ class RunLog:
                     self.board.add_scalar(name, value, line["step"])
             self.board.flush()
 
+    def close(self) -> None:
+        """End the writer for TensorBoard, which has a thread of its own."""
+        if self.board is not None:
+            self.board.close()
+
 
 def board(folder: Path, step: int) -> Any:
     """Return a writer for TensorBoard, or None if the package tensorboard is not installed."""

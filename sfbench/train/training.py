@@ -165,6 +165,8 @@ def train(wanted: Wanted, group: ProcessGroup, watcher: Watcher) -> Path:
         except (OSError, SafetensorError) as error:
             msg = f"{wanted.out}: cannot be written ({error}); free space, then add --resume"
             raise DataError(msg) from None
+        finally:
+            listener.end()
     return wanted.out
 
 
@@ -228,6 +230,11 @@ class Recorder(Listener):
         """Continue the log at the state's step."""
         if self.engine.rank == 0:
             self.log = RunLog(self.wanted.out, trainer.step)
+
+    def end(self) -> None:
+        """Close the log."""
+        if self.log is not None:
+            self.log.close()
 
     def tick(self, tick: Tick) -> None:
         """Write and show a line."""
@@ -317,6 +324,7 @@ class Recorder(Listener):
     def went_back(self, phases: list[str], step: int, factor: float) -> None:
         """Truncate the log, and report the rollback."""
         if self.engine.rank == 0:
+            self.end()
             self.log = RunLog(self.wanted.out, step)
             self.watcher.went_back(phases, step, factor)
 

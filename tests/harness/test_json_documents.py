@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "check": ("check", "synthetic"),
     "quality": ("quality", *QUALITY),
     "plan": ("plan", "--suite", "styleformer-paper"),
+    "status": ("status", "base"),
     "train": (
         "train", "--model", "styleformer", "--preset", "nano-16", "--out", "trained", "--kimg", "0.1",
         "--subset", "64", "--metrics", "0",
@@ -73,7 +74,11 @@ def prepare(name: str, sfbench: Command, folder: Path) -> tuple[str, ...]:
     (folder / "suite.toml").write_text(SUITE, encoding="utf-8")
     if name == "data-info":
         assert sfbench(*COMMANDS["data-build"]).returncode == 0
-    for store in {"compare": ("base", "change"), "replay": ("results",)}.get(name, ()):
+    for store in {
+        "compare": ("base", "change"),
+        "replay": ("results",),
+        "status": ("base",),
+    }.get(name, ()):
         assert sfbench(*COMMANDS["run"], "--store", store).returncode == 0
     record = next(iter(sorted((folder / "results" / "runs").glob("*.json"))), Path("none"))
     return tuple(str(record) if word == "RECORD" else word for word in COMMANDS[name])

@@ -357,11 +357,39 @@ def test_the_script_can_be_read_and_submits_nothing(sfbench: Command, tmp_path: 
     assert "exclusive" not in shared
     quality = sfbench(*asked, *cluster, "--measure", "quality").stdout
     assert "exclusive" not in quality
-    if slurm.running(tmp_path / "none") is None and not any(
-        (Path(folder) / "sbatch").exists() for folder in os.environ["PATH"].split(":")
-    ):
-        refused = sfbench(*asked, *cluster[:-1])
-        assert "sbatch: not found" in refused.stderr
+
+
+def programs(folder: Path, **scripts: str) -> None:
+    """Write programs that stand in for Slurm's, each a shell script."""
+    folder.mkdir(exist_ok=True)
+    for name, text in scripts.items():
+        (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+        (folder / name).chmod(0o755)
+
+
+def test_what_slurm_says_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=None)
+    job = tmp_path / "plan.slurm"
+    with pytest.raises(slurm.SlurmError, match="sbatch: not found; --on slurm"):
+        slurm.submit("x", tmp_path / "x.sh", job)
+    assert slurm.running(job) is None
+    programs(tmp_path / "bin", sbatch="echo '17;here'", squeue="echo RUNNING")
+    assert slurm.submit("x", tmp_path / "x.sh", job) == "17"
+    assert slurm.running(job) == "17"
+    watched = slurm.Watched(job, 0.0)
+    assert watched()
+    programs(tmp_path / "bin", squeue="echo 'slurm_load_jobs error: Unable to contact' >&2; exit 1")
+    assert watched()  # it is restarted, perhaps: nothing is known to be over
+    with pytest.raises(slurm.SlurmError, match="squeue: slurm_load_jobs error: Unable to contact"):
+        slurm.running(job)
+    programs(tmp_path / "bin", squeue="echo 'error: Invalid job id specified' >&2; exit 1")
+    assert not watched()
+    programs(tmp_path / "bin", sbatch="echo 'sbatch: error: no\nsuch' >&2; exit 1")
+    with pytest.raises(slurm.SlurmError, match=r"^sbatch: no such$"):
+        slurm.submit("x", tmp_path / "x.sh", job)
+    programs(tmp_path / "bin", sbatch="echo welcome")
+    with pytest.raises(slurm.SlurmError, match="did not say the job's number"):
+        slurm.submit("x", tmp_path / "x.sh", job)
 
 
 @pytest.mark.fast

@@ -6,6 +6,7 @@ import contextlib
 import re
 import shlex
 import subprocess
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +26,9 @@ SHARED = frozenset({"exclusive", "oversubscribe", "share"})
 """Flags by which users decide themselves whether a node is shared."""
 NAMED = re.compile(r"[a-z][a-z0-9-]*")
 SECONDS = 60
+WATCH_SECONDS = 15.0
+FORGOTTEN = "Invalid job id"
+"""What Slurm says of a job that ended some time ago."""
 
 
 class SlurmError(SfbenchError):
@@ -99,12 +103,40 @@ def submit(text: str, path: Path, job_file: Path) -> str:
 
 
 def running(job_file: Path) -> str | None:
-    """Return the number of the job in a file if Slurm still has it waiting or running."""
-    with contextlib.suppress(OSError, SlurmError):
+    """Return the number of the job in a file if Slurm still has it waiting or running.
+
+    Raises SlurmError where Slurm does not say.
+    """
+    try:
         job = job_file.read_text(encoding="utf-8").strip()
-        if job.isdecimal() and asked("squeue", "--noheader", "--jobs", job, "--format=%T").strip():
-            return job
-    return None
+    except OSError:
+        return None
+    if not job.isdecimal():
+        return None
+    try:
+        return job if asked("squeue", "--noheader", "--jobs", job, "--format=%T").strip() else None
+    except SlurmError as error:
+        if FORGOTTEN in str(error):
+            return None
+        raise
+
+
+class Watched:
+    """Whether a job is still there; Slurm is asked now and then, however often this is called."""
+
+    def __init__(self, job_file: Path, seconds: float = WATCH_SECONDS) -> None:
+        self.job_file = job_file
+        self.seconds = seconds
+        self.next = 0.0
+        self.there = True
+
+    def __call__(self) -> bool:
+        """Return whether it was there when Slurm was last asked."""
+        if time.monotonic() >= self.next:
+            self.next = time.monotonic() + self.seconds
+            with contextlib.suppress(SlurmError):  # it may be restarted: the job is not gone
+                self.there = running(self.job_file) is not None
+        return self.there
 
 
 def asked(*command: str) -> str:
