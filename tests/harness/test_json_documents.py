@@ -125,4 +125,4 @@ def test_every_command_with_json_has_a_schema() -> None:
     }
     assert {name if not name.startswith("list-") else "list" for name in COMMANDS} == takes
     there = {path.stem.removesuffix("-1") for path in SCHEMAS.glob("*.json")}
-    assert there == {*COMMANDS, "record"}
+    assert there == {*COMMANDS, "record", "plan-file"}
