@@ -24,8 +24,11 @@ MEASURING = (
 )  # fmt: skip
 
 
-PLACING = frozenset({"CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"})
-"""Variables by which a scheduler says where to run: the record names the GPU that was used."""
+PLACING = frozenset({
+    "CUDA_VISIBLE_DEVICES", "CUDA_VERSION", "NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES",
+    "NVIDIA_REQUIRE_CUDA",
+})  # fmt: skip
+"""Variables by which schedulers and containers say where to run: the record names the GPU."""
 
 
 def user_cache() -> Path:

@@ -17,17 +17,23 @@ def follow(
     is_working: Callable[[], bool],
     poll_seconds: float = POLL_SECONDS,
 ) -> Standing:
-    """Tell of the records of a plan as they come, until all are there or nobody works any more."""
-    follower.look()
-    standing = follower.standing()
-    settled = len(standing.done)
-    listener.planned(follower.total() - settled, settled)
+    """Tell of the records of a plan as they come, until nobody works any more.
+
+    That everything has a record is no end: workers may try again what failed before.
+    """
+    told = False
     while True:
         working = is_working()
-        for record in follower.look():
-            listener.arrived(record)
+        new = follower.look()
         standing = follower.standing()
-        if standing.is_over or not working:
+        if not told and standing.total is not None:
+            # What is there when the first worker has begun was there before.
+            told, settled = True, len(standing.done)
+            listener.planned(standing.total - settled, settled)
+        else:
+            for record in new:
+                listener.arrived(record)
+        if not working:
             listener.clear()
             return standing
         listener.working(standing)

@@ -21,6 +21,7 @@ from sfbench.run.engines.command import worker_command
 from sfbench.run.engines.devices import DeviceWorkers
 from sfbench.run.plan_file import PlanDocument, name_of, write_plan
 from sfbench.run.standing import Follower, Standing
+from sfbench.store.claims import Claims
 from sfbench.store.runs import Store
 from sfbench.values.case import Request
 from sfbench.values.messages import counted
@@ -68,15 +69,23 @@ def on_devices(asked: Sequence[Request], settings: Settings) -> Exit:
 
 
 def by_workers(
-    document: PlanDocument, path: Path, found: Sequence[Place], settings: Settings
+    document: PlanDocument,
+    path: Path,
+    found: Sequence[Place],
+    settings: Settings,
+    share: Sequence[str] = (),
 ) -> Exit:
-    """Carry a plan out by one worker for each of these devices; print the result."""
+    """Carry a plan out by one worker for each of these devices; print the result.
+
+    `share`: flags that end each worker early.
+    """
     store = Store(settings.store)
+    store.prepare()
     workers = DeviceWorkers(store.root / "logs" / name_of(document))
-    follower = Follower(store, name_of(document), document)
+    follower = Follower(store, name_of(document), Claims(store.claims).now())
     listener = ProgressLines(sys.stderr, live=sys.stderr.isatty())
     try:
-        workers.start(path, store.root, found, trusted=document["trust"])
+        workers.start(path, store.root, found, trusted=document["trust"], share=share)
         standing = follow(follower, listener, workers.is_working)
     except KeyboardInterrupt:
         listener.clear()
@@ -84,22 +93,26 @@ def by_workers(
         return Exit.INTERRUPTED
     finally:
         workers.end()
-    for failure in workers.failures():
+    failures = list(workers.failures())
+    for failure in failures:
         print(f"error: {failure}", file=sys.stderr)
-    return ended(standing, settings, f"what the workers printed: {workers.logs}")
+    code = ended(standing, settings, f"what the workers printed: {workers.logs}")
+    return Exit.SOME_FAILED if failures and code == Exit.OK else code
 
 
 def ended(standing: Standing, settings: Settings, where: str) -> Exit:
     """Print the records of a plan that nobody works on any more, and return the exit code."""
     records = [*standing.done, *standing.failed]
-    if standing.left or standing.stale:
-        left = counted((standing.left or 0) + len(standing.stale), "trial")
-        print(f"{left} not measured; {where}", file=sys.stderr)
+    if standing.missing:
+        print(f"{counted(standing.missing, 'trial')} not measured; {where}", file=sys.stderr)
+    if not records:
+        print(f"no worker stored a record; {where}", file=sys.stderr)
+    if records or settings.as_json:
+        measuring.show(records, settings)
     if not records:
         return Exit.NOTHING_MEASURED
-    measuring.show(records, settings)
     code = measuring.exit_code(records)
-    return Exit.SOME_FAILED if standing.left and code == Exit.OK else code
+    return Exit.SOME_FAILED if standing.missing and code == Exit.OK else code
 
 
 def on_cluster(engine: str, asked: Sequence[Request], settings: Settings, cluster: Cluster) -> Exit:
@@ -111,6 +124,12 @@ def on_cluster(engine: str, asked: Sequence[Request], settings: Settings, cluste
         msg = f"--workers {cluster.workers}: expected 1 to {MOST_WORKERS}"
         raise UsageError(msg)
     return on_slurm(asked, settings, cluster)
+
+
+def worker_device(asked: Sequence[Request]) -> str:
+    """Return the device of a cluster's workers: what all requests ask for, else each request's own."""
+    devices = {request.device for request in asked}
+    return devices.pop() if len(devices) == 1 else AUTO
 
 
 def on_slurm(asked: Sequence[Request], settings: Settings, cluster: Cluster) -> Exit:
@@ -126,7 +145,7 @@ def on_slurm(asked: Sequence[Request], settings: Settings, cluster: Cluster) -> 
     text = slurm.script(
         name=name,
         title=" ; ".join(request.command() for request in asked),
-        command=worker_command(path, store.root, asked[0].device, trusted=document["trust"]),
+        command=worker_command(path, store.root, worker_device(asked), trusted=document["trust"]),
         folder=document["folder"],
         logs=logs,
         workers=cluster.workers,
@@ -137,14 +156,10 @@ def on_slurm(asked: Sequence[Request], settings: Settings, cluster: Cluster) -> 
         print(text, end="")
         return Exit.OK
     job_file = store.plans / f"{name}.slurm"
-    follower = Follower(store, name, document)
-    follower.look()
-    if follower.standing().is_settled:
-        return ended(follower.standing(), settings, f"logs: {logs}")
+    follower = Follower(store, name, Claims(store.claims).now())
     job = slurm.running(job_file)
     if job is None:
-        logs.mkdir(parents=True, exist_ok=True)
-        job = slurm.submit(text, store.plans / f"{name}.sh", job_file)
+        job = slurm.submit(text, store.plans / f"{name}.sh", job_file, logs)
         print(f"submitted as job {job}: {counted(cluster.workers, 'worker')}", file=sys.stderr)
     else:
         print(f"job {job} carries this plan out already", file=sys.stderr)

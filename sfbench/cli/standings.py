@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from sfbench.api.errors import UsageError
+from sfbench.api.errors import DataError, UsageError
 from sfbench.cli.exits import Exit
 from sfbench.cli.progress import clock, title_of, who
 from sfbench.run.plan_file import name_of, read_plan
-from sfbench.run.standing import Follower, Standing
+from sfbench.run.standing import Follower, Standing, plans_of
 from sfbench.store.claims import Holder
 from sfbench.store.runs import Store
 from sfbench.values.messages import counted
@@ -24,36 +24,44 @@ MOST_LINES = 20
 
 
 def shown(target: Path, store: Path, *, watch: bool, as_json: bool) -> Exit:
-    """Print how a plan, or each plan of a store, stands; with `watch` until all is done."""
-    followers = list(followers_of(target, store))
-    while True:
-        for follower in followers:
-            follower.look()
-        found = [(follower, follower.standing()) for follower in followers]
-        if as_json:
-            print(json.dumps([document_of(*pair) for pair in found], indent=1), flush=True)
-        else:
-            lines = [line for pair in found for line in lines_of(*pair)]
-            clear = "\x1b[2J\x1b[H" if watch and sys.stdout.isatty() else ""
-            print(clear + "\n".join(lines), flush=True)
-        if not watch or all(standing.is_over for _, standing in found):
-            return Exit.OK
-        time.sleep(SECONDS)
+    """Print how a plan, or each plan of a store, stands; with `watch` until all is done.
+
+    Raises DataError for a store that cannot be read.
+    """
+    try:
+        while True:
+            found = []
+            for follower in followers_of(target, store):
+                follower.look()
+                found.append((follower, follower.standing()))
+            show(found, watch=watch, as_json=as_json)
+            if not watch or all(standing.is_over for _, standing in found):
+                return Exit.OK
+            time.sleep(SECONDS)
+    except OSError as error:
+        msg = f"{error.filename or target}: cannot be read ({error.strerror or error})"
+        raise DataError(msg) from None
+
+
+def show(found: Sequence[tuple[Follower, Standing]], *, watch: bool, as_json: bool) -> None:
+    """Print standings; with `watch`, JSON is one line each time."""
+    if as_json:
+        documents = [document_of(*pair) for pair in found]
+        print(json.dumps(documents, indent=None if watch else 1), flush=True)
+        return
+    clear = "\x1b[2J\x1b[H" if watch and sys.stdout.isatty() else ""
+    lines = [line for pair in found for line in lines_of(*pair)]
+    print(clear + "\n".join(lines), flush=True)
 
 
 def followers_of(target: Path, store: Path) -> Iterator[Follower]:
     """Yield what follows a plan file in a store, or the plans of a store, or the store itself."""
     if target.is_file():
-        document = read_plan(target)
-        yield Follower(existing(store), name_of(document), document)
+        yield Follower(existing(store), name_of(read_plan(target)))
         return
     folder = existing(target)
-    plans = sorted(folder.plans.glob("*.json"), key=lambda path: path.stat().st_mtime)
-    for path in plans:
-        document = read_plan(path)
-        yield Follower(folder, name_of(document), document)
-    if not plans:
-        yield Follower(folder)
+    plans = list(plans_of(folder))
+    yield from (Follower(folder, plan) for plan in plans or [""])
 
 
 def existing(folder: Path) -> Store:
@@ -66,7 +74,7 @@ def existing(folder: Path) -> Store:
 
 def lines_of(follower: Follower, standing: Standing) -> Iterator[str]:
     """Yield what people read: counts, who works on what, and what failed."""
-    head = f"plan {follower.name}" if follower.name else str(follower.store.root)
+    head = f"plan {follower.plan}" if follower.plan else str(follower.store.root)
     counts = [
         f"{len(standing.done)}" + (f" of {standing.total}" if standing.total else "") + " done",
         f"{len(standing.running)} running",
@@ -74,6 +82,9 @@ def lines_of(follower: Follower, standing: Standing) -> Iterator[str]:
         *([f"{len(standing.failed)} failed"] if standing.failed else []),
         *([f"{standing.left} left"] if standing.left is not None else []),
     ]
+    if follower.plan and standing.total is None:
+        yield f"{head}: no worker has begun"
+        return
     left = standing.seconds_left
     pace = f" (about {clock(left)} left)" if left else ""
     yield f"{head}: {', '.join(counts)}{pace}"
@@ -92,7 +103,7 @@ def lines_of(follower: Follower, standing: Standing) -> Iterator[str]:
 def document_of(follower: Follower, standing: Standing) -> dict[str, Any]:
     """Return the same for machines."""
     return {
-        "plan": follower.name or None,
+        "plan": follower.plan or None,
         "store": str(follower.store.root),
         "total": standing.total,
         "done": len(standing.done),

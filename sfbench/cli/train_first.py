@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,6 +16,8 @@ from sfbench.api.errors import SfbenchError
 from sfbench.catalogue.catalogue import Catalogue
 from sfbench.cli.exits import Exit
 from sfbench.data.content import file_sha256
+from sfbench.hardware import leftovers
+from sfbench.run.schedule import Given
 from sfbench.run.trained import weights_of_run
 from sfbench.run.work import Worker
 from sfbench.store.training_runs import read_lines
@@ -49,10 +53,8 @@ def with_weights(
         code = catalogue.model(case.model).code_sha256
         folder = worker.store.root / "training" / training_key(case, code)
         if folder not in found:
-            given = worker.given
             try:
-                with worker.claimed(f"training-{folder.name}", f"training {case.title()}"):
-                    found[folder] = trained(case, catalogue, folder, given.plugins, given.disabled)
+                found[folder] = weights_for(case, catalogue, folder, worker)
             except SfbenchError as error:
                 found[folder] = error
         weights = found[folder]
@@ -60,6 +62,20 @@ def with_weights(
             cases.append(dataclasses.replace(case, weights=weights, train_kimg=None))
     failures = [one for one in found.values() if isinstance(one, SfbenchError)]
     return dataclasses.replace(plan, cases=tuple(cases)), failures
+
+
+def weights_for(case: Case, catalogue: Catalogue, folder: Path, worker: Worker) -> Source:
+    """Return the weights of a case's training, which this worker carries out if no other does."""
+    name, what = f"training-{folder.name}", f"training {case.title()}"
+    while True:
+        done = if_trained(case, catalogue, worker.store.root)
+        if done.train_kimg is None:
+            return done.weights
+        claim = worker.claims.take(name, what)
+        if claim is not None:
+            with claim:
+                return trained(case, catalogue, folder, worker.given)
+        worker.wait(1)
 
 
 def training_key(case: Case, code: str) -> str:
@@ -89,8 +105,7 @@ def trained(
     case: Case,
     catalogue: Catalogue,
     folder: Path,
-    plugins: Sequence[str],
-    disabled: Sequence[str],
+    given: Given,
 ) -> Source:
     """Train, or continue a started run; return the weights of the last step."""
     arguments = [
@@ -103,11 +118,12 @@ def trained(
     arguments += ["--preset", preset] if preset else []
     for name, value in case.options.items():
         arguments += ["--option", f"{name}={flag_text(value)}"] if value is not None else []
-    for flag, given in (("--plugin", plugins), ("--no-plugin", disabled)):
-        for name in given:
+    for flag, values in (("--plugin", given.plugins), ("--no-plugin", given.disabled)):
+        for name in values:
             arguments += [flag, name]
-    command = [sys.executable, "-m", "sfbench", "train", *arguments]
-    code = subprocess.run(command, check=False, stdout=sys.stderr).returncode  # noqa: S603  # this program
+    # -P: nothing in the current folder may stand in for a module.
+    command = [sys.executable, "-P", "-m", "sfbench", "train", *arguments]
+    code = ended(command)
     if code == Exit.INTERRUPTED:
         raise KeyboardInterrupt
     if code != Exit.OK:
@@ -115,6 +131,24 @@ def trained(
         raise TrainingFailedError(msg)
     path = weights_of_run(folder)
     return Source(kind="file", path=str(path.resolve()), sha256=file_sha256(path))
+
+
+def ended(command: Sequence[str]) -> int:
+    """Run a command to its end and return its exit code; an interrupt is passed on, once.
+
+    It has a session of its own: otherwise a terminal would interrupt it a second time, while it
+    saves what it has.
+    """
+    environment = {**os.environ, leftovers.PARENT: str(os.getpid())}
+    with subprocess.Popen(  # noqa: S603  # this program
+        command, stdout=sys.stderr, env=environment, start_new_session=True
+    ) as child:
+        try:
+            return child.wait()
+        except KeyboardInterrupt:
+            child.send_signal(signal.SIGINT)
+            child.wait()
+            raise
 
 
 def preset_of(case: Case, catalogue: Catalogue) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +20,7 @@ from sfbench.cli.one_case import one_case
 from sfbench.cli.progress import PassProgress, clock
 from sfbench.data.sources import container_of, locate
 from sfbench.generators.loading import load_plugins
-from sfbench.hardware import host
+from sfbench.hardware import host, leftovers
 from sfbench.hardware.processes import process_group
 from sfbench.values.case import Request, flag_text
 
@@ -58,6 +59,8 @@ class Asked:
 
 def train(asked: Asked, *, as_json: bool) -> Exit:
     """Train; 130 when interrupted, with the last complete step saved."""
+    if leftovers.PARENT in os.environ:
+        leftovers.end_with(int(os.environ[leftovers.PARENT]))
     group = process_group()
     catalogue = defaults.catalogue(asked.plugins, asked.disabled)
     catalogue.model(asked.model)

@@ -16,7 +16,8 @@ from sfbench.cli.progress import ProgressLines
 from sfbench.hardware.devices import AUTO, places
 from sfbench.run.grid import make_plan
 from sfbench.run.plan_file import PlanDocument, check_cases, name_of, read_plan, requests_of
-from sfbench.run.schedule import pending_trials
+from sfbench.run.schedule import Pending, pending_trials
+from sfbench.run.standing import write_trials
 from sfbench.store.runs import Store
 from sfbench.values.case import Request
 from sfbench.values.job import Launcher
@@ -31,11 +32,16 @@ class Share:
     most: int | None = None
     seconds: float | None = None
 
+    def flags(self) -> list[str]:
+        """Return the flags of `sfbench work` that say so."""
+        given = {"--limit": self.most, "--max-seconds": self.seconds}
+        return [word for name, n in given.items() if n is not None for word in (name, f"{n:g}")]
+
 
 def work(
     plan: Path, store: Path, device: str, share: Share, launcher: Launcher, *, trusted: bool
 ) -> Exit:
-    """Measure what a plan lacks, trial after trial; 0 when nothing is left and nothing failed.
+    """Measure what a plan lacks, trial after trial; 0 when nothing is left, 1 where something is.
 
     Raises DataError before anything is measured if the plan's files have another content here.
     """
@@ -47,7 +53,7 @@ def work(
     asked = [dataclasses.replace(one, trust=trusted) for one in requests_of(document, plan)]
     store, plan = store.absolute(), plan.absolute()
     folder = Path(document["folder"])
-    if folder.is_dir():
+    if folder.is_absolute() and folder.is_dir():
         os.chdir(folder)
     settings = Settings(
         store=store,
@@ -60,16 +66,17 @@ def work(
     )
     found = [] if device == AUTO else places(device)
     if len(found) > 1:
-        return spreading.by_workers(document, plan, found, settings)
-    records = carried_out(document, plan, on_device(asked, device, plan), settings, share)
-    if records is None:
+        return spreading.by_workers(document, plan, found, settings, share.flags())
+    done = carried_out(document, plan, on_device(asked, device, plan), settings, share)
+    if done is None:
         return Exit.INTERRUPTED
-    left = len(document["cases"]) * document["trials"] - len(records)
+    trials, records = done
+    left = len(trials) - len(records)
     failed = sum(record.status not in FINAL for record in records)
     if left or failed:
         words = f"{counted(left, 'trial')} left, {failed} failed: the same command goes on"
         print(words, file=sys.stderr)
-    return Exit.SOME_FAILED if left or failed else Exit.OK
+    return Exit.SOME_FAILED if left else Exit.OK
 
 
 def on_device(asked: Sequence[Request], device: str, plan: Path) -> list[Request]:
@@ -86,8 +93,8 @@ def on_device(asked: Sequence[Request], device: str, plan: Path) -> list[Request
 
 def carried_out(
     document: PlanDocument, path: Path, asked: Sequence[Request], settings: Settings, share: Share
-) -> list[Record] | None:
-    """Return the plan's records, as far as this worker knows them; None when interrupted."""
+) -> tuple[list[Pending], list[Record]] | None:
+    """Return the plan's trials, and their records as far as there are any; None when interrupted."""
     catalogue = defaults.catalogue(settings.plugins, settings.disabled)
     requests, found = measuring.placed(asked)
     plan = make_plan(
@@ -109,7 +116,9 @@ def carried_out(
         for failure in untrained:
             print(f"error: {failure}", file=sys.stderr)
         machine = measuring.machine_of(found, worker.given)
-        return worker.carry_out(pending_trials(plan, catalogue, store, machine))
+        trials = pending_trials(plan, catalogue, store, machine)
+        write_trials(store, name_of(document), trials)
+        return trials, worker.carry_out(trials)
     except KeyboardInterrupt:
         listener.clear()
         print(f"interrupted: finished trials are kept in {store.runs}", file=sys.stderr)

@@ -58,6 +58,8 @@ class Backend(abc.ABC):
     """torch's name of this kind of device."""
     preference: ClassVar[int]
     """`--device auto` takes the kind with the highest number that is present."""
+    is_host: ClassVar[bool] = False
+    """Whether it is the host itself, to which its accelerators make no difference."""
     visibility_variable: ClassVar[str | None] = None
     """Environment variable by which users hide devices of this kind."""
     default_samples: ClassVar[int]

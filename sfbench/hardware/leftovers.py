@@ -15,6 +15,8 @@ from typing import NoReturn
 
 MARK = "SFBENCH_TRIAL"
 """Environment variable that every process of a trial, or of a listing, inherits."""
+PARENT = "SFBENCH_PARENT"
+"""Environment variable with the number of a process without which this one has to end."""
 PREFIX, LOCK = "sfbench-trial-", ".lock"
 ROUNDS = 5
 PR_SET_PDEATHSIG = 1

@@ -9,6 +9,8 @@ import socket
 from pathlib import Path
 
 PROC = Path("/proc")
+ENDED = {b"Z", b"X"}
+"""States of processes that only their parents have not heard of."""
 
 
 @functools.cache
@@ -17,10 +19,23 @@ def place() -> str | None:
 
     None where the system does not say.
     """
+    boot = boot_id()
     with contextlib.suppress(OSError):
-        boot = (PROC / "sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot} {(PROC / 'self/ns/pid').readlink()}"
+        return boot and f"{this_host()} {boot} {(PROC / 'self/ns/pid').readlink()}"
     return None
+
+
+@functools.cache
+def boot_id() -> str | None:
+    """Return what tells this start of a system from others, the same in all its containers."""
+    with contextlib.suppress(OSError):
+        return (PROC / "sys/kernel/random/boot_id").read_text().strip()
+    return None
+
+
+def lock_scope() -> str:
+    """Return a name for what shares this machine's devices: one start of a system, else its name."""
+    return boot_id() or this_host()
 
 
 def born(pid: int) -> str | None:
@@ -29,7 +44,7 @@ def born(pid: int) -> str | None:
         fields = (PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
     except OSError:
         return None
-    return None if fields[0] in {b"Z", b"X"} else fields[19].decode()
+    return None if fields[0] in ENDED else fields[19].decode()
 
 
 def this_host() -> str:
@@ -49,6 +64,23 @@ def is_gone(process: str) -> bool:
 
     False of another machine, another space of process numbers, or anything else unknown.
     """
-    where, _, rest = process.rpartition(" ")
+    where, _, began = process.rpartition(" ")
     where, _, pid = where.rpartition(" ")
-    return bool(where) and where == place() and pid.isdecimal() and born(int(pid)) != rest
+    if not where or where != place() or not pid.isdecimal():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):  # another user's, which /proc may hide
+        return False
+    now = born(int(pid))
+    return (now is not None and now != began) or (now is None and is_ended(int(pid)))
+
+
+def is_ended(pid: int) -> bool:
+    """Return whether a process ended that its parent has not asked for yet."""
+    try:
+        return (PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()[0] in ENDED
+    except OSError:
+        return False

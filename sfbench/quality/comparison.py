@@ -100,12 +100,10 @@ class Comparison:
             yield from found[protocol.name]
 
     def fill(self) -> None:
-        """Compute and store features of both sets, as the forward pass does, and evaluate nothing."""
+        """Compute and store features of generated images, and evaluate nothing."""
         opened, _ = self.opened()
-        for images, store in ((self.generated, self.stores[0]), (self.reference, self.stores[1])):
-            if images is not None:
-                ways = distinct(self.preprocessings(opened, floating=images.floating))
-                self.forward.ensure(images, ways, store)
+        ways = distinct(self.preprocessings(opened, floating=self.generated.floating))
+        self.forward.ensure(self.generated, ways, self.stores[0])
 
     def opened(self) -> tuple[list[tuple[Protocol, FeatureExtractor]], list[Reading]]:
         """Return the protocols with their extractors, and null readings where one is missing.

@@ -170,12 +170,18 @@ def alone() -> None:
     """No-op barrier."""
 
 
+def always() -> bool:
+    """Whatever happens, go on."""
+    return True
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class FeaturePass:
     """Extracts features of images in several preprocessings into a store.
 
     `claims`: by which other processes fill the same store at the same time, shard by shard;
-    `patient`: whether the shards that they compute are waited for.
+    `patient`: whether the shards that they compute are waited for; `is_wanted`: whether any other
+    shard is.
     """
 
     progress: Progress
@@ -184,6 +190,7 @@ class FeaturePass:
     barrier: Callable[[], None] = alone
     claims: Claims | None = None
     patient: bool = True
+    is_wanted: Callable[[], bool] = always
 
     def key(self, image_set: ImageSet, preprocessing: Preprocessing) -> dict[str, Any]:
         """Return everything that the features depend on.
@@ -216,6 +223,8 @@ class FeaturePass:
         while left:
             others = []
             for number in left:
+                if not self.is_wanted():
+                    return
                 mine = number % self.share.world == self.share.rank
                 if mine and not self.filled(image_set, keys, number, store, (done, total)):
                     others.append(number)

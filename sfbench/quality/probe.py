@@ -21,6 +21,7 @@ from sfbench.quality.image_sets import GeneratedImages, RealImages, chosen
 from sfbench.quality.names import MetricNames
 from sfbench.quality.protocols import OWN, read_protocol
 from sfbench.store.claims import Claims
+from sfbench.values.job import OPEN
 from sfbench.values.messages import counted
 from sfbench.values.records import Reading
 
@@ -81,6 +82,10 @@ class QualityProbe:
         follow_labels(generator, self.labels, self.dataset)
         self.comparison(generator, Path(str(self.shards)), patient=False).fill()
 
+    def is_wanted(self) -> bool:
+        """Return whether the process that evaluates still waits for parts."""
+        return self.shards is not None and (self.shards / OPEN).exists()
+
     def comparison(
         self, generator: ImageGenerator, folder: Path, *, patient: bool = True
     ) -> Comparison:
@@ -100,6 +105,7 @@ class QualityProbe:
                 device=self.device,
                 claims=self.claims if self.is_shared() else None,
                 patient=patient,
+                is_wanted=(lambda: True) if patient else self.is_wanted,
             ),
             stores=(FeatureStore(folder), FeatureStore(self.store)),
             extractor=self.extractor.name,

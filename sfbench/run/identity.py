@@ -77,7 +77,10 @@ class Identities:
             code.append(extractor["code_sha256"])
         if case.mode.startswith("compile"):
             packages |= COMPILERS
-        parts = [case.key(), code, reach.digest, self.machine, self.python, versions_of(packages)]
+        machine = dict(self.machine)
+        if find_backend(case.device).is_host:
+            machine.pop("gpus", None)  # a scheduler may hide them
+        parts = [case.key(), code, reach.digest, machine, self.python, versions_of(packages)]
         return digest([*parts, PROTOCOL])
 
 

@@ -11,7 +11,9 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
+
+import msgspec
 
 from sfbench import __version__
 from sfbench.api.errors import DataError, UsageError, first_line
@@ -19,7 +21,7 @@ from sfbench.api.regular_files import check_regular
 from sfbench.hardware.devices import AUTO
 from sfbench.store.whole_file import write_whole
 from sfbench.values.case import Case, Request
-from sfbench.values.documents import read_document
+from sfbench.values.documents import DocumentError, as_document, read_document
 from sfbench.values.plan import Plan
 from sfbench.values.records import digest
 
@@ -27,6 +29,7 @@ SCHEMA: Literal[1] = 1
 NAME_LENGTH = 12
 FLAGS = {field.name for field in dataclasses.fields(Request) if field.metadata["suites"]}
 """What a plan, perhaps a stranger's, may set: trust in code is not among it."""
+MOST_TRIALS = 10_000
 Flag = str | int | float | list[str] | None
 
 
@@ -49,8 +52,8 @@ class PlanDocument(TypedDict):
     folder: str
     requests: list[dict[str, Flag]]
     cases: list[PlannedCase]
-    trials: int
-    timeout_seconds: float
+    trials: Annotated[int, msgspec.Meta(ge=1, le=MOST_TRIALS)]
+    timeout_seconds: Annotated[float, msgspec.Meta(gt=0)]
     plugins: list[str]
     disabled: list[str]
     trust: bool
@@ -88,11 +91,14 @@ def document_of(
     cases: dict[str, PlannedCase] = {}
     for request, plan in pairs:
         for case in plan.cases:
-            names = left_open(request, case)
+            # Of rows that make one case, the freest decides.
+            names = {*left_open(request, case), *cases.get(case.key(), {"open": []})["open"]}
             inputs = {name: value for name, value in case.inputs().items() if name not in names}
             measured = ", ".join(case.measure)
-            one = PlannedCase(title=f"{case.title()}: {measured}", inputs=inputs, open=names)
-            cases.setdefault(digest([inputs, names]), one)
+            one = PlannedCase(
+                title=f"{case.title()}: {measured}", inputs=inputs, open=sorted(names)
+            )
+            cases[case.key()] = one
     return PlanDocument(
         schema=SCHEMA,
         sfbench=__version__,
@@ -143,12 +149,14 @@ def requests_of(document: PlanDocument, path: Path) -> list[Request]:
     found = []
     for flags in document["requests"]:
         unknown = sorted(set(flags) - FLAGS)
-        if unknown or "model" not in flags:
-            what = f"unknown flag {unknown[0]}" if unknown else "a request without a model"
-            msg = f"--plan {path}: {what}; it was written by sfbench {document['sfbench']}"
-            raise UsageError(msg)
-        lists = {name: tuple(one) for name, one in flags.items() if isinstance(one, list)}
-        found.append(Request(**{**flags, **lists}))  # type: ignore[arg-type]  # checked by make_plan
+        try:
+            if unknown:
+                msg = f"unknown flag {unknown[0]}"
+                raise DocumentError(msg)  # noqa: TRY301  # told as a wrong value is
+            found.append(as_document(dict(flags), Request))
+        except DocumentError as error:
+            msg = f"--plan {path}: {error}; it was written by sfbench {document['sfbench']}"
+            raise UsageError(msg) from None
     return found
 
 

@@ -1,16 +1,23 @@
-"""How a plan stands, from its store alone: what is done, running, claimed and stale, failed, left."""
+"""How a plan stands, from its store alone: what is done, running, claimed and stale, failed, left.
+
+Which trials a plan makes depends on the place: on its code, packages and kind of machine. So each
+worker writes down, when it begins, which they are; what is done is counted among those.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from sfbench.run.plan_file import PlanDocument, without
+from sfbench.run.schedule import Pending
 from sfbench.store.claims import Claims, Holder
-from sfbench.store.runs import Store, read
-from sfbench.values.records import FINAL, Record
+from sfbench.store.runs import Store, read, stem
+from sfbench.store.whole_file import write_whole
+from sfbench.values.documents import read_document
+from sfbench.values.records import FINAL, Record, digest
 
 RECENT = 20
 """The pace is that of so many trials, the last ones."""
@@ -20,8 +27,9 @@ RECENT = 20
 class Standing:
     """How a plan stands. `done`: records that settle a trial; `failed`: those that do not.
 
-    `running` and `stale`: claims, of this plan or of all. `left`: trials without a record and
-    without a claim, None where there is no plan. `seconds_left`: None while nothing is finished.
+    `total`: trials of the plan, None where no worker has begun or there is no plan. `running` and
+    `stale`: claims of what is not done. `left`: trials without a record and without a claim.
+    `seconds_left`: None while nothing is finished.
     """
 
     total: int | None
@@ -33,86 +41,118 @@ class Standing:
     seconds_left: float | None
 
     @property
-    def is_over(self) -> bool:
-        """Return whether every trial has a record and nobody works on one."""
-        return not self.left and not self.running and not self.stale
+    def missing(self) -> int:
+        """The number of trials without a record, whether somebody works on them or not."""
+        return (self.total or 0) - len(self.done) - len(self.failed)
 
     @property
-    def is_settled(self) -> bool:
-        """Return whether no trial would be measured again."""
-        return self.is_over and not self.failed
+    def is_over(self) -> bool:
+        """Return whether every trial has a record and nobody works on one."""
+        return self.missing <= 0 and not self.running and not self.stale
+
+
+def trials_folder(store: Store, plan: str) -> Path:
+    """Return where workers write down which trials a plan makes."""
+    return store.plans / f"{plan}.trials"
+
+
+def write_trials(store: Store, plan: str, trials: Sequence[Pending]) -> None:
+    """Write down which trials a plan makes here; equal ones have one file."""
+    names = {trial.name: trial.case.title() for trial in trials}
+    folder = trials_folder(store, plan)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / f"{digest(sorted(names))[:12]}.json", json.dumps(names, indent=0))
 
 
 class Follower:
-    """Reads a store again and again; a record is read once."""
+    """Reads a store again and again; a record is read once.
 
-    def __init__(self, store: Store, name: str = "", document: PlanDocument | None = None) -> None:
+    Of the trials that workers wrote down, those count that were written since `since` (nanoseconds
+    of the file system's clock), or else the last ones. Without a plan every record counts.
+    """
+
+    def __init__(self, store: Store, plan: str = "", since: int | None = None) -> None:
         self.store = store
-        self.name = name
-        self.document = document
+        self.plan = plan
+        self.since = since
         self.read: dict[Path, Record] = {}
-        self.wanted: dict[tuple[str, ...], set[str]] = {}
-        for planned in document["cases"] if document else ():
-            keys = self.wanted.setdefault(tuple(planned["open"]), set())
-            keys.add(without(planned["inputs"], planned["open"]))
+        self.told: set[Path] = set()
 
     def look(self) -> list[Record]:
         """Return the plan's records that came since the last call, the earliest first."""
         self.store.look_again()
-        found = []
         for path in self.store.files(("own",)):
-            if path in self.read:
-                continue
-            record = read(path)
-            if isinstance(record, Record):
-                self.read[path] = record
-                found.append(record)
-        return sorted(filter(self.is_planned, found), key=lambda record: record.started)
+            if path not in self.read:
+                record = read(path)
+                if isinstance(record, Record):
+                    self.read[path] = record
+        names = self.names()
+        new = {
+            path: record
+            for path, record in self.read.items()
+            if path not in self.told and is_of(record, names)
+        }
+        self.told |= new.keys()
+        return sorted(new.values(), key=lambda record: record.started)
 
-    def is_planned(self, record: Record) -> bool:
-        """Return whether a record is of a case of the plan; every one where there is none."""
-        if self.document is None:
-            return True
-        matches = any(without(record.case, names) in keys for names, keys in self.wanted.items())
-        return matches and record.trial < self.document["trials"]
+    def names(self) -> Mapping[str, str] | None:
+        """Return the plan's trials by name, with titles; None without a plan."""
+        if not self.plan:
+            return None
+        folder = trials_folder(self.store, self.plan)
+        files = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
+        if self.since is None:
+            files = files[-1:]
+        else:
+            files = [path for path in files if path.stat().st_mtime_ns >= self.since]
+        found: dict[str, str] = {}
+        for path in files:
+            found |= read_document(path.read_bytes(), dict[str, str])
+        return found
 
     def standing(self) -> Standing:
         """Return how the plan stands, by the records seen so far and the claims of now."""
-        records = self.latest()
-        done = [record for record in records if record.status in FINAL]
-        failed = [record for record in records if record.status not in FINAL]
+        names = self.names()
+        latest = self.latest(names)
+        done = [record for record in latest.values() if record.status in FINAL]
+        failed = [record for record in latest.values() if record.status not in FINAL]
+        over = {name for name, record in latest.items() if record.status in FINAL}
         holders = [
             holder
             for holder in Claims(self.store.claims).holders()
-            if self.document is None or holder.owner.get("plan") == self.name
+            if holder.name not in over and self.is_mine(holder, names)
         ]
         running = [holder for holder in holders if not holder.expired]
-        stale = [holder for holder in holders if holder.expired]
-        total = None if self.document is None else self.total()
-        measured = len(done) + len(failed)
-        left = None if total is None else max(0, total - measured - len(holders))
+        total = None if not names else len(names)
+        claimed = {holder.name for holder in holders} - latest.keys()
+        known = claimed & (names or {}).keys()
+        left = None if total is None else total - len(latest) - len(known)
         return Standing(
             total=total,
             done=done,
             failed=failed,
             running=running,
-            stale=stale,
+            stale=[holder for holder in holders if holder.expired],
             left=left,
             seconds_left=seconds_left(done, total, len(running)),
         )
 
-    def total(self) -> int:
-        """Return how many trials the plan has."""
-        assert self.document is not None  # noqa: S101  # only asked where there is one
-        return len(self.document["cases"]) * self.document["trials"]
+    def is_mine(self, holder: Holder, names: Mapping[str, str] | None) -> bool:
+        """Return whether a claim is of the plan: of its trials, or of what goes before them."""
+        return names is None or holder.name in names or holder.owner.get("plan") == self.plan
 
-    def latest(self) -> list[Record]:
-        """Return the last attempt of each trial of the plan, in the order of their start."""
-        found: dict[tuple[str, int], Record] = {}
+    def latest(self, names: Mapping[str, str] | None) -> dict[str, Record]:
+        """Return the last attempt of each trial, by name, in the order of their start."""
+        found: dict[str, Record] = {}
         for record in sorted(self.read.values(), key=lambda record: record.attempt):
-            if self.is_planned(record):
-                found[record.identity, record.trial] = record
-        return sorted(found.values(), key=lambda record: record.started)
+            if is_of(record, names):
+                found[stem(record.identity, record.trial)] = record
+        return dict(sorted(found.items(), key=lambda pair: pair[1].started))
+
+
+def is_of(record: Record, names: Mapping[str, str] | None) -> bool:
+    """Return whether a record is of one of these trials, or of any."""
+    return names is None or stem(record.identity, record.trial) in names
 
 
 def seconds_left(done: Sequence[Record], total: int | None, workers: int) -> float | None:
@@ -122,3 +162,10 @@ def seconds_left(done: Sequence[Record], total: int | None, workers: int) -> flo
     ended = sorted(done, key=lambda record: datetime.fromisoformat(record.started))[-RECENT:]
     each = sum(record.seconds for record in ended) / len(ended)
     return each * max(0, total - len(done)) / max(1, workers)
+
+
+def plans_of(store: Store) -> Iterator[str]:
+    """Yield the plans that workers of a store have begun, the last one last."""
+    folders = sorted(store.plans.glob("*.trials"), key=lambda path: path.stat().st_mtime_ns)
+    for folder in folders:
+        yield folder.name.removesuffix(".trials")

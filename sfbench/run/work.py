@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from sfbench.api.errors import DataError
 from sfbench.hardware.devices import placement_of
-from sfbench.hardware.living import this_host
+from sfbench.hardware.living import lock_scope
 from sfbench.hardware.places import Place
 from sfbench.run.schedule import Given, Listener, Pending, job_of
 from sfbench.store.claims import Claim, Claims
 from sfbench.store.device_locks import device_lock
 from sfbench.store.runs import Store, file_name, stem
-from sfbench.values.job import SHARD_IMAGES, Job, Launcher
+from sfbench.store.whole_file import write_whole
+from sfbench.values.job import OPEN, SHARD_IMAGES, Job, Launcher
 from sfbench.values.records import Record
 
 POLL_SECONDS = 1.0
@@ -54,7 +57,7 @@ class Worker:
         self.listener.planned(len(missing), len(trials) - len(missing))
         stored = [trial.stored for trial in trials if trial.stored is not None]
         records = [*stored, *self.measured(missing)]
-        self.claims.sweep({stem(record.identity, record.trial) for record in records})
+        self.sweep({stem(record.identity, record.trial) for record in records})
         return records
 
     def measured(self, missing: Sequence[Pending]) -> Iterator[Record]:
@@ -73,15 +76,14 @@ class Worker:
                     left.remove(trial)
                     yield record
             if len(left) == before and not self.helped(left, rested):
-                self.listener.waiting(len(left), self.claims.holders())
-                time.sleep(POLL_SECONDS)
+                self.wait(len(left), {trial.name for trial in left})
 
-    def claimed(self, name: str, what: str) -> Claim:
-        """Return the claim of that name, once others have released it."""
-        while (claim := self.claims.take(name, what)) is None:
-            self.listener.waiting(1, self.claims.holders())
-            time.sleep(POLL_SECONDS)
-        return claim
+    def wait(self, left: int, names: Collection[str] | None = None) -> None:
+        """Say what others do, with the claims of these names or with any, and wait a little."""
+        holders = self.claims.holders()
+        told = [one for one in holders if names is None or one.name in names]
+        self.listener.waiting(left, told)
+        time.sleep(POLL_SECONDS)
 
     def is_over(self, began: float, measured: int) -> bool:
         """Return whether no other trial may begin."""
@@ -95,7 +97,7 @@ class Worker:
             return done, False
         alone = not UNTIMED.issuperset(trial.case.measure)
         device = self.places[trial.case.device].unique
-        with device_lock(self.store.root, this_host(), device, alone=alone) as free:
+        with device_lock(self.store.root, lock_scope(), device, alone=alone) as free:
             claim = self.claims.take(trial.name, trial.case.title()) if free else None
             if claim is None:
                 return None, False
@@ -115,24 +117,26 @@ class Worker:
         come back only when a claim expires.
         """
         for trial in left:
-            many = trial.case.samples > SHARD_IMAGES and "quality" in trial.case.measure
-            if not many or time.monotonic() < rested.get(trial.name, 0.0):
+            is_open = is_shared(trial) and (self.store.shards / trial.name / OPEN).exists()
+            if not is_open or time.monotonic() < rested.get(trial.name, 0.0):
                 continue
             device = self.places[trial.case.device].unique
-            with device_lock(self.store.root, this_host(), device, alone=False) as free:
+            with device_lock(self.store.root, lock_scope(), device, alone=False) as free:
                 if free:
                     self.listener.helping(trial.case, trial.trial)
                     job = dataclasses.replace(self.job(trial), task="help")
                     self.launcher(job, self.timeout_seconds, self.listener.event)
             rested[trial.name] = time.monotonic() + self.claims.lease_seconds
-            self.sweep(trial)
             return True
         return False
 
-    def sweep(self, trial: Pending) -> None:
-        """Remove the parts of an evaluation that is done."""
-        if self.store.attempt(trial.identity, trial.trial, trial.attempt) is not None:
-            shutil.rmtree(self.store.shards / trial.name, ignore_errors=True)
+    def sweep(self, names: Collection[str]) -> None:
+        """Remove what is left of trials that are done: claims of the dead, parts of evaluations."""
+        self.claims.sweep(names)
+        with contextlib.suppress(FileNotFoundError):
+            for folder in self.store.shards.iterdir():
+                if folder.name in names:
+                    shutil.rmtree(folder, ignore_errors=True)
 
     def job(self, trial: Pending) -> Job:
         """Return the job of a trial on this worker's device."""
@@ -144,30 +148,49 @@ class Worker:
         )
 
     def by_others(self, trial: Pending) -> Record | None:
-        """Return the record by which another worker settled this attempt of a trial, or None."""
+        """Return the last record of a trial if others have stored this attempt, or None."""
         record = self.store.attempt(trial.identity, trial.trial, trial.attempt)
+        number = trial.attempt + 1
+        while record is not None and (later := self.newest(trial, number)) is not None:
+            record, number = later, number + 1
         if record is not None:
             self.listener.found(record)
         return record
 
+    def newest(self, trial: Pending, attempt: int) -> Record | None:
+        """Return the record of a later attempt; None if there is none."""
+        return self.store.attempt(trial.identity, trial.trial, attempt)
+
     def measure(self, trial: Pending, claim: Claim) -> Record | None:
-        """Measure a trial and store its record; None if its claim was lost meanwhile."""
+        """Measure a trial and store its record; None if another stored one meanwhile."""
         self.listener.started(trial.case, trial.trial)
 
         def on_event(event: Mapping[str, Any]) -> None:
             claim.say(str(event["phase"]))
             self.listener.event(event)
 
+        if is_shared(trial):
+            write_whole(made(self.store.shards / trial.name) / OPEN, "")
         record = self.launcher(self.job(trial), self.timeout_seconds, on_event)
         if record.status == "killed":
             time.sleep(LAST_SECONDS)
-        if not claim.is_held():
-            return None
+        # A claim that was lost meanwhile decides nothing: the first record of the attempt does.
         if self.store.link(record) is None:
             if self.store.attempt(trial.identity, trial.trial, trial.attempt) is None:
                 msg = f"{self.store.runs / file_name(record)}: cannot be read; move it away"
                 raise DataError(msg)
             return None
-        self.sweep(trial)
+        shutil.rmtree(self.store.shards / trial.name, ignore_errors=True)
         self.listener.finished(record)
         return record
+
+
+def is_shared(trial: Pending) -> bool:
+    """Return whether other workers can compute parts of a trial."""
+    return trial.case.samples > SHARD_IMAGES and "quality" in trial.case.measure
+
+
+def made(folder: Path) -> Path:
+    """Return a folder, made where it is missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -13,11 +13,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
+import functools
 import json
 import os
 import tempfile
 import threading
-from collections.abc import Collection, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Self, TypedDict
 
@@ -28,7 +31,10 @@ from sfbench.values.documents import read_document
 LEASE_SECONDS = 60.0
 BEATS = 6
 """How often a claim is touched within its lease."""
-MOST_GENERATIONS = 1000
+PART = "features-"
+"""With which the names of claims of parts of an evaluation begin."""
+GONE = {errno.ENOENT, errno.ESTALE}
+"""Errors of a file that another machine has removed."""
 
 
 class Owner(TypedDict, total=False):
@@ -92,72 +98,88 @@ class Claims:
     def taken(self, name: str, what: str) -> Claim | None:
         """Return the claim of that name, or None while another holds it."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        generation = 0
-        while (found := self.seen(self.path(name, generation))) is not None:
-            if not found.expired or generation == MOST_GENERATIONS:
-                return None
-            generation += 1
+        before = self.generations(name)
+        if before and not self.is_expired(name, before[-1]):
+            return None
+        generation = before[-1] + 1 if before else 0
         path = self.path(name, generation)
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         except FileExistsError:
             return None
         claim = Claim(self, name, generation, descriptor, {**self.owner, "what": what})
-        # Its owner may have given it back, and another begun anew, since it was seen.
-        before = self.seen(self.path(name, generation - 1)) if generation else None
-        if (generation and (before is None or not before.expired)) or claim.is_replaced():
+        # Since it was looked at, its owner may have given it back, and another begun anew.
+        others = [one for one in self.generations(name) if one != generation]
+        if any(one > generation or not self.is_expired(name, one) for one in others):
             claim.drop()
             return None
         return claim
+
+    def generations(self, name: str) -> list[int]:
+        """Return the generations of a claim that there are, the last one last."""
+        found = (entry.name.rpartition(".") for entry in os.scandir(self.folder))
+        return sorted(int(last) for first, _, last in found if first == name and last.isdecimal())
+
+    def is_expired(self, name: str, generation: int) -> bool:
+        """Return whether a claim of a generation is there no more, or another's to take."""
+        holder = self.seen(self.path(name, generation), self.now)
+        return holder is None or holder.expired
 
     def path(self, name: str, generation: int) -> Path:
         """Return the file of a claim."""
         return self.folder / f"{name}.{generation}"
 
-    def seen(self, path: Path) -> Holder | None:
-        """Return a claim as its file shows it now; None where there is none."""
+    def seen(self, path: Path, clock: Callable[[], int]) -> Holder | None:
+        """Return a claim as its file shows it now; None where there is none, or it is unreadable."""
         try:
             # Opening it makes a network file system ask its server again.
-            descriptor = os.open(path, os.O_RDONLY)
-        except FileNotFoundError:
-            return None
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            text = file.read()
+            with path.open("rb") as file:
+                touched = os.fstat(file.fileno()).st_mtime_ns
+                text = file.read()
+        except OSError as error:
+            if error.errno in GONE:
+                return None
+            raise
         try:
             owner = read_document(text, Owner)
         except ValueError:  # its owner writes at this moment
             owner = Owner()
-        now = self.now()
-        idle = (now - status.st_mtime_ns) / 1e9
-        began = owner.get("began", status.st_mtime_ns)
+        now = clock()
+        idle = (now - touched) / 1e9
         return Holder(
             name=path.name.rpartition(".")[0],
             owner=owner,
-            seconds=max(0.0, (now - began) / 1e9),
+            seconds=max(0.0, (now - owner.get("began", touched)) / 1e9),
             idle_seconds=max(0.0, idle),
             expired=idle > self.lease_seconds or is_gone(owner.get("process", "")),
         )
 
     def now(self) -> int:
-        """Return the file system's time in nanoseconds."""
-        with tempfile.TemporaryFile(dir=self.folder) as file:
-            os.utime(file.fileno())
-            return os.fstat(file.fileno()).st_mtime_ns
+        """Return the file system's time in nanoseconds; the machine's where nothing can be written."""
+        try:
+            with tempfile.TemporaryFile(dir=self.folder) as file:
+                os.utime(file.fileno())
+                return os.fstat(file.fileno()).st_mtime_ns
+        except OSError:
+            return time.time_ns()
 
     def holders(self) -> list[Holder]:
-        """Return every claim, one for each name: that of the last generation."""
-        found: dict[str, tuple[int, Path]] = {}
+        """Return every claim that can be read, one for each name: that of the last generation."""
+        last: dict[str, tuple[int, Path]] = {}
         for path in self.files():
             name, _, generation = path.name.rpartition(".")
-            found[name] = max(found.get(name, (-1, path)), (int(generation), path))
-        seen = (self.seen(path) for _, path in found.values())
-        return [holder for holder in seen if holder is not None]
+            last[name] = max(last.get(name, (-1, path)), (int(generation), path))
+        clock = functools.cache(self.now)
+        found = []
+        for _, path in last.values():
+            with contextlib.suppress(PermissionError):
+                found.append(self.seen(path, clock))
+        return [holder for holder in found if holder is not None]
 
     def sweep(self, names: Collection[str]) -> None:
-        """Remove expired claims of these names, whose work is done: their owners died at the end."""
+        """Remove expired claims of these names, and of parts: their work is done, or begun anew."""
         for holder in self.holders():
-            if holder.expired and holder.name in names:
+            if holder.expired and (holder.name in names or holder.name.startswith(PART)):
                 claim = self.take(holder.name)
                 if claim is not None:
                     claim.release()
@@ -217,25 +239,24 @@ class Claim:
                 os.pwrite(self.descriptor, text, 0)
                 os.ftruncate(self.descriptor, len(text))
 
-    def is_replaced(self) -> bool:
-        """Return whether its lease ran out and another took it."""
-        return self.claims.path(self.name, self.generation + 1).exists()
-
     def is_held(self) -> bool:
-        """Return whether it is still this process's."""
+        """Return whether it is still this process's, as far as can be seen."""
         try:
             there = self.claims.path(self.name, self.generation).stat()
             mine = os.fstat(self.descriptor)
+            last = self.claims.generations(self.name)[-1:]
         except OSError:
             return False
-        return (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino) and not self.is_replaced()
+        same = (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino)
+        return same and last == [self.generation]
 
     def release(self) -> None:
         """Give it back, with the expired ones that it replaced; do nothing if it was lost."""
         if self.is_held():
-            # The oldest first: whoever sees this one gone finds none before it.
-            for generation in range(self.generation + 1):
-                self.claims.path(self.name, generation).unlink(missing_ok=True)
+            # Its own last: until then nobody takes what is being given back.
+            for generation in self.claims.generations(self.name):
+                if generation <= self.generation:
+                    self.claims.path(self.name, generation).unlink(missing_ok=True)
         self.close()
 
     def drop(self) -> None:
@@ -246,7 +267,7 @@ class Claim:
     def close(self) -> None:
         """End the thread, and let the file go."""
         self.ended.set()
-        with self.lock:
+        with self.lock, contextlib.suppress(OSError):  # what was not written yet is lost, too
             os.close(self.descriptor)
         if self.thread is not None:
             self.thread.join()

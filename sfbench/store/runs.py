@@ -84,11 +84,11 @@ class Store:
         name exists: two writers never overwrite each other, and a reader never sees half a file.
         """
         folder = self.root / FOLDERS[origin]
-        folder.mkdir(parents=True, exist_ok=True)
         target = folder / file_name(record)
         # Its mode follows the umask, since a store may be shared.
         part = folder / f"{os.getpid()}-{secrets.token_hex(8)}.part"
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             with part.open("x", encoding="utf-8") as file:
                 file.write(record_to_json(record))
                 file.flush()
@@ -97,8 +97,12 @@ class Store:
         except FileExistsError:
             # An answer that a network lost looks the same: then the file has both names.
             return target if part.stat().st_nlink > 1 else None
+        except OSError as error:
+            msg = f"{folder}: the record cannot be stored ({error.strerror or error}); make room"
+            raise DataError(msg) from None
         finally:
-            part.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
         return target
 
     def attempt(self, identity: str, trial: int, attempt: int) -> Record | None:

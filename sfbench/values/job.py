@@ -15,6 +15,8 @@ OnEvent = Callable[[Mapping[str, Any]], None]
 """Receives phases and image counts while a trial runs."""
 SHARD_IMAGES = 1024
 """Features are stored, and shared by processes, in parts of so many images."""
+OPEN = "open"
+"""A file that says that parts of an evaluation are still wanted."""
 Task = Literal["trial", "core", "fits", "warm", "help"]
 
 

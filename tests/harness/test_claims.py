@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from sfbench.api.errors import DataError
 from sfbench.hardware import living
 from sfbench.store.claims import Claim, Claims, Owner
 
@@ -140,19 +143,73 @@ def test_who_sees_an_old_claim_and_finds_a_new_one_backs_off(
     old = taken(Claims(tmp_path, ELSEWHERE))
     grown_old(old.claims)
     slow, quick = Claims(tmp_path), Claims(tmp_path)
-    real, calls = slow.seen, []
+    real, calls = slow.is_expired, []
 
-    def seen(path: Path) -> object:
-        calls.append(path)
-        found = real(path)
+    def is_expired(name: str, generation: int) -> bool:
+        calls.append(generation)
+        found = real(name, generation)
         if len(calls) == 1:  # the slow one has seen the old claim
             old.release()
             assert quick.take("a") is not None
         return found
 
-    monkeypatch.setattr(slow, "seen", seen)
+    monkeypatch.setattr(slow, "is_expired", is_expired)
     assert slow.take("a") is None
     assert list(tmp_path.iterdir()) == [quick.path("a", 0)]
+
+
+def test_a_claim_whose_release_was_cut_short_can_be_taken(tmp_path: Path) -> None:
+    first = taken(Claims(tmp_path, ELSEWHERE))
+    grown_old(first.claims)
+    second = taken(Claims(tmp_path, ELSEWHERE))
+    second.claims.path("a", 0).unlink()  # killed between the files that it removes
+    others = Claims(tmp_path)
+    assert others.take("a") is None
+    grown_old(others, generation=1)
+    taken(others).release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_process_that_proc_hides_is_not_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    where, _, began = living.this_process().rpartition(" ")
+    monkeypatch.setattr(living, "born", lambda _: None)
+    monkeypatch.setattr(living, "is_ended", lambda _: False)
+    assert not living.is_gone(f"{where} {began}")
+
+
+def test_a_file_that_another_machine_removed_is_no_claim(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claims = Claims(tmp_path)
+    held = taken(claims)
+
+    def stale(_: int) -> os.stat_result:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    monkeypatch.setattr(os, "fstat", stale)
+    assert claims.holders() == []
+    monkeypatch.undo()
+    held.release()
+
+
+def test_claims_of_others_that_cannot_be_read_are_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claims = Claims(tmp_path)
+    held = taken(claims)
+    real = Path.open
+
+    def refused(path: Path, *given: Any, **named: Any) -> Any:
+        if path == claims.path("a", 0):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(path, *given, **named)
+
+    monkeypatch.setattr(Path, "open", refused)
+    assert claims.holders() == []
+    with pytest.raises(DataError, match="umask 002"):
+        claims.take("a")
+    monkeypatch.undo()
+    held.release()
 
 
 def test_what_is_no_claim_is_passed_over_and_a_damaged_one_expires(tmp_path: Path) -> None:

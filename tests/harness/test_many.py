@@ -15,7 +15,9 @@ from typing import Any
 
 import pytest
 import yaml
+from making import a_case, a_catalogue, a_model, a_record
 from making_images import images
+from working import MACHINE
 
 from sfbench.api.errors import UnsupportedError, UsageError
 from sfbench.hardware import places as where
@@ -24,8 +26,11 @@ from sfbench.hardware.devices.cuda import CudaBackend
 from sfbench.hardware.places import Place, list_of, numbers_of
 from sfbench.run.engines import slurm
 from sfbench.run.engines.devices import shares
+from sfbench.run.schedule import pending_trials
+from sfbench.run.standing import write_trials
 from sfbench.store.claims import Claims
 from sfbench.store.runs import Store
+from sfbench.values.plan import Plan
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 DOCS = Path(__file__).parents[2] / "docs"
@@ -127,11 +132,40 @@ def test_a_plan_that_runs_code_needs_trust(tmp_path: Path, plan: Path, sfbench: 
     assert done.returncode == 2
     assert "runs code" in done.stderr
     assert not (tmp_path / "ran").exists()
-    for stray in ({"trust": True, "model": "synthetic"}, {"model": "synthetic", "x": 1}, {}):
+    strays: list[dict[str, Any]] = [
+        {"trust": True, "model": "synthetic"}, {"model": "synthetic", "x": 1}, {}, {"model": 5},
+        {"model": "synthetic", "res": 8}, {"model": "synthetic", "seed": "x"},
+    ]  # fmt: skip
+    for stray in strays:
         plan.write_text(json.dumps({**document, "requests": [stray]}))
         refused = sfbench("work", "--plan", "plan.json", "--store", "S")
         assert refused.returncode == 2
         assert refused.stderr.count("\n") == 1
+
+
+def test_a_folder_of_a_plan_holds_no_code(tmp_path: Path, sfbench_process: Command) -> None:
+    """A training run that a plan asks for does not import what lies where the plan says it begins."""
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    (folder / "json.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    (tmp_path / "suite.toml").write_text(
+        '[[run]]\nmodel = "styleformer"\nres = 32\nmeasure = "quality"\nsamples = 16\n'
+        'option = { preset = "nano" }\nweights = "random"\ntrain_kimg = 0.032\nthreads = 1\n'
+    )
+    assert sfbench_process("plan", "--suite", "suite.toml", "--out", "plan.json").returncode == 0
+    document = json.loads((tmp_path / "plan.json").read_text())
+    (tmp_path / "plan.json").write_text(json.dumps({**document, "folder": str(folder)}))
+    done = sfbench_process("work", "--plan", "plan.json", "--store", "S")
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "ran").exists()
+    assert "1 trial to measure" in done.stderr
+
+
+def test_rows_that_make_one_case_are_one_trial(tmp_path: Path, sfbench: Command) -> None:
+    (tmp_path / "suite.toml").write_text(SUITE + SUITE + 'device = "cpu"\n')
+    assert "2 trials" in sfbench("plan", "--suite", "suite.toml", "--out", "plan.json").stdout
+    assert sfbench("work", "--plan", "plan.json", "--store", "S").returncode == 0
+    assert standing(sfbench, "plan.json", "--store", "S")["left"] == 0
 
 
 def test_a_plan_for_a_device_that_is_elsewhere_can_be_made_here(
@@ -154,31 +188,62 @@ def test_the_standing_tells_of_claims_stale_ones_and_failures(
 ) -> None:
     store = Store(tmp_path / "S")
     store.prepare()
-    name = json.loads(sfbench("status", "plan.json", "--store", "S", "--json").stdout)[0]["plan"]
-    fresh = Claims(store.claims, {"plan": name, "job": "17_3", "device": "GPU-1"}).take("a", "one")
-    old = Claims(store.claims, {"plan": name, "process": ""}).take("b", "two")
+    (found,) = json.loads(sfbench("status", str(plan), "--store", "S", "--json").stdout)
+    assert (found["total"], found["left"]) == (None, None)
+    assert "no worker has begun" in sfbench("status", "plan.json", "--store", "S").stdout
+    # A worker that began, and measured nothing.
+    cases = [a_case(resolution=side, measure=("quality",)) for side in (8, 16, 24, 32)]
+    trials = pending_trials(Plan(cases=tuple(cases)), a_catalogue(a_model()), store, MACHINE)
+    name = found["plan"]
+    write_trials(store, name, trials)
+    first, second, third, fourth = (trial.name for trial in trials)
+    fresh = Claims(store.claims, {"job": "17_3", "device": "GPU-1"}).take(first, "one")
+    old = Claims(store.claims, {"process": ""}).take(second, "two")
+    Claims(store.claims, {"plan": name}).take("training-x", "training")
     Claims(store.claims, {"plan": "another"}).take("c", "three")
     assert fresh is not None
     assert old is not None
     fresh.say("latency")
-    os.utime(Claims(store.claims).path("b", 0), (0, 0))
-    found = standing(sfbench, "plan.json", "--store", "S")
-    assert [one["what"] for one in found["running"]] == ["one"]
-    assert [one["what"] for one in found["stale"]] == ["two"]
-    assert found["left"] == 0
+    os.utime(Claims(store.claims).path(second, 0), (0, 0))
+    store.add(a_record(identity=trials[2].identity, status="error", reason="it broke"))
+    store.add(a_record(identity="of no plan"))
+    counted = standing(sfbench, "plan.json", "--store", "S")
+    assert [one["what"] for one in counted["running"]] == ["one", "training"]
+    assert [one["what"] for one in counted["stale"]] == ["two"]
+    assert [one["reason"] for one in counted["failed"]] == ["it broke"]
+    assert (counted["total"], counted["done"], counted["left"]) == (4, 0, 1)
     told = sfbench("status", "plan.json", "--store", "S").stdout
-    assert "0 of 2 done, 1 running, 1 stale, 0 left" in told
+    assert "0 of 4 done, 2 running, 1 stale, 1 failed, 1 left" in told
     assert "GPU-1" in told
     assert "latency, job 17_3" in told
-    everything = sfbench("status", "S").stdout
-    assert "0 done, 2 running, 1 stale" in everything
-    for path in Claims(store.claims).files():
-        path.unlink()
-    assert sfbench("status", "S", "--watch").returncode == 0  # no plan, and nobody works
+    assert {third, fourth}
+    # A claim of what is done, whose owner died at the end, is no work in progress.
+    store.add(a_record(identity=trials[1].identity))
+    assert standing(sfbench, "plan.json", "--store", "S")["stale"] == []
     missing = sfbench("status", "nowhere")
     assert missing.returncode == 2
     assert "no store of records" in missing.stderr
-    assert plan.exists()
+
+
+def test_a_store_without_plans_stands_as_its_records_and_claims(
+    tmp_path: Path, sfbench: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path / "S")
+    store.prepare()
+    store.add(a_record())
+    claim = Claims(store.claims).take("c", "three")
+    assert claim is not None
+    assert "1 done, 1 running" in sfbench("status", "S").stdout
+    claim.release()
+    assert sfbench("status", "S", "--watch").returncode == 0  # nobody works
+
+    def refused(_: Store) -> None:
+        raise PermissionError(13, "Permission denied", "S/runs")
+
+    monkeypatch.setattr(Store, "look_again", refused)
+    done = sfbench("status", "S")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "S/runs: cannot be read (Permission denied)" in done.stderr
 
 
 def test_sigterm_ends_a_worker_within_seconds_and_releases_its_claim(
@@ -267,9 +332,7 @@ def test_devices_are_counted_among_those_that_may_be_used(
     environment = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
     chosen = places(text, environment)
     assert [place.unique for place in chosen] == found
-    assert [place.shown for place in chosen] == (
-        found if visible is None else [visible.split(",")[place.index] for place in chosen]
-    )
+    assert [place.shown for place in chosen] == found
 
 
 @pytest.mark.fast
@@ -371,10 +434,10 @@ def test_what_slurm_says_is_understood(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=None)
     job = tmp_path / "plan.slurm"
     with pytest.raises(slurm.SlurmError, match="sbatch: not found; --on slurm"):
-        slurm.submit("x", tmp_path / "x.sh", job)
+        slurm.submit("x", tmp_path / "x.sh", job, tmp_path / "logs")
     assert slurm.running(job) is None
     programs(tmp_path / "bin", sbatch="echo '17;here'", squeue="echo RUNNING")
-    assert slurm.submit("x", tmp_path / "x.sh", job) == "17"
+    assert slurm.submit("x", tmp_path / "x.sh", job, tmp_path / "logs") == "17"
     assert slurm.running(job) == "17"
     watched = slurm.Watched(job, 0.0)
     assert watched()
@@ -386,10 +449,10 @@ def test_what_slurm_says_is_understood(tmp_path: Path, monkeypatch: pytest.Monke
     assert not watched()
     programs(tmp_path / "bin", sbatch="echo 'sbatch: error: no\nsuch' >&2; exit 1")
     with pytest.raises(slurm.SlurmError, match=r"^sbatch: no such$"):
-        slurm.submit("x", tmp_path / "x.sh", job)
+        slurm.submit("x", tmp_path / "x.sh", job, tmp_path / "logs")
     programs(tmp_path / "bin", sbatch="echo welcome")
     with pytest.raises(slurm.SlurmError, match="did not say the job's number"):
-        slurm.submit("x", tmp_path / "x.sh", job)
+        slurm.submit("x", tmp_path / "x.sh", job, tmp_path / "logs")
 
 
 @pytest.mark.fast

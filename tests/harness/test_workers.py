@@ -78,7 +78,7 @@ def test_a_trial_of_another_is_waited_for_and_taken_over_when_it_is_dropped(
 
 
 @pytest.mark.fast
-def test_a_worker_that_lost_its_claim_stores_nothing(tmp_path: Path) -> None:
+def test_a_worker_whose_trial_another_measured_meanwhile_stores_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.prepare()
     (trial,) = trials(store, cases=(a_case(),))
@@ -142,7 +142,7 @@ def test_a_busy_device_leaves_timed_trials_for_later(
     cases = (a_case(), a_case(measure=("quality",)))
     asked = pending_trials(Plan(cases=cases), a_catalogue(a_model()), store, MACHINE)
     worker = a_worker(store, instant, Heard())
-    busy = device_lock(store.root, work.this_host(), worker.places["cpu"].unique, alone=False)
+    busy = device_lock(store.root, work.lock_scope(), worker.places["cpu"].unique, alone=False)
     done = []
     with busy:
 

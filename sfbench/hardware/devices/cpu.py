@@ -16,6 +16,7 @@ class CpuBackend(Backend):
 
     kind: ClassVar[str] = "cpu"
     preference: ClassVar[int] = 0
+    is_host: ClassVar[bool] = True
     default_samples: ClassVar[int] = 128
     warmup_seconds: ClassVar[float] = 1.0
     roof_side: ClassVar[int] = 1536

@@ -58,10 +58,15 @@ class CudaBackend(Backend):
         found = []
         for index, word in enumerate(filter(None, shown.split(","))):
             named = [facts for facts in there if str(facts["uuid"]).startswith(word)]
-            facts = there[int(word)] if word.isdecimal() and int(word) < len(there) else None
-            if not named and facts is None and not word.startswith("MIG-"):
+            if word.isdecimal() and int(word) < len(there):
+                named = [there[int(word)]]
+            if word.startswith("MIG-"):
+                found.append(place_of(index, part_of_gpu(word), word))
+            elif named:
+                # By its name: CUDA may count in another order than the driver.
+                found.append(place_of(index, named[0], str(named[0]["uuid"])))
+            else:
                 break  # as CUDA does: what comes after a wrong one is not seen
-            found.append(place_of(index, named[0] if named else facts or {"name": word}, word))
         return found
 
     def processor(self) -> str:
@@ -198,6 +203,22 @@ class CudaBackend(Backend):
     def upload(self, tensor: Tensor) -> Tensor:
         """Return the tensor on the GPU; the copy from pinned memory does not wait."""
         return tensor.pin_memory().to(self.name, non_blocking=True)
+
+
+def part_of_gpu(uuid: str) -> dict[str, Any]:
+    """Return what the driver says of a part of a GPU (MIG): its model names its size."""
+    import pynvml  # only where hardware is asked about
+
+    found: dict[str, Any] = {"name": "MIG device", "uuid": uuid}
+    with contextlib.suppress(pynvml.NVMLError):
+        pynvml.nvmlInit()
+        try:
+            handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
+            found["name"] = str(pynvml.nvmlDeviceGetName(handle))
+            found["driver"] = str(pynvml.nvmlSystemGetDriverVersion())
+        finally:
+            pynvml.nvmlShutdown()
+    return found
 
 
 def place_of(index: int, facts: Mapping[str, Any], shown: str) -> Place:

@@ -9,6 +9,8 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from sfbench.api.errors import DataError
+from sfbench.hardware.living import this_host
 from sfbench.hardware.places import Place
 from sfbench.run.engines.command import worker_command
 
@@ -23,13 +25,26 @@ class DeviceWorkers:
         self.logs = logs
         self.started: list[tuple[Place, subprocess.Popen[bytes]]] = []
 
-    def start(self, plan: Path, store: Path, found: Sequence[Place], *, trusted: bool) -> None:
-        """Start one worker for each of these devices."""
-        self.logs.mkdir(parents=True, exist_ok=True)
+    def start(
+        self,
+        plan: Path,
+        store: Path,
+        found: Sequence[Place],
+        *,
+        trusted: bool,
+        share: Sequence[str] = (),
+    ) -> None:
+        """Start one worker for each of these devices; raises DataError if nothing can be written."""
         for place, processors in shares(found):
             device = f"{place.kind}:{place.index}"
-            command = worker_command(plan, store, device, trusted=trusted)
-            with self.log(place).open("ab") as log, kept_to(processors):
+            command = worker_command(plan, store, device, trusted=trusted, share=share)
+            try:
+                self.logs.mkdir(parents=True, exist_ok=True)
+                log = self.log(place).open("wb")
+            except OSError as error:
+                msg = f"{self.log(place)}: cannot be written ({error.strerror})"
+                raise DataError(msg) from None
+            with log, kept_to(processors):
                 worker = subprocess.Popen(  # noqa: S603  # this program
                     command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
                 )
@@ -37,7 +52,7 @@ class DeviceWorkers:
 
     def log(self, place: Place) -> Path:
         """Return the file of what a device's worker prints."""
-        return self.logs / f"{place.kind}-{place.index}.log"
+        return self.logs / f"{this_host()}-{os.getpid()}-{place.kind}-{place.index}.log"
 
     def is_working(self) -> bool:
         """Return whether any worker runs."""

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from sfbench.api.errors import SfbenchError, UsageError, first_line
+from sfbench.api.errors import DataError, SfbenchError, UsageError, first_line
 from sfbench.store.whole_file import write_whole
 
 SCRIPT = """\
@@ -26,7 +26,7 @@ SHARED = frozenset({"exclusive", "oversubscribe", "share"})
 """Flags by which users decide themselves whether a node is shared."""
 NAMED = re.compile(r"[a-z][a-z0-9-]*")
 SECONDS = 60
-WATCH_SECONDS = 15.0
+WATCH_SECONDS = 5.0
 FORGOTTEN = "Invalid job id"
 """What Slurm says of a job that ended some time ago."""
 
@@ -66,7 +66,7 @@ def script(
     own: dict[str, str | None] = {
         "job-name": f"sfbench-{name}",
         "array": f"0-{workers - 1}",
-        "output": str(logs / "%A_%a.log"),
+        "output": f'"{logs}/%A_%a.log"',
         "open-mode": "append",
         "requeue": None,
     }
@@ -87,12 +87,18 @@ def script(
     )
 
 
-def submit(text: str, path: Path, job_file: Path) -> str:
+def submit(text: str, path: Path, job_file: Path, logs: Path) -> str:
     """Submit a script, which is kept at `path`; return the job's number, kept in `job_file`.
 
     Raises SlurmError in one line, with Slurm's own words.
     """
-    write_whole(path, text)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        logs.mkdir(parents=True, exist_ok=True)
+        write_whole(path, text)
+    except OSError as error:
+        msg = f"{error.filename or path}: cannot be written ({error.strerror or error})"
+        raise DataError(msg) from None
     answer = asked("sbatch", "--parsable", str(path))
     job = answer.partition(";")[0].strip()
     if not job.isdecimal():
