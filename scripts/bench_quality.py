@@ -35,7 +35,6 @@ from torch_fidelity.interpolate_compat_tensorflow import (
 
 from sfbench.api.spec import ExtractorRequest
 from sfbench.data.containers.files import ImageFiles
-from sfbench.data.content import file_sha256
 from sfbench.data.dataset import ContainerDataset
 from sfbench.data.shapes import ShapesDataset
 from sfbench.data.sources import locate
@@ -48,6 +47,7 @@ from sfbench.quality.inception import LAYERS, InceptionExtractor
 from sfbench.quality.protocols import read_protocol
 from sfbench.quality.resizing import pil_bicubic, tf1_bilinear
 from sfbench.quality.statistics import Moments, moments_of
+from sfbench.store.content import file_sha256
 from sfbench.values.sizes import square
 
 SIDE = 32

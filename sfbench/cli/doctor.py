@@ -7,13 +7,13 @@ from typing import Any
 
 from sfbench.catalogue.catalogue import Catalogue
 from sfbench.cli import defaults
-from sfbench.data.content import file_sha256
 from sfbench.hardware import host
 from sfbench.hardware.devices import accelerators
 from sfbench.hardware.machine import machine_class
 from sfbench.quality.extractors import offers
 from sfbench.quality.published import INCEPTION
 from sfbench.quality.weights import place
+from sfbench.store.content import file_sha256
 from sfbench.values.metrics import MEBI
 
 BUSY_PERCENT = 10.0

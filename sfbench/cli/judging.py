@@ -145,7 +145,7 @@ class Bench:
         announce(flag, getattr(dataset, "container", None))
         what = "images" if flag == "--images" else "reference"
         indices = chosen(len(dataset), self.asked.samples, self.asked.seed)
-        return RealImages(dataset=dataset, indices=indices, what=what)
+        return RealImages(dataset=dataset, indices=indices, what=what, source=source)
 
     def generated(self) -> Any:
         """Return the requested images: of a file or folder, or of a model from seeds."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from sfbench.api.errors import PluginError, SfbenchError
 from sfbench.cli import quick, signals
@@ -14,6 +15,12 @@ from sfbench.cli.exits import Exit
 
 if TYPE_CHECKING:
     from sfbench.values.job import Launcher
+
+
+SURROUNDINGS = {
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ESTALE, errno.EIO,
+}  # fmt: skip
+"""Errors of disks and permissions: not what a program can do wrong."""
 
 
 def main(arguments: Sequence[str] | None = None, launcher: Launcher | None = None) -> None:
@@ -46,10 +53,16 @@ def main(arguments: Sequence[str] | None = None, launcher: Launcher | None = Non
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(Exit.INTERRUPTED)
-    except Exception:  # noqa: BLE001  # the last net: a bug, shown whole
-        traceback.print_exc()
-        print(
-            "error: this is a bug in sfbench; please report it with the lines above",
-            file=sys.stderr,
-        )
-        sys.exit(Exit.INTERNAL)
+    except Exception as error:  # noqa: BLE001  # the last net
+        last_net(error)
+
+
+def last_net(error: Exception) -> NoReturn:
+    """End with an error that nothing expected: of disks and permissions a line, else a bug, whole."""
+    if isinstance(error, OSError) and error.errno in SURROUNDINGS:
+        name = f"{error.filename}: " if error.filename else ""
+        print(f"error: {name}{error.strerror or error}", file=sys.stderr)
+        sys.exit(Exit.USAGE)
+    traceback.print_exception(error)
+    print("error: this is a bug in sfbench; please report it with the lines above", file=sys.stderr)
+    sys.exit(Exit.INTERNAL)

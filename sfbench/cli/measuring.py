@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from sfbench.run.suites import Row, Suite, completed, named, read_suite, request
 from sfbench.run.work import Worker
 from sfbench.store.claims import Claims, Owner
 from sfbench.store.runs import Store
-from sfbench.values.case import Request
+from sfbench.values.case import Case, Request
 from sfbench.values.job import Launcher
 from sfbench.values.plan import Plan
 from sfbench.values.records import Record, record_to_json
@@ -151,7 +151,7 @@ def carried_out(
         announce(plan)
         announce_images(plan)
     listener = ProgressLines(sys.stderr, live=sys.stderr.isatty(), told_apart=plan.told_apart)
-    worker = worker_of(settings, found, listener)
+    worker = worker_of(settings, found, listener, told_apart=plan.told_apart)
     try:
         plan, untrained = train_first.with_weights(plan, catalogue, worker)
     except KeyboardInterrupt:
@@ -205,7 +205,12 @@ def machine_of(found: Mapping[str, Place], given: Given) -> dict[str, Any]:
 
 
 def worker_of(
-    settings: Settings, found: Mapping[str, Place], listener: Listener, plan: str = ""
+    settings: Settings,
+    found: Mapping[str, Place],
+    listener: Listener,
+    *,
+    told_apart: Callable[[Case], str],
+    plan: str = "",
 ) -> Worker:
     """Return this process as a worker on the store, perhaps for a plan of that name.
 
@@ -222,6 +227,7 @@ def worker_of(
         places=found,
         given=given(settings.plugins, settings.disabled),
         timeout_seconds=settings.timeout_seconds,
+        told_apart=told_apart,
     )
 
 

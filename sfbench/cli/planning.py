@@ -10,13 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sfbench.api.errors import UsageError
 from sfbench.catalogue.catalogue import Catalogue
 from sfbench.cli import defaults, measuring, train_first
 from sfbench.cli.exits import Exit
 from sfbench.cli.measuring import Settings
 from sfbench.cli.progress import clock
 from sfbench.run.grid import make_plan
-from sfbench.run.plan_file import PlanDocument, document_of, without, write_plan
+from sfbench.run.plan_file import PlanDocument, document_of, trial_count, without, write_plan
 from sfbench.run.schedule import Pending, pending_trials
 from sfbench.run.suites import Row, requests_of
 from sfbench.store.runs import Store
@@ -59,10 +60,15 @@ def planned(flags: Request, suite: str, scale: str, settings: Settings) -> Exit:
 
 def written(flags: Request, suite: str, scale: str, settings: Settings, out: Path) -> Exit:
     """Write the plan of a suite to a file, for workers on any machine."""
+    if out.is_dir() or not out.parent.is_dir():
+        what = "is a folder" if out.is_dir() else f"there is no folder {out.parent}"
+        msg = f"--out {out}: {what}; expected the name of a file, e.g. plan.json"
+        raise UsageError(msg)
     document = plan_document(measuring.requests(flags, suite, scale), settings)
     write_plan(document, out)
-    trials = len(document["cases"]) * document["trials"]
-    print(f"{out}: {counted(trials, 'trial')}; sfbench work --plan {out} carries it out")
+    print(
+        f"{out}: {counted(trial_count(document), 'trial')}; sfbench work --plan {out} carries it out"
+    )
     return Exit.OK
 
 

@@ -115,13 +115,13 @@ class ProgressLines:
         others = shortened([what_of(one) for one in holders]) or "nothing that is claimed"
         self.tell(f"{counted(left, 'trial')} left; others work on {others}", about)
 
-    def working(self, standing: Standing) -> None:
-        """Say what the workers of a plan do, now and then."""
-        left = standing.seconds_left
+    def working(self, standing: Standing, engine: str = "") -> None:
+        """Say what the workers of a plan do, now and then; `engine`: what the engine says of them."""
+        left = standing.seconds_left if standing.running else None
         pace = f", about {clock(left)} left" if left else ""
         head = f"[{self.done}/{self.total}] {counted(len(standing.running), 'worker')}{pace}"
-        names = shortened([what_of(one) for one in standing.running])
-        self.tell(f"{head}: {names}" if names else head, [])
+        names = shortened([what_of(one) for one in standing.running]) or engine
+        self.tell(f"{head}: {names}" if names else head, [engine])
 
     def tell(self, text: str, about: Sequence[object]) -> None:
         """Show a line that changes: plainly only when what it is about changes, and now and then."""
@@ -174,6 +174,7 @@ def who(holder: Holder) -> str:
     device = f" {owner['device']}" if owner.get("device") else ""
     phase = f", {owner['phase']}" if owner.get("phase") else ""
     late = f", not heard of for {clock(holder.idle_seconds)}" if holder.expired else ""
+    late = ", which has ended" if holder.gone else late
     return f"{owner.get('host', '?')}{device}, process {owner.get('pid', '?')}{phase}{late}"
 
 

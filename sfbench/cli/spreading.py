@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sfbench.api.errors import UsageError
+from sfbench.api.errors import DataError, UsageError
 from sfbench.cli import measuring
 from sfbench.cli.exits import Exit
 from sfbench.cli.following import follow
@@ -19,7 +19,7 @@ from sfbench.hardware.places import Place
 from sfbench.run.engines import slurm
 from sfbench.run.engines.command import worker_command
 from sfbench.run.engines.devices import DeviceWorkers
-from sfbench.run.plan_file import PlanDocument, name_of, write_plan
+from sfbench.run.plan_file import PlanDocument, name_of, trial_count, write_plan
 from sfbench.run.standing import Follower, Standing
 from sfbench.store.claims import Claims
 from sfbench.store.runs import Store
@@ -82,7 +82,7 @@ def by_workers(
     store = Store(settings.store)
     store.prepare()
     workers = DeviceWorkers(store.root / "logs" / name_of(document))
-    follower = Follower(store, name_of(document), Claims(store.claims).now())
+    follower = follower_of(document, store)
     listener = ProgressLines(sys.stderr, live=sys.stderr.isatty())
     try:
         workers.start(path, store.root, found, trusted=document["trust"], share=share)
@@ -98,6 +98,12 @@ def by_workers(
         print(f"error: {failure}", file=sys.stderr)
     code = ended(standing, settings, f"what the workers printed: {workers.logs}")
     return Exit.SOME_FAILED if failures and code == Exit.OK else code
+
+
+def follower_of(document: PlanDocument, store: Store) -> Follower:
+    """Return what follows the workers of a plan that begin from now on."""
+    count = trial_count(document)
+    return Follower(store, name_of(document), Claims(store.claims).now(), count)
 
 
 def ended(standing: Standing, settings: Settings, where: str) -> Exit:
@@ -126,6 +132,15 @@ def on_cluster(engine: str, asked: Sequence[Request], settings: Settings, cluste
     return on_slurm(asked, settings, cluster)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder with its parents; raises DataError where that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        msg = f"{folder}: cannot be made ({error.strerror or error})"
+        raise DataError(msg) from None
+
+
 def worker_device(asked: Sequence[Request]) -> str:
     """Return the device of a cluster's workers: what all requests ask for, else each request's own."""
     devices = {request.device for request in asked}
@@ -152,14 +167,15 @@ def on_slurm(asked: Sequence[Request], settings: Settings, cluster: Cluster) -> 
         given=cluster.flags,
         alone=any(case["inputs"]["measure"] != ["quality"] for case in document["cases"]),
     )
+    make_folder(logs)  # Slurm does not
     if cluster.printed:
         print(text, end="")
         return Exit.OK
     job_file = store.plans / f"{name}.slurm"
-    follower = Follower(store, name, Claims(store.claims).now())
+    follower = follower_of(document, store)
     job = slurm.running(job_file)
     if job is None:
-        job = slurm.submit(text, store.plans / f"{name}.sh", job_file, logs)
+        job = slurm.submit(text, store.plans / f"{name}.sh", job_file)
         print(f"submitted as job {job}: {counted(cluster.workers, 'worker')}", file=sys.stderr)
     else:
         print(f"job {job} carries this plan out already", file=sys.stderr)
@@ -168,13 +184,16 @@ def on_slurm(asked: Sequence[Request], settings: Settings, cluster: Cluster) -> 
         return Exit.OK
     listener = ProgressLines(sys.stderr, live=sys.stderr.isatty())
     try:
-        standing = follow(follower, listener, slurm.Watched(job_file))
+        watched = slurm.Watched(job_file)
+        standing = follow(follower, listener, watched, state=lambda: watched.state)
     except KeyboardInterrupt:
         listener.clear()
         print(
-            f"job {job} goes on: sfbench status {store.root} shows how it stands, scancel {job} "
-            "ends it",
+            f"job {job} is not ended by this: sfbench status {store.root} shows how it stands, "
+            f"scancel {job} ends it",
             file=sys.stderr,
         )
         return Exit.INTERRUPTED
+    if watched.there:
+        print(f"job {job}: its last tasks end by themselves (scancel {job})", file=sys.stderr)
     return ended(standing, settings, f"logs: {logs}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 from sfbench.api.errors import DataError, UsageError
 from sfbench.cli.exits import Exit
 from sfbench.cli.progress import clock, title_of, who
-from sfbench.run.plan_file import name_of, read_plan
+from sfbench.run.plan_file import name_of, read_plan, trial_count
 from sfbench.run.standing import Follower, Standing, plans_of
 from sfbench.store.claims import Holder
 from sfbench.store.runs import Store
@@ -51,17 +52,24 @@ def show(found: Sequence[tuple[Follower, Standing]], *, watch: bool, as_json: bo
         return
     clear = "\x1b[2J\x1b[H" if watch and sys.stdout.isatty() else ""
     lines = [line for pair in found for line in lines_of(*pair)]
+    if sys.stdout.isatty():
+        width = shutil.get_terminal_size().columns
+        lines = [line if len(line) <= width else f"{line[: width - 1]}…" for line in lines]
     print(clear + "\n".join(lines), flush=True)
 
 
 def followers_of(target: Path, store: Path) -> Iterator[Follower]:
     """Yield what follows a plan file in a store, or the plans of a store, or the store itself."""
-    if target.is_file():
-        yield Follower(existing(store), name_of(read_plan(target)))
+    if target.suffix == ".json":
+        document = read_plan(target)
+        yield Follower(Store(store), name_of(document), planned=trial_count(document))
         return
     folder = existing(target)
-    plans = list(plans_of(folder))
-    yield from (Follower(folder, plan) for plan in plans or [""])
+    plans = dict.fromkeys(plans_of(folder))
+    submitted = sorted(folder.plans.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
+    counts = {path.stem: trial_count(read_plan(path)) for path in submitted}
+    for plan in {**plans, **counts} or {"": None}:
+        yield Follower(folder, plan, planned=counts.get(plan))
 
 
 def existing(folder: Path) -> Store:
@@ -82,11 +90,9 @@ def lines_of(follower: Follower, standing: Standing) -> Iterator[str]:
         *([f"{len(standing.failed)} failed"] if standing.failed else []),
         *([f"{standing.left} left"] if standing.left is not None else []),
     ]
-    if follower.plan and standing.total is None:
-        yield f"{head}: no worker has begun"
-        return
-    left = standing.seconds_left
+    left = standing.seconds_left if standing.running else None
     pace = f" (about {clock(left)} left)" if left else ""
+    pace = pace if standing.begun else "; no worker has begun"
     yield f"{head}: {', '.join(counts)}{pace}"
     for state, holders in (("running", standing.running), ("stale", standing.stale)):
         for holder in holders[:MOST_LINES]:
@@ -94,10 +100,19 @@ def lines_of(follower: Follower, standing: Standing) -> Iterator[str]:
             job = f", job {holder.owner['job']}" if holder.owner.get("job") else ""
             yield f"  {state} for {clock(holder.seconds)}: {what}: {who(holder)}{job}"
     for record in standing.failed[:MOST_LINES]:
-        yield f"  failed: {title_of(record)}: {record.status}: {record.reason}"
+        yield f"  failed: {named(record, follower)}: {record.status}: {record.reason}"
     hidden = len(standing.failed) - MOST_LINES
     if hidden > 0:
         yield f"  and {counted(hidden, 'trial')} more that failed"
+
+
+def named(record: Record, follower: Follower) -> str:
+    """Return what a record is of, with the options in which records of its model differ."""
+    mine = record.case["options"]
+    others = [one.case["options"] for one in follower.latest(follower.names()).values()
+              if one.case["model"] == record.case["model"]]  # fmt: skip
+    apart = [f"{n}={v}" for n, v in mine.items() if any(one.get(n) != v for one in others)]
+    return f"{title_of(record)} ({', '.join(apart)})" if apart else title_of(record)
 
 
 def document_of(follower: Follower, standing: Standing) -> dict[str, Any]:
@@ -111,7 +126,7 @@ def document_of(follower: Follower, standing: Standing) -> dict[str, Any]:
         "seconds_left": standing.seconds_left,
         "running": [claim_document(holder) for holder in standing.running],
         "stale": [claim_document(holder) for holder in standing.stale],
-        "failed": [failure(record) for record in standing.failed],
+        "failed": [failure(record, follower) for record in standing.failed],
     }
 
 
@@ -130,10 +145,10 @@ def claim_document(holder: Holder) -> dict[str, Any]:
     }
 
 
-def failure(record: Record) -> dict[str, Any]:
+def failure(record: Record, follower: Follower) -> dict[str, Any]:
     """Return a trial that failed, and why."""
     return {
-        "what": title_of(record),
+        "what": named(record, follower),
         "trial": record.trial,
         "attempt": record.attempt,
         "status": record.status,

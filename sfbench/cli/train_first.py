@@ -15,11 +15,11 @@ from typing import Any
 from sfbench.api.errors import SfbenchError
 from sfbench.catalogue.catalogue import Catalogue
 from sfbench.cli.exits import Exit
-from sfbench.data.content import file_sha256
 from sfbench.hardware import leftovers
 from sfbench.run.schedule import Given
 from sfbench.run.trained import weights_of_run
 from sfbench.run.work import Worker
+from sfbench.store.content import file_sha256
 from sfbench.store.training_runs import read_lines
 from sfbench.values.case import Case, Source, flag_text
 from sfbench.values.fields import names

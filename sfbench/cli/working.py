@@ -41,7 +41,7 @@ class Share:
 def work(
     plan: Path, store: Path, device: str, share: Share, launcher: Launcher, *, trusted: bool
 ) -> Exit:
-    """Measure what a plan lacks, trial after trial; 0 when nothing is left, 1 where something is.
+    """Measure what a plan lacks, trial after trial; 0 when nothing is left and nothing failed.
 
     Raises DataError before anything is measured if the plan's files have another content here.
     """
@@ -74,9 +74,9 @@ def work(
     left = len(trials) - len(records)
     failed = sum(record.status not in FINAL for record in records)
     if left or failed:
-        words = f"{counted(left, 'trial')} left, {failed} failed: the same command goes on"
+        words = f"{counted(left, 'trial')} left, {failed} failed: the same command tries them again"
         print(words, file=sys.stderr)
-    return Exit.SOME_FAILED if left else Exit.OK
+    return Exit.SOME_FAILED if left or failed else Exit.OK
 
 
 def on_device(asked: Sequence[Request], device: str, plan: Path) -> list[Request]:
@@ -109,7 +109,9 @@ def carried_out(
     store.prepare()
     measuring.announce_broken(catalogue)
     listener = ProgressLines(sys.stderr, live=sys.stderr.isatty(), told_apart=plan.told_apart)
-    worker = measuring.worker_of(settings, found, listener, plan=name_of(document))
+    worker = measuring.worker_of(
+        settings, found, listener, told_apart=plan.told_apart, plan=name_of(document)
+    )
     worker = dataclasses.replace(worker, most=share.most, seconds=share.seconds)
     try:
         plan, untrained = train_first.with_weights(plan, catalogue, worker)

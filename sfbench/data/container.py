@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, NamedTuple
 
 from sfbench.api.images import MOST_CLASSES
-from sfbench.data.content import file_sha256
 from sfbench.data.item import Item
+from sfbench.store.content import file_sha256
 
 SHOWN, DIGITS = 3, 10
 CLASSES = range(MOST_CLASSES)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sfbench.api.errors import DataError, UsageError
 from sfbench.data.containers import kinds, open_container
 from sfbench.data.prepared_folder import is_prepared, read_meta
+from sfbench.store.content import check_unchanged, stamp_of
 from sfbench.values.case import Source
 from sfbench.values.paths import path_of
 from sfbench.values.sizes import Size, square
@@ -39,10 +40,18 @@ def locate(text: str, flag: str = "--data") -> Source:
     if text in BUILT_IN:
         return Source(kind=text)
     path = path_of(text)
+    stamp = stamp_of(path)  # before the digest: what changes after it is seen
+    place = str(path.resolve())
     if is_prepared(path):
-        return Source(kind="prepared", path=str(path.resolve()), sha256=read_meta(path)["sha256"])
+        return Source(kind="prepared", path=place, sha256=read_meta(path)["sha256"], stamp=stamp)
     kind, container = open_container(path)
-    return Source(kind=kind, path=str(path.resolve()), sha256=container.sha256())
+    return Source(kind=kind, path=place, sha256=container.sha256(), stamp=stamp)
+
+
+def check_source(source: Source | None) -> None:
+    """Raise DataError if the files of a located source have changed since."""
+    if source is not None and source.path is not None:
+        check_unchanged(Path(source.path), source.stamp)
 
 
 def reading_modules(kind: str) -> tuple[str, ...]:

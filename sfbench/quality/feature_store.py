@@ -114,6 +114,10 @@ class FeatureStore:
             # Left where it is: another process may have replaced it by now.
             return None
 
+    def remove(self, key: Mapping[str, Any]) -> None:
+        """Remove one set of features."""
+        shutil.rmtree(self.place(key), ignore_errors=True)
+
     def sets(self) -> list[dict[str, Any]]:
         """Return one row per stored set of features: its name, key, shards and bytes."""
         rows = []

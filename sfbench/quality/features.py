@@ -236,6 +236,12 @@ class FeaturePass:
             if len(others) == len(left):
                 time.sleep(POLL_SECONDS)
             left = others
+        try:
+            image_set.check_unchanged()
+        except DataError:
+            for key in keys.values():
+                store.remove(key)  # they may be of other images than their name says
+            raise
         self.barrier()
 
     def filled(

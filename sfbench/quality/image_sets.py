@@ -11,7 +11,9 @@ import numpy as np
 
 from sfbench.api.errors import DataError, UsageError
 from sfbench.api.protocols import Dataset, ImageGenerator, Picture
+from sfbench.data.sources import check_source
 from sfbench.generators.contract import check_finite
+from sfbench.values.case import Source
 from sfbench.values.pixels import to_rgb
 
 
@@ -48,15 +50,24 @@ class ImageSet(Protocol):
         """Yield each image, or the error in reading it."""
         ...
 
+    def check_unchanged(self) -> None:
+        """Raise DataError if the images are no longer what `identity` says."""
+        ...
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class RealImages:
-    """Images of a dataset by number."""
+    """Images of a dataset by number; `source`: the files they come from, which must not change."""
 
     dataset: Dataset
     indices: Sequence[int]
     what: str = "real images"
     floating: bool = False
+    source: Source | None = None
+
+    def check_unchanged(self) -> None:
+        """Raise DataError if the files have changed since they were located."""
+        check_source(self.source)
 
     @property
     def code(self) -> Sequence[str]:
@@ -88,6 +99,9 @@ class GeneratedImages:
     what: str = "generated images"
     floating: bool = True
     code: Sequence[str] = ()
+
+    def check_unchanged(self) -> None:
+        """Do nothing: they come from no file that is read again."""
 
     def read(self, indices: Sequence[int]) -> Iterator[tuple[int, Picture | DataError]]:
         """Yield each image."""

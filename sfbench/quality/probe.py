@@ -21,6 +21,7 @@ from sfbench.quality.image_sets import GeneratedImages, RealImages, chosen
 from sfbench.quality.names import MetricNames
 from sfbench.quality.protocols import OWN, read_protocol
 from sfbench.store.claims import Claims
+from sfbench.values.case import Source
 from sfbench.values.job import OPEN
 from sfbench.values.messages import counted
 from sfbench.values.records import Reading
@@ -47,6 +48,8 @@ class QualityProbe:
     labels: Labels = dataclasses.field(default_factory=Labels)
     claims: Claims | None = None
     shards: Path | None = None
+    source: Source | None = None
+    """The files of the real images, which must not change meanwhile."""
 
     def __call__(self, generator: ImageGenerator) -> Iterator[Reading]:
         """Yield every metric; null with the reason if there are too few images.
@@ -97,7 +100,9 @@ class QualityProbe:
                 batch=self.batch,
                 identity={"first_seed": self.seed, "images": self.samples},
             ),
-            reference=RealImages(dataset=self.dataset, indices=self.real_indices()),
+            reference=RealImages(
+                dataset=self.dataset, indices=self.real_indices(), source=self.source
+            ),
             protocols=[read_protocol(OWN)],
             open_extractor=lambda _: self.extractor,
             forward=FeaturePass(

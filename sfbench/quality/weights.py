@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sfbench.api.errors import WeightsError
 from sfbench.api.spec import WeightsFile
-from sfbench.data.content import file_sha256
+from sfbench.store.content import file_sha256
 from sfbench.store.whole_file import whole_file
 
 TIMEOUT_SECONDS = 30

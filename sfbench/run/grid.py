@@ -15,13 +15,13 @@ from sfbench.api.spec import DIGESTED, Option
 from sfbench.catalogue.catalogue import Catalogue, Model
 from sfbench.catalogue.named_code import code_digest
 from sfbench.data import sources
-from sfbench.data.content import content_sha256, file_sha256
 from sfbench.hardware.backend import Backend
 from sfbench.hardware.devices import AUTO, find_backend, resolve
 from sfbench.hardware.host import cpu_count
 from sfbench.quality import extractors
 from sfbench.run.default_samples import default_samples
 from sfbench.run.trained import is_run, weights_of_run
+from sfbench.store.content import content_sha256, file_sha256
 from sfbench.values.case import (
     BATCH_RULES,
     DTYPES,

@@ -116,6 +116,11 @@ def document_of(
     )
 
 
+def trial_count(document: PlanDocument) -> int:
+    """Return how many trials a plan has."""
+    return len(document["cases"]) * document["trials"]
+
+
 def name_of(document: PlanDocument) -> str:
     """Return twelve digits that name a plan: equal plans have one name."""
     return digest(document)[:NAME_LENGTH]

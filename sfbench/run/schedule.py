@@ -83,6 +83,12 @@ class Pending:
         """The trial's name in the store."""
         return stem(self.identity, self.trial)
 
+    @property
+    def title(self) -> str:
+        """The trial in a few words: case, measures, and its number from the second on."""
+        number = f" trial {self.trial + 1}" if self.trial else ""
+        return f"{self.case.title()}: {', '.join(self.case.measure)}{number}"
+
 
 def machine_digest(machine: Mapping[str, Any]) -> str:
     """Return a twelve-digit identifier of the hardware."""

@@ -6,12 +6,14 @@ worker writes down, when it begins, which they are; what is done is counted amon
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from sfbench.api.errors import DataError
 from sfbench.run.schedule import Pending
 from sfbench.store.claims import Claims, Holder
 from sfbench.store.runs import Store, read, stem
@@ -27,9 +29,9 @@ RECENT = 20
 class Standing:
     """How a plan stands. `done`: records that settle a trial; `failed`: those that do not.
 
-    `total`: trials of the plan, None where no worker has begun or there is no plan. `running` and
-    `stale`: claims of what is not done. `left`: trials without a record and without a claim.
-    `seconds_left`: None while nothing is finished.
+    `total`: trials of the plan, None where there is none; `begun`: whether a worker has begun.
+    `running` and `stale`: claims of what is not done. `left`: trials without a record and without a
+    claim. `seconds_left`: None while nothing is finished.
     """
 
     total: int | None
@@ -39,6 +41,7 @@ class Standing:
     stale: list[Holder]
     left: int | None
     seconds_left: float | None
+    begun: bool = True
 
     @property
     def missing(self) -> int:
@@ -60,27 +63,39 @@ def write_trials(store: Store, plan: str, trials: Sequence[Pending]) -> None:
     """Write down which trials a plan makes here; equal ones have one file."""
     names = {trial.name: trial.case.title() for trial in trials}
     folder = trials_folder(store, plan)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / f"{digest(sorted(names))[:12]}.json", json.dumps(names, indent=0))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / f"{digest(sorted(names))[:12]}.json", json.dumps(names, indent=0))
+    except OSError as error:
+        msg = (
+            f"{folder}: cannot be written ({error.strerror or error}); who shares a store needs "
+            "write permission in all its folders (umask 002)"
+        )
+        raise DataError(msg) from None
 
 
 class Follower:
     """Reads a store again and again; a record is read once.
 
     Of the trials that workers wrote down, those count that were written since `since` (nanoseconds
-    of the file system's clock), or else the last ones. Without a plan every record counts.
+    of the file system's clock), or else the last ones; before any worker has begun there are
+    `planned` of them. Without a plan every record counts.
     """
 
-    def __init__(self, store: Store, plan: str = "", since: int | None = None) -> None:
+    def __init__(
+        self, store: Store, plan: str = "", since: int | None = None, planned: int | None = None
+    ) -> None:
         self.store = store
         self.plan = plan
+        self.planned = planned
         self.since = since
         self.read: dict[Path, Record] = {}
         self.told: set[Path] = set()
 
     def look(self) -> list[Record]:
         """Return the plan's records that came since the last call, the earliest first."""
-        self.store.look_again()
+        with contextlib.suppress(FileNotFoundError):
+            self.store.look_again()
         for path in self.store.files(("own",)):
             if path not in self.read:
                 record = read(path)
@@ -123,7 +138,7 @@ class Follower:
             if holder.name not in over and self.is_mine(holder, names)
         ]
         running = [holder for holder in holders if not holder.expired]
-        total = None if not names else len(names)
+        total = len(names) if names else self.planned
         claimed = {holder.name for holder in holders} - latest.keys()
         known = claimed & (names or {}).keys()
         left = None if total is None else total - len(latest) - len(known)
@@ -135,6 +150,7 @@ class Follower:
             stale=[holder for holder in holders if holder.expired],
             left=left,
             seconds_left=seconds_left(done, total, len(running)),
+            begun=names is None or bool(names),
         )
 
     def is_mine(self, holder: Holder, names: Mapping[str, str] | None) -> bool:

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import shutil
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from sfbench.store.claims import Claim, Claims
 from sfbench.store.device_locks import device_lock
 from sfbench.store.runs import Store, file_name, stem
 from sfbench.store.whole_file import write_whole
+from sfbench.values.case import Case
 from sfbench.values.job import OPEN, SHARD_IMAGES, Job, Launcher
 from sfbench.values.records import Record
 
@@ -29,11 +30,17 @@ UNTIMED = frozenset({"quality"})
 """What may share a device with other work."""
 
 
+def untold(_: Case) -> str:
+    """Tell nothing apart."""
+    return ""
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Worker:
     """One worker: where it stores and claims, how it starts trials, and on which device.
 
-    `places`: the device of each kind. `most`: trials that it measures at most; `seconds`: after
+    `places`: the device of each kind. `told_apart`: what tells a case apart from others of its title.
+    `most`: trials that it measures at most; `seconds`: after
     which it begins no other.
     """
 
@@ -44,6 +51,7 @@ class Worker:
     places: Mapping[str, Place]
     given: Given
     timeout_seconds: float
+    told_apart: Callable[[Case], str] = untold
     most: int | None = None
     seconds: float | None = None
 
@@ -98,7 +106,7 @@ class Worker:
         alone = not UNTIMED.issuperset(trial.case.measure)
         device = self.places[trial.case.device].unique
         with device_lock(self.store.root, lock_scope(), device, alone=alone) as free:
-            claim = self.claims.take(trial.name, trial.case.title()) if free else None
+            claim = self.claims.take(trial.name, self.title(trial)) if free else None
             if claim is None:
                 return None, False
             with claim:
@@ -156,6 +164,11 @@ class Worker:
         if record is not None:
             self.listener.found(record)
         return record
+
+    def title(self, trial: Pending) -> str:
+        """Return a trial in a few words, with what tells it apart from others."""
+        apart = self.told_apart(trial.case)
+        return f"{trial.title} ({apart})" if apart else trial.title
 
     def newest(self, trial: Pending, attempt: int) -> Record | None:
         """Return the record of a later attempt; None if there is none."""

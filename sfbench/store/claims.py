@@ -64,6 +64,8 @@ class Holder:
     seconds: float
     idle_seconds: float
     expired: bool
+    gone: bool = False
+    """Whether its process is known to have ended."""
 
 
 class Claims:
@@ -146,12 +148,14 @@ class Claims:
             owner = Owner()
         now = clock()
         idle = (now - touched) / 1e9
+        gone = is_gone(owner.get("process", ""))
         return Holder(
             name=path.name.rpartition(".")[0],
             owner=owner,
             seconds=max(0.0, (now - owner.get("began", touched)) / 1e9),
             idle_seconds=max(0.0, idle),
-            expired=idle > self.lease_seconds or is_gone(owner.get("process", "")),
+            expired=gone or idle > self.lease_seconds,
+            gone=gone,
         )
 
     def now(self) -> int:

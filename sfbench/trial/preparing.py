@@ -7,12 +7,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sfbench.api.errors import ContractError, SkippedError, UnsupportedError
+from sfbench.api.errors import ContractError, DataError, SkippedError, UnsupportedError
+from sfbench.api.images import ImageCollection
 from sfbench.catalogue.registry import BY_HAND, find_generator
 from sfbench.generators.building import build
 from sfbench.generators.loading import load_plugins
 from sfbench.hardware.host import host_memory, reset_host_peak
 from sfbench.hardware.policy import set_policy
+from sfbench.store.content import content_sha256
 from sfbench.trial.provenance import provenance, training_of
 from sfbench.trial.state import Trial
 from sfbench.values.metric_names import UNIT_RANGE
@@ -95,11 +97,32 @@ def build_generator(trial: Trial) -> None:
     trial.generator = build(trial.spec, trial.case, trial.case.device)
     trial.backend.synchronize()
     trial.cold("build", time.perf_counter() - start, "build, weights included")
+    check_files(trial)
     trial.provenance["architecture"] = getattr(trial.generator, "architecture", None)
     module = getattr(trial.generator, "module", None)
     trial.provenance["weights_read"] = list(getattr(module, "weights_read", ()))
     trial.provenance["training"] = training_of(trial.case.weights.path)
     trial.loaded = host_memory("VmRSS")
+
+
+def check_files(trial: Trial) -> None:
+    """Raise DataError if weights, or files of options, have another content than was planned."""
+    case = trial.case
+    kinds = {option.name: option.kind for option in trial.spec.options}
+    found: list[tuple[Path, str | None, str]] = []
+    if case.weights.path is not None:
+        path = Path(case.weights.path)
+        found.append((path, case.weights.sha256, content_sha256(path)))
+    for name, sha256 in case.option_sources:
+        path = Path(str(case.options[name]))
+        if kinds[name] == "path":
+            found.append((path, sha256, content_sha256(path)))
+        elif kinds[name] == "images":
+            found.append((path, sha256, ImageCollection(path).sha256()))
+    for path, planned, now in found:
+        if planned not in {None, now}:
+            msg = f"{path}: its content changed since it was planned; run again"
+            raise DataError(msg)
 
 
 def check_generator(trial: Trial) -> None:

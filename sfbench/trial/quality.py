@@ -68,6 +68,7 @@ def probe_of(trial: Trial) -> QualityProbe:
         labels=parse_labels(case.labels),
         claims=None if job.claims is None else Claims(Path(job.claims)),
         shards=None if job.shards is None else Path(job.shards),
+        source=case.data,
     )
 
 

@@ -48,12 +48,13 @@ BATCH_RULES: tuple[BatchRule, ...] = ("max-fit", "best-throughput")
 class Source:
     """Something a case depends on: a name or kind, its path, and the digest of its content.
 
-    The path is not part of the case's key.
+    The path is not part of the case's key. `stamp`: by which a later change of its files is seen.
     """
 
     kind: str
     path: str | None = None
     sha256: str | None = None
+    stamp: str | None = None
 
     def identity(self) -> dict[str, Any]:
         """Return what the source is, without its path."""

@@ -204,8 +204,9 @@ class Slurm:
     def end(self) -> None:
         """End everything."""
         self.said("scancel", "--state=RUNNING,PENDING", f"--user={os.environ.get('USER', 'root')}")
+        steps = self.steps("n1") | self.steps("n2")
         for daemon in reversed(list(self.daemons.values())):
-            for pid in self.descendants({daemon.pid}):
+            for pid in self.descendants({daemon.pid, *steps}):
                 try:
                     os.kill(pid, signal.SIGKILL)
                 except ProcessLookupError:

@@ -199,6 +199,26 @@ def test_several_devices_of_one_machine_have_a_worker_each(tmp_path: Path, slurm
     assert all(one is not None and "," not in one["cpus"] for one in placed)
 
 
+def test_workers_of_several_devices_try_again_what_failed(tmp_path: Path, slurm: Slurm) -> None:
+    (tmp_path / "suite.toml").write_text(SPEED)
+    environment = environment_of(slurm, tmp_path, PYTHONPATH=str(FAKES))
+    made = run(["plan", "--suite", "suite.toml", "--out", "plan.json"], tmp_path, environment)
+    assert made.returncode == 0, made.stderr
+    work = ["work", "--plan", "plan.json", "--store", "S", "--device", "cpu:all"]
+    first = run([*work, "--limit", "1"], tmp_path, environment, timeout=300)
+    assert first.returncode == 0, first.stderr
+    assert len(records(tmp_path / "S")) == 2
+    path = next((tmp_path / "S" / "runs").glob("*.json"))
+    failed = json.loads(path.read_text())
+    failed |= {"status": "timeout", "reason": "not finished", "readings": []}
+    path.write_text(json.dumps(failed))
+    again = run(work, tmp_path, environment, timeout=300)
+    assert again.returncode == 0, again.stderr
+    found = records(tmp_path / "S")
+    assert sorted(one["status"] for one in found) == ["ok", "ok", "timeout"]
+    assert {one["attempt"] for one in found if one["status"] == "ok"} == {0, 1}
+
+
 def test_a_refused_submission_is_one_line_in_slurms_words(slurm: Slurm, tmp_path: Path) -> None:
     (tmp_path / "suite.toml").write_text(QUALITY)
     environment = environment_of(slurm, tmp_path)
@@ -221,6 +241,6 @@ def test_a_job_that_is_there_is_followed_and_not_submitted_again(
     second = run(words, tmp_path, environment, timeout=300)
     assert second.returncode == 0, second.stderr
     assert "carries this plan out already" in second.stderr
-    third = run(words, tmp_path, environment)
-    assert "submitted" not in third.stderr
-    assert third.returncode == 0
+    third = run(words, tmp_path, environment, timeout=300)
+    assert third.returncode == 0, third.stderr
+    assert "0 trials to measure, 4 already measured" in third.stderr

@@ -9,7 +9,7 @@ import pytest
 
 from sfbench.api import Option
 from sfbench.api.errors import DataError
-from sfbench.data.content import content_sha256
+from sfbench.store.content import content_sha256
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 PLUGIN = """

@@ -13,11 +13,11 @@ from torch_fidelity import feature_extractor_inceptionv3 as peer
 from sfbench.api.errors import WeightsError
 from sfbench.api.spec import ExtractorRequest
 from sfbench.api.tensors import read_tensors
-from sfbench.data.content import file_sha256
 from sfbench.quality.inception import LAYERS, InceptionExtractor, load_network
 from sfbench.quality.inception_names import PREFIX, convolutions
 from sfbench.quality.published import INCEPTION
 from sfbench.quality.resizing import tf1_bilinear
+from sfbench.store.content import file_sha256
 from sfbench.testing import check_extractor
 
 EXACT, FAST = 1e-6, 1e-4

@@ -41,7 +41,7 @@ def test_a_record_that_cannot_be_written_leaves_nothing(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(runs, "record_to_json", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(DataError, match="No space left"):
         store.add(a_record())
     assert list(store.runs.iterdir()) == []
 

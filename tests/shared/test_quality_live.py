@@ -16,7 +16,6 @@ from PIL import Image
 from torch_fidelity import calculate_metrics
 
 from sfbench.api.spec import ExtractorRequest
-from sfbench.data.content import file_sha256
 from sfbench.data.sources import locate, open_dataset
 from sfbench.quality.comparison import Comparison
 from sfbench.quality.explain import Explanation
@@ -25,6 +24,7 @@ from sfbench.quality.features import FeaturePass
 from sfbench.quality.image_sets import RealImages
 from sfbench.quality.inception import InceptionExtractor
 from sfbench.quality.protocols import read_protocol
+from sfbench.store.content import file_sha256
 from sfbench.values.records import Reading
 
 SHARED = Path(__file__).parents[3] / "shared"

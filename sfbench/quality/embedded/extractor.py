@@ -16,9 +16,9 @@ from torch import Tensor
 
 from sfbench.api.errors import WeightsError
 from sfbench.api.protocols import Features
-from sfbench.data.content import file_sha256
 from sfbench.quality.embedded.network import SIDE, CifarNetwork
 from sfbench.quality.published import EMBEDDED, EMBEDDED_FOLDER, embedded_card
+from sfbench.store.content import file_sha256
 
 
 class CifarExtractor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import re
 import shlex
@@ -24,6 +25,8 @@ exec {command}
 """
 SHARED = frozenset({"exclusive", "oversubscribe", "share"})
 """Flags by which users decide themselves whether a node is shared."""
+OWN = {"array": "; see --workers", "output": "", "wrap": "", "requeue": "", "open-mode": ""}
+"""Flags of sbatch that users cannot set, and what does it instead."""
 NAMED = re.compile(r"[a-z][a-z0-9-]*")
 SECONDS = 60
 WATCH_SECONDS = 5.0
@@ -40,6 +43,12 @@ def flags_of(given: Sequence[str]) -> dict[str, str | None]:
     found: dict[str, str | None] = {}
     for text in given:
         name, equals, value = text.partition("=")
+        if name in OWN:
+            msg = f"--slurm {text}: sfbench sets {name} itself{OWN[name]}"
+            raise UsageError(msg)
+        if name in found:
+            msg = f"--slurm {name}: given twice"
+            raise UsageError(msg)
         if not NAMED.fullmatch(name) or (equals and not value.strip()) or not value.isprintable():
             msg = f"--slurm {text!r}: expected a flag of sbatch, KEY=VALUE or KEY, e.g. gres=gpu:1"
             raise UsageError(msg)
@@ -66,11 +75,14 @@ def script(
     own: dict[str, str | None] = {
         "job-name": f"sfbench-{name}",
         "array": f"0-{workers - 1}",
-        "output": f'"{logs}/%A_%a.log"',
+        "output": '"' + str(logs).replace("%", "%%") + '/%A_%a.log"',
         "open-mode": "append",
         "requeue": None,
     }
     users = flags_of(given)
+    if not str(logs).isprintable() or '"' in str(logs):
+        msg = f"--store {str(logs.parents[1])!r}: a path that Slurm cannot take"
+        raise UsageError(msg)
     if alone and not SHARED & users.keys():
         own["exclusive"] = None
     if users.get("exclusive") in {"no", "0", "false"}:
@@ -87,14 +99,13 @@ def script(
     )
 
 
-def submit(text: str, path: Path, job_file: Path, logs: Path) -> str:
+def submit(text: str, path: Path, job_file: Path) -> str:
     """Submit a script, which is kept at `path`; return the job's number, kept in `job_file`.
 
     Raises SlurmError in one line, with Slurm's own words.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        logs.mkdir(parents=True, exist_ok=True)
         write_whole(path, text)
     except OSError as error:
         msg = f"{error.filename or path}: cannot be written ({error.strerror or error})"
@@ -135,14 +146,29 @@ class Watched:
         self.seconds = seconds
         self.next = 0.0
         self.there = True
+        self.state = ""
 
     def __call__(self) -> bool:
         """Return whether it was there when Slurm was last asked."""
         if time.monotonic() >= self.next:
             self.next = time.monotonic() + self.seconds
             with contextlib.suppress(SlurmError):  # it may be restarted: the job is not gone
-                self.there = running(self.job_file) is not None
+                job = running(self.job_file)
+                self.there = job is not None
+                self.state = "" if job is None else told(job)
         return self.there
+
+
+def told(job: str) -> str:
+    """Return what Slurm says of a job's tasks: how many are in which state, and why."""
+    lines = asked("squeue", "--noheader", "--array", "--jobs", job, "--format=%T|%r").splitlines()
+    counts = collections.Counter(line.strip() for line in lines if line.strip())
+    parts = []
+    for line, count in counts.most_common():
+        state, _, reason = line.partition("|")
+        why = f" ({reason})" if reason not in {"", "None"} else ""
+        parts.append(f"{count} {state.lower()}{why}")
+    return f"job {job}: {', '.join(parts)}"
 
 
 def asked(*command: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import mmap
 from collections.abc import Iterator
@@ -48,6 +49,30 @@ def content_sha256(path: Path) -> str:
         return own
     whole = [f"\0{own}", *parts] if own else parts
     return hashlib.sha256("\n".join(whole).encode()).hexdigest()
+
+
+def stamp_of(path: Path) -> str:
+    """Return the digest of the names, sizes and times of a file, or of all files in a folder.
+
+    It changes with their content, as far as the file system tells; nothing is read.
+    """
+    found = hashlib.sha256()
+    below = (
+        sorted(one for one in files_below(path) if counts(one, path)) if path.is_dir() else [path]
+    )
+    for one in below:
+        with contextlib.suppress(OSError):  # a link that leads nowhere has a name only
+            status = one.stat()
+            found.update(f"{status.st_mtime_ns} {status.st_size} ".encode())
+        found.update(f"{one.relative_to(path)}\0".encode(errors="surrogateescape"))
+    return found.hexdigest()
+
+
+def check_unchanged(path: Path, stamp: str | None) -> None:
+    """Raise DataError if files have changed since they had a stamp; None: it was not taken."""
+    if stamp is not None and stamp_of(path) != stamp:
+        msg = f"{path}: its content changed while it was in use; nothing of it was kept: run again"
+        raise DataError(msg)
 
 
 def counts(path: Path, root: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Plans as files, workers, their standing, several devices, and the script for Slurm."""
+"""Plans as files, workers that carry them out, and how they stand."""
 
 from __future__ import annotations
 
@@ -14,26 +14,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from making import a_case, a_catalogue, a_model, a_record
+from making import a_case, a_catalogue, a_job, a_model, a_record
 from making_images import images
 from working import MACHINE
 
-from sfbench.api.errors import UnsupportedError, UsageError
-from sfbench.hardware import places as where
-from sfbench.hardware.devices import find_backend, places
-from sfbench.hardware.devices.cuda import CudaBackend
-from sfbench.hardware.places import Place, list_of, numbers_of
-from sfbench.run.engines import slurm
-from sfbench.run.engines.devices import shares
+from sfbench.api import GeneratorSpec
+from sfbench.api.errors import DataError
+from sfbench.hardware.devices import find_backend
+from sfbench.quality.image_sets import GeneratedImages
 from sfbench.run.schedule import pending_trials
 from sfbench.run.standing import write_trials
 from sfbench.store.claims import Claims
 from sfbench.store.runs import Store
+from sfbench.trial.preparing import check_files
+from sfbench.trial.state import Trial
+from sfbench.values.case import Source
 from sfbench.values.plan import Plan
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
-DOCS = Path(__file__).parents[2] / "docs"
 SUITE = """
 [[run]]
 model = "synthetic"
@@ -161,6 +159,50 @@ def test_a_folder_of_a_plan_holds_no_code(tmp_path: Path, sfbench_process: Comma
     assert "1 trial to measure" in done.stderr
 
 
+def test_images_that_change_while_they_are_read_give_no_number(
+    tmp_path: Path, sfbench: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And leave nothing in the cache of features under the digest of what was there before."""
+    images(tmp_path / "real.zip", 0)
+    asked = ("run", "--model", "synthetic", "--res", "8", "--measure", "quality", "--samples", "16")
+    real = GeneratedImages.check_unchanged
+
+    def changed(image_set: GeneratedImages) -> None:
+        images(tmp_path / "real.zip", 1)  # between the check and the reading
+        real(image_set)
+
+    monkeypatch.setattr(GeneratedImages, "check_unchanged", changed)
+    done = sfbench(*asked, "--data", "real.zip", "--store", "S")
+    assert "its content changed while it was in use" in done.stderr
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    images(tmp_path / "real.zip", 0)
+    cache = tmp_path / "cache"
+    assert not list(cache.rglob("*.npz")) if cache.exists() else True
+    again = sfbench(*asked, "--data", "real.zip", "--store", "S", "--json")
+    other = sfbench(*asked, "--data", "real.zip", "--store", "T", "--json")
+    values = [
+        {
+            r["metric"]: r["value"]
+            for r in json.loads(one.stdout)[0]["readings"]
+            if "fd[" in r["metric"]
+        }
+        for one in (again, other)
+    ]
+    assert values[0] == values[1] != {}
+
+
+@pytest.mark.fast
+def test_weights_that_change_after_the_plan_give_no_number(tmp_path: Path) -> None:
+    weights = tmp_path / "w.safetensors"
+    weights.write_bytes(b"others")
+    case = a_case(weights=Source(kind="file", path=str(weights), sha256="0" * 64))
+    trial = Trial(a_job(case), lambda _: None)
+    trial.spec = GeneratorSpec(name="m", summary="", build=lambda _: None, resolutions=(32,))  # type: ignore[arg-type,return-value]
+    with pytest.raises(DataError, match="its content changed since it was planned"):
+        check_files(trial)
+
+
 def test_rows_that_make_one_case_are_one_trial(tmp_path: Path, sfbench: Command) -> None:
     (tmp_path / "suite.toml").write_text(SUITE + SUITE + 'device = "cpu"\n')
     assert "2 trials" in sfbench("plan", "--suite", "suite.toml", "--out", "plan.json").stdout
@@ -189,7 +231,7 @@ def test_the_standing_tells_of_claims_stale_ones_and_failures(
     store = Store(tmp_path / "S")
     store.prepare()
     (found,) = json.loads(sfbench("status", str(plan), "--store", "S", "--json").stdout)
-    assert (found["total"], found["left"]) == (None, None)
+    assert (found["total"], found["left"]) == (2, 2)
     assert "no worker has begun" in sfbench("status", "plan.json", "--store", "S").stdout
     # A worker that began, and measured nothing.
     cases = [a_case(resolution=side, measure=("quality",)) for side in (8, 16, 24, 32)]
@@ -297,181 +339,3 @@ def test_records_and_features_follow_the_umask(
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o664}
     folders = [path for path in (tmp_path / "S").rglob("*") if path.is_dir()]
     assert {stat.S_IMODE(path.stat().st_mode) for path in folders} == {0o775}
-
-
-GPUS = [
-    {"name": "A", "driver": "1", "uuid": f"GPU-{letter}", "pci": f"0000:{letter}:00.0"}
-    for letter in "abc"
-]
-
-
-@pytest.fixture
-def three_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(CudaBackend, "present", classmethod(lambda _: GPUS))
-
-
-@pytest.mark.fast
-@pytest.mark.parametrize(
-    ("text", "visible", "found"),
-    [
-        ("cuda", None, ["GPU-a"]),
-        ("cuda:2", None, ["GPU-c"]),
-        ("cuda:all", None, ["GPU-a", "GPU-b", "GPU-c"]),
-        ("cuda:0,cuda:2", None, ["GPU-a", "GPU-c"]),
-        ("cuda:all", "2,0", ["GPU-c", "GPU-a"]),
-        ("cuda:1", "2,0", ["GPU-a"]),
-        ("cuda:all", "GPU-b", ["GPU-b"]),
-        ("cuda:all", "1,7,0", ["GPU-b"]),
-        ("cuda", "MIG-x", ["MIG-x"]),
-    ],
-)
-@pytest.mark.usefixtures("three_gpus")
-def test_devices_are_counted_among_those_that_may_be_used(
-    text: str, visible: str | None, found: list[str]
-) -> None:
-    environment = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
-    chosen = places(text, environment)
-    assert [place.unique for place in chosen] == found
-    assert [place.shown for place in chosen] == found
-
-
-@pytest.mark.fast
-@pytest.mark.usefixtures("three_gpus")
-def test_devices_that_are_not_there_or_do_not_belong_together_are_refused(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    with pytest.raises(UnsupportedError, match="the last is cuda:2"):
-        places("cuda:3", {})
-    with pytest.raises(UsageError, match="devices of one kind"):
-        places("cuda:0,cpu", {})
-    with pytest.raises(UsageError, match="expected auto"):
-        places("gpu:0", {})
-    mixed = [*GPUS[:1], {**GPUS[1], "name": "B"}]
-    monkeypatch.setattr(CudaBackend, "present", classmethod(lambda _: mixed))
-    with pytest.raises(UsageError, match="several models \\(A, B\\)"):
-        places("cuda:all", {})
-
-
-@pytest.mark.fast
-def test_a_gpu_has_processors_and_memory_near_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(where, "DEVICES", tmp_path)
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
-    folder = tmp_path / "0000:3b:00.0"
-    folder.mkdir()
-    (folder / "numa_node").write_text("1\n")
-    (folder / "local_cpulist").write_text("4-6,7\n")
-    assert where.near("00000000:3B:00.0") == ((4, 5, 6, 7), 1)
-    (folder / "local_cpulist").write_text("0-7\n")
-    assert where.near("0000:3b:00.0") == ((), None)
-    (folder / "numa_node").write_text("-1\n")
-    assert where.near("0000:3b:00.0") == ((), None)
-    assert where.near("0000:99:00.0") == ((), None)
-    assert numbers_of("0-3,8") == [0, 1, 2, 3, 8]
-    assert list_of([8, 0, 1, 2, 3]) == "0-3,8"
-
-
-@pytest.mark.fast
-def test_devices_near_the_same_processors_divide_them() -> None:
-    def place(index: int, *processors: int) -> Place:
-        return Place(kind="x", index=index, name="x", unique=f"x{index}", processors=processors)
-
-    near = [place(0, 0, 1, 2, 3), place(1, 0, 1, 2, 3), place(2, 4, 5)]
-    found = {place.index: part for place, part in shares(near)}
-    assert found == {0: (0, 1), 1: (2, 3), 2: (4, 5)}
-
-
-@pytest.mark.fast
-@pytest.mark.parametrize(
-    ("given", "complaint"),
-    [
-        (("--on", "pbs"), "expected slurm"),
-        (("--on", "slurm", "--workers", "0"), "expected 1 to"),
-        (("--on", "slurm", "--slurm", "GRES=gpu"), "expected a flag of sbatch"),
-        (("--on", "slurm", "--slurm", "gres=a\nb"), "expected a flag of sbatch"),
-        (("--workers", "3"), "are for --on slurm"),
-    ],
-)
-def test_wrong_flags_of_clusters_are_refused(
-    sfbench: Command, given: tuple[str, ...], complaint: str
-) -> None:
-    done = sfbench("run", "--model", "synthetic", "--res", "8", "--samples", "16", *given)
-    assert done.returncode == 2
-    assert complaint in done.stderr
-    assert len(done.stderr.splitlines()) == 1
-
-
-@pytest.mark.fast
-def test_the_script_can_be_read_and_submits_nothing(sfbench: Command, tmp_path: Path) -> None:
-    asked = ("run", "--model", "synthetic", "--res", "8", "--samples", "16", "--store", "S")
-    cluster = ("--on", "slurm", "--workers", "3", "--slurm", "gres=gpu:1", "--print")
-    script = sfbench(*asked, *cluster).stdout
-    lines = script.splitlines()
-    assert lines[0] == "#!/bin/bash"
-    assert "--model synthetic --res 8" in lines[1]
-    flags = [line.removeprefix("#SBATCH --") for line in lines if line.startswith("#SBATCH")]
-    assert {"array=0-2", "gres=gpu:1", "requeue", "exclusive", "open-mode=append"} <= set(flags)
-    assert lines[-1].startswith(f"exec {sys.executable} -P -m sfbench work --plan {tmp_path}")
-    plan = next((tmp_path / "S" / "plans").glob("*.json"))
-    assert str(plan) in lines[-1]
-    shared = sfbench(*asked, *cluster, "--slurm", "exclusive=no").stdout
-    assert "exclusive" not in shared
-    quality = sfbench(*asked, *cluster, "--measure", "quality").stdout
-    assert "exclusive" not in quality
-
-
-def programs(folder: Path, **scripts: str) -> None:
-    """Write programs that stand in for Slurm's, each a shell script."""
-    folder.mkdir(exist_ok=True)
-    for name, text in scripts.items():
-        (folder / name).write_text(f"#!/bin/sh\n{text}\n")
-        (folder / name).chmod(0o755)
-
-
-def test_what_slurm_says_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=None)
-    job = tmp_path / "plan.slurm"
-    with pytest.raises(slurm.SlurmError, match="sbatch: not found; --on slurm"):
-        slurm.submit("x", tmp_path / "x.sh", job, tmp_path / "logs")
-    assert slurm.running(job) is None
-    programs(tmp_path / "bin", sbatch="echo '17;here'", squeue="echo RUNNING")
-    assert slurm.submit("x", tmp_path / "x.sh", job, tmp_path / "logs") == "17"
-    assert slurm.running(job) == "17"
-    watched = slurm.Watched(job, 0.0)
-    assert watched()
-    programs(tmp_path / "bin", squeue="echo 'slurm_load_jobs error: Unable to contact' >&2; exit 1")
-    assert watched()  # it is restarted, perhaps: nothing is known to be over
-    with pytest.raises(slurm.SlurmError, match="squeue: slurm_load_jobs error: Unable to contact"):
-        slurm.running(job)
-    programs(tmp_path / "bin", squeue="echo 'error: Invalid job id specified' >&2; exit 1")
-    assert not watched()
-    programs(tmp_path / "bin", sbatch="echo 'sbatch: error: no\nsuch' >&2; exit 1")
-    with pytest.raises(slurm.SlurmError, match=r"^sbatch: no such$"):
-        slurm.submit("x", tmp_path / "x.sh", job, tmp_path / "logs")
-    programs(tmp_path / "bin", sbatch="echo welcome")
-    with pytest.raises(slurm.SlurmError, match="did not say the job's number"):
-        slurm.submit("x", tmp_path / "x.sh", job, tmp_path / "logs")
-
-
-@pytest.mark.fast
-def test_the_engines_of_the_docs_start_workers() -> None:
-    text = (DOCS / "cluster.md").read_text(encoding="utf-8")
-    kubernetes, sky = (
-        yaml.safe_load(part.partition("```")[0]) for part in text.split("```yaml\n")[1:]
-    )
-    (container,) = kubernetes["spec"]["template"]["spec"]["containers"]
-    assert kubernetes["spec"]["completionMode"] == "Indexed"
-    mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
-    commands = [container["command"], sky["run"].split()]
-    commands += [
-        line[line.index("sfbench work") :].split()
-        for line in text.splitlines()
-        if line.startswith(("parallel", "srun"))
-    ]
-    assert len(commands) == 4
-    for command in commands:
-        assert command[:2] == ["sfbench", "work"]
-        assert command[2::2] == ["--plan", "--store"]
-    assert commands[0][-1] in mounts
