@@ -120,6 +120,7 @@ class ProgressLines:
         left = standing.seconds_left if standing.running else None
         pace = f", about {clock(left)} left" if left else ""
         head = f"[{self.done}/{self.total}] {counted(len(standing.running), 'worker')}{pace}"
+        head = head if standing.begun else "no worker has begun"
         names = shortened([what_of(one) for one in standing.running]) or engine
         self.tell(f"{head}: {names}" if names else head, [engine])
 

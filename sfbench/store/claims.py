@@ -101,8 +101,9 @@ class Claims:
         """Return the claim of that name, or None while another holds it."""
         self.folder.mkdir(parents=True, exist_ok=True)
         before = self.generations(name)
-        if before and not self.is_expired(name, before[-1]):
-            return None
+        last = self.seen(self.path(name, before[-1]), self.now) if before else None
+        if before and (last is None or not last.expired):
+            return None  # one that was given back at this moment is looked for again later
         generation = before[-1] + 1 if before else 0
         path = self.path(name, generation)
         try:
@@ -243,24 +244,19 @@ class Claim:
                 os.pwrite(self.descriptor, text, 0)
                 os.ftruncate(self.descriptor, len(text))
 
-    def is_held(self) -> bool:
-        """Return whether it is still this process's, as far as can be seen."""
-        try:
-            there = self.claims.path(self.name, self.generation).stat()
-            mine = os.fstat(self.descriptor)
-            last = self.claims.generations(self.name)[-1:]
-        except OSError:
-            return False
-        same = (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino)
-        return same and last == [self.generation]
-
     def release(self) -> None:
-        """Give it back, with the expired ones that it replaced; do nothing if it was lost."""
-        if self.is_held():
+        """Give it back, with the expired ones that it replaced.
+
+        One that was lost is in nobody's way: what holds is the last generation.
+        """
+        with contextlib.suppress(FileNotFoundError):
             # Its own last: until then nobody takes what is being given back.
             for generation in self.claims.generations(self.name):
-                if generation <= self.generation:
+                if generation < self.generation:
                     self.claims.path(self.name, generation).unlink(missing_ok=True)
+            own = self.claims.path(self.name, self.generation)
+            if os.path.samestat(own.stat(), os.fstat(self.descriptor)):
+                own.unlink(missing_ok=True)
         self.close()
 
     def drop(self) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 
 from sfbench.api.errors import DataError
 from sfbench.hardware import living
-from sfbench.store.claims import Claim, Claims, Owner
+from sfbench.store.claims import Claim, Claims, Holder, Owner
 
 pytestmark = pytest.mark.fast
 ELSEWHERE: Owner = {"process": ""}
@@ -65,10 +66,8 @@ def test_a_claim_that_nobody_touches_is_taken_over_once(tmp_path: Path) -> None:
     grown_old(others[0])
     found = [claim for claim in (one.take("a") for one in others) if claim is not None]
     assert len(found) == 1
-    assert not lost.is_held()
-    assert found[0].is_held()
-    lost.release()  # it is not its own to give back
-    assert found[0].is_held()
+    lost.release()  # what holds is the later one
+    assert list(tmp_path.iterdir()) == [others[0].path("a", 1)]
     assert others[1].take("a") is None
     found[0].release()
     assert list(tmp_path.iterdir()) == []
@@ -103,7 +102,7 @@ def test_a_claim_lives_while_its_owner_works(tmp_path: Path) -> None:
         while time.monotonic() < deadline:
             assert theirs.take("a") is None
             time.sleep(0.05)
-        assert claim.is_held()
+        assert [one.name for one in theirs.holders()] == [claim.name]
     taken(mine)  # taken, and nobody to touch it
     time.sleep(0.6)
     assert theirs.take("a") is not None
@@ -143,19 +142,29 @@ def test_who_sees_an_old_claim_and_finds_a_new_one_backs_off(
     old = taken(Claims(tmp_path, ELSEWHERE))
     grown_old(old.claims)
     slow, quick = Claims(tmp_path), Claims(tmp_path)
-    real, calls = slow.is_expired, []
+    real, calls = slow.seen, []
 
-    def is_expired(name: str, generation: int) -> bool:
-        calls.append(generation)
-        found = real(name, generation)
+    def seen(path: Path, clock: Callable[[], int]) -> Holder | None:
+        calls.append(path)
+        found = real(path, clock)
         if len(calls) == 1:  # the slow one has seen the old claim
             old.release()
             assert quick.take("a") is not None
         return found
 
-    monkeypatch.setattr(slow, "is_expired", is_expired)
+    monkeypatch.setattr(slow, "seen", seen)
     assert slow.take("a") is None
     assert list(tmp_path.iterdir()) == [quick.path("a", 0)]
+
+
+def test_a_rival_that_is_about_to_back_off_does_not_keep_a_claim_from_its_release(
+    tmp_path: Path,
+) -> None:
+    mine = taken(Claims(tmp_path))
+    rival = mine.claims.path("a", 1)
+    rival.write_text("{}")
+    mine.release()
+    assert list(tmp_path.iterdir()) == [rival]
 
 
 def test_a_claim_whose_release_was_cut_short_can_be_taken(tmp_path: Path) -> None:
