@@ -21,12 +21,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sfbench.hardware.places import Place
-from sfbench.run.schedule import Given, Pending
+from sfbench.run.schedule import Given, Listener, Pending
 from sfbench.run.work import Worker
 from sfbench.store.claims import Claims
 from sfbench.store.runs import Store, stem
@@ -56,29 +55,8 @@ RECORDS = 10_000
 LEASE = 2.0
 
 
-class Silent:
+class Silent(Listener):
     """Hears everything, says nothing."""
-
-    def planned(self, missing: int, stored: int) -> None:
-        """Ignore it."""
-
-    def started(self, case: Case, trial: int) -> None:
-        """Ignore it."""
-
-    def event(self, event: Mapping[str, Any]) -> None:
-        """Ignore it."""
-
-    def finished(self, record: Record) -> None:
-        """Ignore it."""
-
-    def found(self, record: Record) -> None:
-        """Ignore it."""
-
-    def helping(self, case: Case, trial: int) -> None:
-        """Ignore it."""
-
-    def waiting(self, left: int, holders: Sequence[object]) -> None:
-        """Ignore it."""
 
 
 def trials_of(count: int) -> list[Pending]:

@@ -29,10 +29,12 @@ def shown(target: Path, store: Path, *, watch: bool, as_json: bool) -> Exit:
 
     Raises DataError for a store that cannot be read.
     """
+    kept: dict[str, Follower] = {}  # each has read its records once
     try:
         while True:
             found = []
-            for follower in followers_of(target, store):
+            for one in followers_of(target, store):
+                follower = kept.setdefault(one.plan, one)
                 follower.look()
                 found.append((follower, follower.standing()))
             show(found, watch=watch, as_json=as_json)
@@ -100,17 +102,17 @@ def lines_of(follower: Follower, standing: Standing) -> Iterator[str]:
             job = f", job {holder.owner['job']}" if holder.owner.get("job") else ""
             yield f"  {state} for {clock(holder.seconds)}: {what}: {who(holder)}{job}"
     for record in standing.failed[:MOST_LINES]:
-        yield f"  failed: {named(record, follower)}: {record.status}: {record.reason}"
+        yield f"  failed: {named(record, standing)}: {record.status}: {record.reason}"
     hidden = len(standing.failed) - MOST_LINES
     if hidden > 0:
         yield f"  and {counted(hidden, 'trial')} more that failed"
 
 
-def named(record: Record, follower: Follower) -> str:
+def named(record: Record, standing: Standing) -> str:
     """Return what a record is of, with the options in which records of its model differ."""
     mine = record.case["options"]
-    others = [one.case["options"] for one in follower.latest(follower.names()).values()
-              if one.case["model"] == record.case["model"]]  # fmt: skip
+    every = (*standing.done, *standing.failed)
+    others = [one.case["options"] for one in every if one.case["model"] == record.case["model"]]
     apart = [f"{n}={v}" for n, v in mine.items() if any(one.get(n) != v for one in others)]
     return f"{title_of(record)} ({', '.join(apart)})" if apart else title_of(record)
 
@@ -126,7 +128,7 @@ def document_of(follower: Follower, standing: Standing) -> dict[str, Any]:
         "seconds_left": standing.seconds_left,
         "running": [claim_document(holder) for holder in standing.running],
         "stale": [claim_document(holder) for holder in standing.stale],
-        "failed": [failure(record, follower) for record in standing.failed],
+        "failed": [failure(record, standing) for record in standing.failed],
     }
 
 
@@ -145,10 +147,10 @@ def claim_document(holder: Holder) -> dict[str, Any]:
     }
 
 
-def failure(record: Record, follower: Follower) -> dict[str, Any]:
+def failure(record: Record, standing: Standing) -> dict[str, Any]:
     """Return a trial that failed, and why."""
     return {
-        "what": named(record, follower),
+        "what": named(record, standing),
         "trial": record.trial,
         "attempt": record.attempt,
         "status": record.status,

@@ -38,13 +38,13 @@ def lock_scope() -> str:
     return boot_id() or this_host()
 
 
-def born(pid: int) -> str | None:
-    """Return when a process began, in the system's ticks; None for one that ended."""
+def told_of(pid: int) -> tuple[bytes, str] | None:
+    """Return a process's state, and when it began in the system's ticks; None if it is not told."""
     try:
         fields = (PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
     except OSError:
         return None
-    return None if fields[0] in ENDED else fields[19].decode()
+    return fields[0], fields[19].decode()
 
 
 def this_host() -> str:
@@ -55,8 +55,8 @@ def this_host() -> str:
 def this_process() -> str:
     """Return what `is_gone` has to know of this process; empty where the system does not say."""
     pid = os.getpid()
-    began = born(pid)
-    return f"{place()} {pid} {began}" if place() and began else ""
+    mine = told_of(pid)
+    return f"{place()} {pid} {mine[1]}" if place() and mine else ""
 
 
 def is_gone(process: str) -> bool:
@@ -74,13 +74,5 @@ def is_gone(process: str) -> bool:
         return True
     except (OSError, OverflowError):  # another user's, which /proc may hide
         return False
-    now = born(int(pid))
-    return (now is not None and now != began) or (now is None and is_ended(int(pid)))
-
-
-def is_ended(pid: int) -> bool:
-    """Return whether a process ended that its parent has not asked for yet."""
-    try:
-        return (PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()[0] in ENDED
-    except OSError:
-        return False
+    now = told_of(int(pid))
+    return now is not None and (now[0] in ENDED or now[1] != began)

@@ -29,7 +29,7 @@ from sfbench.quality.feature_store import FeatureStore, Shard, shard_numbers, sh
 from sfbench.quality.image_sets import ImageSet
 from sfbench.quality.resizing import resized
 from sfbench.quality.statistics import FeatureStatistics, Rows
-from sfbench.store.claims import Claims
+from sfbench.store.claims import PART, Claims
 from sfbench.values.pixels import QUANTIZERS
 from sfbench.values.records import digest
 
@@ -255,7 +255,8 @@ class FeaturePass:
         """Compute a shard where it is missing; return False where another process computes it."""
         if not any(not store.has(key, number) for key in keys.values()):
             return True
-        name = f"features-{digest(list(keys.values()))[:24]}-{number}"
+        # Two models' images have one key, and each its own folder.
+        name = f"{PART}{digest([store.folder.name, *keys.values()])[:24]}-{number}"
         claim: AbstractContextManager[object] | None = nullcontext()
         if self.claims is not None:
             claim = self.claims.take(name, f"{image_set.what}, part {number + 1}")

@@ -40,8 +40,7 @@ class Worker:
     """One worker: where it stores and claims, how it starts trials, and on which device.
 
     `places`: the device of each kind. `told_apart`: what tells a case apart from others of its title.
-    `most`: trials that it measures at most; `seconds`: after
-    which it begins no other.
+    `most`: trials that it measures at most; `seconds`: after which it begins no other.
     """
 
     store: Store
@@ -157,10 +156,9 @@ class Worker:
 
     def by_others(self, trial: Pending) -> Record | None:
         """Return the last record of a trial if others have stored this attempt, or None."""
-        record = self.store.attempt(trial.identity, trial.trial, trial.attempt)
-        number = trial.attempt + 1
-        while record is not None and (later := self.newest(trial, number)) is not None:
-            record, number = later, number + 1
+        record, number = None, trial.attempt
+        while found := self.store.attempt(trial.identity, trial.trial, number):
+            record, number = found, number + 1
         if record is not None:
             self.listener.found(record)
         return record
@@ -169,10 +167,6 @@ class Worker:
         """Return a trial in a few words, with what tells it apart from others."""
         apart = self.told_apart(trial.case)
         return f"{trial.title} ({apart})" if apart else trial.title
-
-    def newest(self, trial: Pending, attempt: int) -> Record | None:
-        """Return the record of a later attempt; None if there is none."""
-        return self.store.attempt(trial.identity, trial.trial, attempt)
 
     def measure(self, trial: Pending, claim: Claim) -> Record | None:
         """Measure a trial and store its record; None if another stored one meanwhile."""

@@ -181,8 +181,7 @@ def test_a_claim_whose_release_was_cut_short_can_be_taken(tmp_path: Path) -> Non
 
 def test_a_process_that_proc_hides_is_not_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     where, _, began = living.this_process().rpartition(" ")
-    monkeypatch.setattr(living, "born", lambda _: None)
-    monkeypatch.setattr(living, "is_ended", lambda _: False)
+    monkeypatch.setattr(living, "told_of", lambda _: None)
     assert not living.is_gone(f"{where} {began}")
 
 
