@@ -24,6 +24,7 @@ from sfbench.run.compile_caches import with_own_caches
 from sfbench.run.grid import make_plan
 from sfbench.run.schedule import Given, Listener, pending_trials
 from sfbench.run.search import searched
+from sfbench.run.standing import write_trials
 from sfbench.run.suites import Row, Suite, completed, named, read_suite, requests_of
 from sfbench.run.work import Worker
 from sfbench.store.claims import Claims, Owner
@@ -121,11 +122,15 @@ def run(asked: Sequence[Request], settings: Settings) -> Exit:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """All records of a plan; `untrained`: cases whose training failed, which were not measured."""
+    """All records of a plan; `untrained`: cases whose training failed, which were not measured.
+
+    `left`: trials that this process did not get to.
+    """
 
     records: list[Record]
     catalogue: Catalogue
     untrained: list[SfbenchError]
+    left: int = 0
 
 
 def carried_out(
@@ -144,14 +149,33 @@ def carried_out(
         trials=settings.trials,
         timeout_seconds=settings.timeout_seconds,
     )
-    store = Store(settings.store)
-    store.prepare()
+    Store(settings.store).prepare()
     if not again:
         announce_broken(catalogue)
         announce(plan)
         announce_images(plan)
+    return measured(plan, catalogue, settings, found)
+
+
+def measured(
+    plan: Plan,
+    catalogue: Catalogue,
+    settings: Settings,
+    found: Mapping[str, Place],
+    *,
+    name: str = "",
+    most: int | None = None,
+    seconds: float | None = None,
+) -> Done | None:
+    """Train what has no weights, then measure what is missing; None when interrupted.
+
+    `found`: the device of each kind. `name`: of the plan, if it has one: then which trials it makes
+    here is written down. `most`, `seconds`: as of `Worker`.
+    """
+    store = Store(settings.store)
     listener = ProgressLines(sys.stderr, live=sys.stderr.isatty(), told_apart=plan.told_apart)
-    worker = worker_of(settings, found, listener, told_apart=plan.told_apart)
+    worker = worker_of(settings, found, listener, told_apart=plan.told_apart, plan=name)
+    worker = dataclasses.replace(worker, most=most, seconds=seconds)
     try:
         plan, untrained = train_first.with_weights(plan, catalogue, worker)
     except KeyboardInterrupt:
@@ -160,14 +184,16 @@ def carried_out(
     for failure in untrained:
         print(f"error: {failure}", file=sys.stderr)
     try:
-        records = worker.carry_out(
-            pending_trials(plan, catalogue, store, machine_of(found, worker.given))
-        )
+        trials = pending_trials(plan, catalogue, store, machine_of(found, worker.given))
+        if name:
+            write_trials(store, name, trials)
+        records = worker.carry_out(trials)
     except KeyboardInterrupt:
         listener.clear()
         print(f"interrupted: finished trials are kept in {store.runs}", file=sys.stderr)
         return None
-    return Done(records=records, catalogue=catalogue, untrained=untrained)
+    left = len(trials) - len(records)
+    return Done(records=records, catalogue=catalogue, untrained=untrained, left=left)
 
 
 def given(plugins: Sequence[str], disabled: Sequence[str]) -> Given:

@@ -9,20 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sfbench.api.errors import UsageError
-from sfbench.cli import defaults, measuring, spreading, train_first
+from sfbench.cli import defaults, measuring, spreading
 from sfbench.cli.exits import Exit
-from sfbench.cli.measuring import Settings
-from sfbench.cli.progress import ProgressLines
+from sfbench.cli.measuring import Done, Settings
 from sfbench.hardware.devices import AUTO, places
 from sfbench.run.grid import make_plan
 from sfbench.run.plan_file import PlanDocument, check_cases, name_of, read_plan, requests_of
-from sfbench.run.schedule import Pending, pending_trials
-from sfbench.run.standing import write_trials
 from sfbench.store.runs import Store
 from sfbench.values.case import Request
 from sfbench.values.job import Launcher
 from sfbench.values.messages import counted
-from sfbench.values.records import FINAL, Record
+from sfbench.values.records import FINAL
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,13 +67,11 @@ def work(
     done = carried_out(document, plan, on_device(asked, device, plan), settings, share)
     if done is None:
         return Exit.INTERRUPTED
-    trials, records = done
-    left = len(trials) - len(records)
-    failed = sum(record.status not in FINAL for record in records)
-    if left or failed:
-        words = f"{counted(left, 'trial')} left, {failed} failed: the same command tries them again"
-        print(words, file=sys.stderr)
-    return Exit.SOME_FAILED if left or failed else Exit.OK
+    failed = sum(one.status not in FINAL for one in done.records) + len(done.untrained)
+    if done.left or failed:
+        left = counted(done.left, "trial")
+        print(f"{left} left, {failed} failed: the same command tries them again", file=sys.stderr)
+    return Exit.SOME_FAILED if done.left or failed else Exit.OK
 
 
 def on_device(asked: Sequence[Request], device: str, plan: Path) -> list[Request]:
@@ -93,8 +88,8 @@ def on_device(asked: Sequence[Request], device: str, plan: Path) -> list[Request
 
 def carried_out(
     document: PlanDocument, path: Path, asked: Sequence[Request], settings: Settings, share: Share
-) -> tuple[list[Pending], list[Record]] | None:
-    """Return the plan's trials, and their records as far as there are any; None when interrupted."""
+) -> Done | None:
+    """Return the plan's records, as far as there are any; None when interrupted."""
     catalogue = defaults.catalogue(settings.plugins, settings.disabled)
     requests, found = measuring.placed(asked)
     plan = make_plan(
@@ -105,23 +100,9 @@ def carried_out(
         timeout_seconds=settings.timeout_seconds,
     )
     check_cases(plan, document, path)
-    store = Store(settings.store)
-    store.prepare()
+    Store(settings.store).prepare()
     measuring.announce_broken(catalogue)
-    listener = ProgressLines(sys.stderr, live=sys.stderr.isatty(), told_apart=plan.told_apart)
-    worker = measuring.worker_of(
-        settings, found, listener, told_apart=plan.told_apart, plan=name_of(document)
-    )
-    worker = dataclasses.replace(worker, most=share.most, seconds=share.seconds)
-    try:
-        plan, untrained = train_first.with_weights(plan, catalogue, worker)
-        for failure in untrained:
-            print(f"error: {failure}", file=sys.stderr)
-        machine = measuring.machine_of(found, worker.given)
-        trials = pending_trials(plan, catalogue, store, machine)
-        write_trials(store, name_of(document), trials)
-        return trials, worker.carry_out(trials)
-    except KeyboardInterrupt:
-        listener.clear()
-        print(f"interrupted: finished trials are kept in {store.runs}", file=sys.stderr)
-        return None
+    return measuring.measured(
+        plan, catalogue, settings, found,
+        name=name_of(document), most=share.most, seconds=share.seconds,
+    )  # fmt: skip

@@ -13,7 +13,8 @@ from sfbench.api.errors import DataError, UsageError, WeightsError
 from sfbench.api.protocols import FeatureExtractor
 from sfbench.quality.evaluate import Evaluation
 from sfbench.quality.feature_store import FeatureStore
-from sfbench.quality.features import ExtractedFeatures, FeaturePass, Preprocessing, first_of
+from sfbench.quality.features import FeaturePass, Preprocessing
+from sfbench.quality.gathered import ExtractedFeatures, first_of
 from sfbench.quality.image_sets import ImageSet
 from sfbench.quality.names import MetricNames
 from sfbench.quality.protocols import AUTO, Protocol

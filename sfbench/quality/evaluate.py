@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sfbench.api.protocols import FeatureExtractor
-from sfbench.quality.features import ExtractedFeatures
 from sfbench.quality.frechet import frechet_distance
+from sfbench.quality.gathered import ExtractedFeatures
 from sfbench.quality.inception_score import inception_score, looks_sorted
 from sfbench.quality.kernel import (
     MOST_ROWS,

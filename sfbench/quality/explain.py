@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from sfbench.api.errors import UsageError
 from sfbench.api.protocols import FeatureExtractor
 from sfbench.quality.comparison import Comparison, view_of
-from sfbench.quality.features import ExtractedFeatures, Preprocessing, first_of
+from sfbench.quality.features import Preprocessing
+from sfbench.quality.gathered import ExtractedFeatures, first_of
 from sfbench.quality.inception_score import inception_score
 from sfbench.quality.kernel import kernel_distance
 from sfbench.quality.protocols import FrechetWay, Protocol

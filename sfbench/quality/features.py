@@ -26,6 +26,7 @@ from sfbench.catalogue.registry import source_file
 from sfbench.hardware.devices import find_backend
 from sfbench.hardware.policy import strict_precision
 from sfbench.quality.feature_store import FeatureStore, Shard, shard_numbers, shard_range
+from sfbench.quality.gathered import ExtractedFeatures, Gathered
 from sfbench.quality.image_sets import ImageSet
 from sfbench.quality.resizing import resized
 from sfbench.quality.statistics import FeatureStatistics, Rows
@@ -88,82 +89,11 @@ class Preprocessing:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class ExtractedFeatures:
-    """All features of one preprocessing, with unreadable images and conversions."""
-
-    statistics: FeatureStatistics
-    spatial: Rows | None
-    bad: Mapping[int, str]
-    notes: Mapping[str, int]
-
-
-def first_of(extracted: ExtractedFeatures, count: int | None) -> ExtractedFeatures:
-    """Return the features of the first images, or of all."""
-    if count is None or count >= len(extracted.statistics):
-        return extracted
-    statistics = extracted.statistics
-    return dataclasses.replace(
-        extracted,
-        statistics=FeatureStatistics(
-            indices=statistics.indices[:count],
-            features=statistics.features[:count],
-            logits=None if statistics.logits is None else statistics.logits[:count],
-        ),
-        spatial=None if extracted.spatial is None else extracted.spatial[:count],
-    )
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
     """The shards that this process computes: those whose number is `rank` modulo `world`."""
 
     rank: int = 0
     world: int = 1
-
-
-class Gathered:
-    """Collects shards into preallocated arrays: nothing is held twice."""
-
-    def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
-        self.count = 0
-        self.arrays: dict[str, np.ndarray] = {}
-        self.bad: dict[int, str] = {}
-        self.notes: dict[str, int] = {}
-
-    def add(self, shard: Shard) -> None:
-        """Append the next shard."""
-        self.bad |= shard.bad
-        for note, count in shard.notes.items():
-            self.notes[note] = self.notes.get(note, 0) + count
-        statistics = shard.statistics
-        if not len(statistics):
-            return
-        parts: dict[str, np.ndarray | None] = {
-            "indices": statistics.indices,
-            "features": statistics.features,
-            "logits": statistics.logits,
-            "spatial": shard.spatial,
-        }
-        for name, part in parts.items():
-            if part is None:
-                continue
-            if name not in self.arrays:
-                self.arrays[name] = np.empty((self.capacity, *part.shape[1:]), part.dtype)
-            self.arrays[name][self.count : self.count + len(part)] = part
-        self.count += len(statistics)
-
-    def extracted(self) -> ExtractedFeatures:
-        """Return everything collected."""
-        found = {name: array[: self.count] for name, array in self.arrays.items()}
-        return ExtractedFeatures(
-            statistics=FeatureStatistics(
-                indices=found["indices"], features=found["features"], logits=found.get("logits")
-            ),
-            spatial=found.get("spatial"),
-            bad=self.bad,
-            notes=self.notes,
-        )
 
 
 def alone() -> None:

@@ -6,8 +6,8 @@ import dataclasses
 
 import numpy as np
 
-from sfbench.quality.features import ExtractedFeatures
 from sfbench.quality.frechet import Algebra, frechet_distance
+from sfbench.quality.gathered import ExtractedFeatures
 from sfbench.quality.protocols import FrechetWay
 from sfbench.quality.statistics import Moments, Rows
 

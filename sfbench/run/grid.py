@@ -144,7 +144,7 @@ class Grid:
         find_device: Callable[[str], Backend] = resolve,
     ) -> None:
         self.request = request
-        self.find_device = find_device
+        self.find_device = resolve if request.device == AUTO else find_device
         self.catalogue = catalogue
         self.torch_home = torch_home
         self.complaints = complaints
@@ -161,8 +161,7 @@ class Grid:
         """Yield the cases, if everything about the request is right."""
         request = self.request
         before = len(self.complaints)
-        find = resolve if request.device == AUTO else self.find_device
-        backend = self.tried(find, request.device)
+        backend = self.tried(self.find_device, request.device)
         sizes: tuple[Size, ...] = self.tried(parse_sizes, request.res) or ()
         self.tried(parse_labels, request.labels)
         measures = self.words("measure", request.measure, MEASURES)
