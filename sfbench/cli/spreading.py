@@ -87,13 +87,14 @@ def by_workers(
     try:
         workers.start(path, store.root, found, trusted=document["trust"], share=share)
         standing = follow(follower, listener, workers.is_working)
+        workers.wait()
+        failures = workers.failures()
     except KeyboardInterrupt:
         listener.clear()
         print(f"interrupted: finished trials are kept in {store.runs}", file=sys.stderr)
         return Exit.INTERRUPTED
     finally:
         workers.end()
-    failures = list(workers.failures())
     for failure in failures:
         print(f"error: {failure}", file=sys.stderr)
     code = ended(standing, settings, f"what the workers printed: {workers.logs}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from sfbench.hardware import places as where
 from sfbench.hardware.devices import places
 from sfbench.hardware.devices.cuda import CudaBackend
 from sfbench.hardware.places import Place, list_of, numbers_of
-from sfbench.run.engines.devices import shares
+from sfbench.run.engines import devices
+from sfbench.run.engines.devices import DeviceWorkers, shares
 
 GPUS = [
     {"name": "A", "driver": "1", "uuid": f"GPU-{letter}", "pci": f"0000:{letter}:00.0"}
@@ -96,3 +98,29 @@ def test_devices_near_the_same_processors_divide_them() -> None:
     near = [place(0, 0, 1, 2, 3), place(1, 0, 1, 2, 3), place(2, 4, 5)]
     found = {place.index: part for place, part in shares(near)}
     assert found == {0: (0, 1), 1: (2, 3), 2: (4, 5)}
+
+
+@pytest.mark.fast
+def test_a_worker_that_is_ended_because_all_is_measured_has_not_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last record can be seen before its worker has ended."""
+    lines = {
+        "late": "import time; time.sleep(0.5)",
+        "failed": "import sys; print('no disk'); sys.exit(2)",
+        "stuck": "import time; time.sleep(600)",
+    }
+    asked = iter(lines.values())
+    monkeypatch.setattr(
+        devices, "worker_command", lambda *_, **__: [sys.executable, "-c", next(asked)]
+    )
+    workers = DeviceWorkers(tmp_path)
+    found = [Place(kind="cpu", index=number, name="", unique="") for number in range(3)]
+    try:
+        workers.start(tmp_path / "plan.json", tmp_path, found, trusted=False)
+        workers.wait(3.0)
+        failures = workers.failures()
+    finally:
+        workers.end()
+    assert failures == ["cpu:1: no disk"]
+    assert [worker.returncode for _, worker in workers.started][:2] == [0, 2]

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -58,12 +59,22 @@ class DeviceWorkers:
         """Return whether any worker runs."""
         return any(worker.poll() is None for _, worker in self.started)
 
-    def failures(self) -> Iterator[str]:
-        """Yield the last line of each worker that ended with an error of its own."""
+    def wait(self, seconds: float = PATIENCE_SECONDS) -> None:
+        """Wait for workers that have nothing left to do: each ends by itself."""
+        until = time.monotonic() + seconds
+        for _, worker in self.started:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                worker.wait(max(0.0, until - time.monotonic()))
+
+    def failures(self) -> list[str]:
+        """Return the last line of each worker that has ended with an error; ask before `end`."""
+        found = []
         for place, worker in self.started:
             if worker.poll() not in {None, 0, 1}:
                 lines = self.log(place).read_text(errors="replace").strip().splitlines()
-                yield f"{place.kind}:{place.index}: {lines[-1] if lines else worker.returncode}"
+                last = lines[-1] if lines else worker.returncode
+                found.append(f"{place.kind}:{place.index}: {last}")
+        return found
 
     def end(self) -> None:
         """End all workers: each ends its trial and releases its claim."""
