@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-from sfbench.api.protocols import FeatureExtractor
+from sfbench.quality.copying import copying
 from sfbench.quality.frechet import frechet_distance
-from sfbench.quality.gathered import ExtractedFeatures
 from sfbench.quality.inception_score import inception_score, looks_sorted
 from sfbench.quality.kernel import (
     MOST_ROWS,
+    RBF_SIGMA,
     Discrepancy,
     at_most,
     cmmd,
+    gaussian_kernel,
     kernel_distance,
     whole_discrepancy,
 )
-from sfbench.quality.names import MetricNames
-from sfbench.quality.neighbors import Share, manifolds, nearest_real, share
-from sfbench.quality.protocols import FrechetWay, Protocol
-from sfbench.quality.reference import Reference, protocol_frechet
-from sfbench.quality.statistics import Moments, moments_of
+from sfbench.quality.neighbors import Share, manifolds
+from sfbench.quality.protocols import FrechetWay
+from sfbench.quality.reference import protocol_frechet
+from sfbench.quality.sliced import (
+    DIRECTIONS,
+    SEED,
+    approximate_sliced_distance,
+    monge_distance,
+)
+from sfbench.quality.statistics import moments_of
+from sfbench.quality.telling import FEW, Telling
 from sfbench.quality.uncertainty import (
     Estimate,
     frechet_error,
@@ -34,48 +40,17 @@ from sfbench.quality.vendi import vendi_score
 from sfbench.values.messages import counted
 from sfbench.values.records import Reading
 
-FEW = 2
 ENOUGH_FOR_BIAS = 4
 """Images per feature above which a Frechet distance's bias is of order 1/N, hence removable."""
 
 
 BOTH_SETS = "influence of each image; both sets"
+NEEDS_TWO = "features of at least 2 images of each set are needed"
 ONE_SET = "influence of each generated image; the reference taken as exact"
-AUTHENTIC = "farther from its nearest real image than that is from any other real image"
-COPIED = "at most a third as far from its nearest real image as from the second nearest"
 
 
-class Evaluation:
+class Evaluation(Telling):
     """The readings of one protocol on two sets of features."""
-
-    def __init__(
-        self,
-        protocol: Protocol,
-        extractor: FeatureExtractor,
-        generated: ExtractedFeatures,
-        reference: Reference,
-        how: Mapping[str, Any],
-    ) -> None:
-        self.protocol = protocol
-        self.names = MetricNames(protocol.name, extractor)
-        self.generated = generated
-        self.reference = reference
-        self.how = dict(how)
-        self.features = generated.statistics.features
-        self.count = len(self.features)
-
-    @functools.cached_property
-    def moments(self) -> Moments:
-        """Mean and covariance of the generated features."""
-        return moments_of(self.features)
-
-    @functools.cached_property
-    def frechet_error(self) -> float | None:
-        """The standard error of the Frechet distance; None with no more images than features."""
-        if min(self.count, self.reference.moments.count) <= self.features.shape[1]:
-            return None
-        real = self.reference.moments
-        return frechet_error(self.features, self.moments, self.reference.behind, real)
 
     @functools.cached_property
     def discrepancy(self) -> Discrepancy:
@@ -96,8 +71,7 @@ class Evaluation:
             yield from self.neighbors()
         if protocol.more.vendi:
             yield self.vendi()
-        if protocol.more.authenticity or protocol.more.copies:
-            yield from self.copies()
+        yield from copying(self)
         for metric, reason in protocol.absent.items():
             yield self.null(self.names.plain(metric), reason)
 
@@ -114,36 +88,14 @@ class Evaluation:
             yield self.kernel()
             if protocol.more.whole_kernel:
                 yield self.whole_kernel()
+        if protocol.more.rbf:
+            yield self.rbf_kernel()
+        if protocol.more.monge:
+            yield self.monge()
+        if protocol.more.sliced:
+            yield self.sliced()
         if protocol.more.cmmd:
             yield self.cmmd()
-
-    def few(self, metric: str, count: int, least: int) -> Reading:
-        """Return the null reading of a metric that needs more images."""
-        return self.null(metric, f"{counted(count, 'image')}; at least {least} needed")
-
-    def null(self, metric: str, reason: str) -> Reading:
-        """Return a reading without a value."""
-        return Reading(metric=metric, reason=reason)
-
-    def reading(
-        self,
-        metric: str,
-        value: float,
-        *,
-        low: float | None = None,
-        high: float | None = None,
-        **how: Any,
-    ) -> Reading:
-        """Return a reading with how it was made."""
-        told = {name: found for name, found in how.items() if found is not None}
-        return Reading(metric=metric, value=value, low=low, high=high, how=self.how | told)
-
-    def estimated(self, metric: str, estimate: Estimate, **how: Any) -> Reading:
-        """Return a reading with its interval and standard error."""
-        low, high = estimate.bounds()
-        return self.reading(
-            metric, estimate.value, low=low, high=high, standard_error=estimate.error, **how
-        )
 
     def frechet(self, way: FrechetWay) -> Reading:
         """Return the Frechet distance with its standard error and debiased value."""
@@ -246,7 +198,7 @@ class Evaluation:
         """Return the kernel distance of the whole sets."""
         metric, real = self.names.whole_kernel, self.reference.features
         if real is None or min(self.count, len(real)) < FEW:
-            return self.null(metric, "features of at least 2 images of each set are needed")
+            return self.null(metric, NEEDS_TWO)
         found = self.discrepancy
         return self.estimated(
             metric,
@@ -255,11 +207,50 @@ class Evaluation:
             rows=[found.generated, found.real],
         )
 
+    def rbf_kernel(self) -> Reading:
+        """Return the kernel distance of the whole sets with a Gaussian kernel."""
+        metric, real = self.names.rbf_kernel, self.reference.features
+        if real is None or min(self.count, len(real)) < FEW:
+            return self.null(metric, NEEDS_TWO)
+        found = whole_discrepancy(self.features, real, gaussian_kernel(RBF_SIGMA))
+        return self.estimated(
+            metric,
+            Estimate(found.value, found.error),
+            estimator=f"unbiased U-statistic, Gaussian kernel, sigma {RBF_SIGMA:g}",
+            rows=[found.generated, found.real],
+        )
+
+    def monge(self) -> Reading:
+        """Return the mean squared Wasserstein distance over random lines (MIND)."""
+        metric, real = self.names.monge, self.reference.features
+        if real is None or min(self.count, len(real)) < FEW:
+            return self.null(metric, NEEDS_TWO)
+        return self.estimated(
+            metric,
+            monge_distance(self.features, real),
+            interval="potential of each image, with these directions",
+            directions=DIRECTIONS,
+            direction_seed=SEED,
+            rows=[min(self.count, len(real))] * 2,
+        )
+
+    def sliced(self) -> Reading:
+        """Return the closed form of the sliced Wasserstein distance, not squared."""
+        metric, real = self.names.sliced, self.reference.moments
+        if min(self.count, real.count) < FEW:
+            return self.few(metric, min(self.count, real.count), FEW)
+        behind = self.reference.behind
+        return self.estimated(
+            metric,
+            approximate_sliced_distance(self.features, self.moments, behind, real),
+            interval=BOTH_SETS if behind is not None else ONE_SET,
+        )
+
     def cmmd(self) -> Reading:
         """Return the Gaussian-kernel discrepancy of unit features."""
         metric, real = self.names.cmmd, self.reference.features
         if real is None or min(self.count, len(real)) < FEW:
-            return self.null(metric, "features of at least 2 images of each set are needed")
+            return self.null(metric, NEEDS_TWO)
         found = cmmd(self.features, real)
         return self.estimated(
             metric,
@@ -340,28 +331,3 @@ class Evaluation:
             self.names.vendi,
             found,
         )
-
-    def copies(self) -> Iterator[Reading]:
-        """Yield two signs of copied training images: authenticity, and the share of near copies."""
-        real = self.reference.features
-        if real is None or len(real) < FEW:
-            reason = "features of at least 2 real images are needed"
-            yield self.null(self.names.authenticity, reason)
-            return
-        found = nearest_real(self.features, real)
-        more = self.protocol.more
-        rules = {}
-        if more.authenticity:
-            rules[self.names.authenticity] = found.authentic, AUTHENTIC
-        if more.copies:
-            rules[self.names.copies] = found.copied, COPIED
-        for metric, (marks, rule) in rules.items():
-            part = share(int(marks.sum()), len(marks))
-            yield self.reading(
-                metric,
-                part.value,
-                low=part.low,
-                high=part.high,
-                interval="binomial (Wilson)",
-                rule=rule,
-            )

@@ -86,6 +86,31 @@ class MetricNames:
         return self.named("kid_whole", "kd_whole")
 
     @property
+    def rbf_kernel(self) -> str:
+        """The kernel distance of whole sets with a Gaussian kernel."""
+        return self.named("kid_rbf", "kd_rbf")
+
+    @property
+    def monge(self) -> str:
+        """The mean squared Wasserstein distance over random lines."""
+        return self.named("mind", "monge")
+
+    @property
+    def sliced(self) -> str:
+        """The closed form of the sliced Wasserstein distance."""
+        return self.plain("sliced_wasserstein")
+
+    @property
+    def memorization(self) -> str:
+        """The Frechet distance that counts memorized images."""
+        return self.named("mifid", "mifd")
+
+    @property
+    def realism(self) -> str:
+        """The median realism."""
+        return self.plain("realism")
+
+    @property
     def cmmd(self) -> str:
         """The Gaussian discrepancy of unit features."""
         return "cmmd" if self.extractor == CLIP else f"mmd_rbf[{self.extractor}]"

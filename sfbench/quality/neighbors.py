@@ -1,8 +1,8 @@
 """Measures of nearest neighbors: precision, recall, density, coverage, and copies of real images.
 
-Sources: improved precision and recall (Kynkaanniemi et al., arXiv 1904.06991), density and coverage
-(Naeem et al., arXiv 2002.09797), authenticity (Alaa et al., arXiv 2102.08921). All distances are
-Euclidean, in float64.
+Sources: improved precision and recall, realism (Kynkaanniemi et al., arXiv 1904.06991), density
+and coverage (Naeem et al., arXiv 2002.09797), authenticity (Alaa et al., arXiv 2102.08921). All
+distances are Euclidean, in float64.
 """
 
 from __future__ import annotations
@@ -157,6 +157,40 @@ def mean_share(values: Tensor) -> Share:
     mean = float(values.mean())
     error = float(values.std()) / math.sqrt(len(values))
     return Share(mean, max(mean - NORMAL_95 * error, 0.0), mean + NORMAL_95 * error, len(values))
+
+
+def realism(generated: Rows, real: Rows, *, k: int) -> NDArray[np.float64]:
+    """Return the realism of each generated row: the largest radius over distance to a real row.
+
+    Above 1 it lies in the manifold of real rows. Only real rows with a radius below the median
+    count (equation 3 and the text below it). Infinite on a real row, unless its radius is zero:
+    then NaN, as there is no number. Raises ValueError if a set has no k-th neighbor, or if no
+    radius is below the median.
+    """
+    if len(real) <= k:
+        msg = f"{len(real)} images; more than k = {k} are needed"
+        raise ValueError(msg)
+    true = tensor(real)
+    middle = true.mean(dim=0)
+    fake, true = tensor(generated) - middle, true - middle
+    sizes = radii(true, k)
+    # The median of an even number of radii is between two, as numpy takes it.
+    kept = sizes < float(np.median(sizes.numpy())) * (1 - TIE)
+    if not kept.any():
+        msg = "no real image has a radius below the median: all are equal"
+        raise ValueError(msg)
+    true, sizes = true[kept], sizes[kept]
+    parts = torch.split(fake, block_rows(true))
+    return torch.cat([(sizes / distances(part, true)).amax(dim=1) for part in parts]).numpy()
+
+
+def median_bounds(ordered: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the ends of the 95 % interval of the median of ascending values, by order statistics."""
+    half = NORMAL_95 * math.sqrt(len(ordered)) / 2
+    middle = len(ordered) / 2
+    low = max(math.floor(middle - half), 0)
+    high = min(math.ceil(middle + half), len(ordered) - 1)
+    return float(ordered[low]), float(ordered[high])
 
 
 def nearest_real(generated: Rows, real: Rows) -> Nearest:

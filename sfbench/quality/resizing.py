@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from sfbench.api.errors import UsageError
 from sfbench.hardware.devices import find_backend
+from sfbench.quality.pillow_filters import resized_by
 
 Images = Shaped[Tensor, "batch channels height width"]
 Resized = Float[Tensor, "batch channels side side"]
@@ -114,6 +115,31 @@ def pil_uint8_bicubic(images: Images, side: int) -> Resized:
     return by_pillow(images, side, "BICUBIC")
 
 
+def pil_uint8_box(images: Images, side: int) -> Resized:
+    """Return Pillow's box resizing of 8-bit images."""
+    return by_pillow(images, side, "BOX")
+
+
+def pil_uint8_lanczos(images: Images, side: int) -> Resized:
+    """Return Pillow's Lanczos resizing of 8-bit images."""
+    return by_pillow(images, side, "LANCZOS")
+
+
+def pil_bilinear(images: Images, side: int) -> Resized:
+    """Return Pillow's bilinear resizing of float channels, cut to 0..255."""
+    return resized_by(images, side, "bilinear")
+
+
+def pil_box(images: Images, side: int) -> Resized:
+    """Return Pillow's box resizing of float channels."""
+    return resized_by(images, side, "box")
+
+
+def pil_lanczos(images: Images, side: int) -> Resized:
+    """Return Pillow's Lanczos resizing of float channels, cut to 0..255."""
+    return resized_by(images, side, "lanczos")
+
+
 def by_pillow(images: Images, side: int, name: str) -> Resized:
     """Return images resized one by one, on the host; floats are first rounded to bytes."""
     from PIL import Image  # slow to import
@@ -135,12 +161,17 @@ RESIZERS: Mapping[str, Callable[[Tensor, int], Tensor]] = {
     "none": unchanged,
     "tf1-bilinear": tf1_bilinear,
     "pil-bicubic": pil_bicubic,
+    "pil-bilinear": pil_bilinear,
+    "pil-box": pil_box,
+    "pil-lanczos": pil_lanczos,
     "affine-grid": affine_grid,
     "torch-bilinear": torch_bilinear,
     "torch-bilinear-antialias": torch_bilinear_antialias,
     "torch-bicubic-antialias": torch_bicubic_antialias,
     "pil-uint8-bilinear": pil_uint8_bilinear,
     "pil-uint8-bicubic": pil_uint8_bicubic,
+    "pil-uint8-box": pil_uint8_box,
+    "pil-uint8-lanczos": pil_uint8_lanczos,
 }
 
 

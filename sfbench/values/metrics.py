@@ -341,6 +341,23 @@ METRICS: tuple[Metric, ...] = (
         "authenticity", "share no closer to a real image than that is to other real ones", None
     ),
     quality("copies", "share of images suspected to copy a real image", "lower"),
+    quality("kid_rbf", "kernel distance over all pairs, Gaussian kernel", "lower", inception=True),
+    quality("kd_rbf", "the same with another extractor", "lower"),
+    quality(
+        "mind",
+        "Monge Inception Distance: 3 D times the mean squared Wasserstein distance over random lines",
+        "lower",
+        inception=True,
+    ),
+    quality("monge", "the same with another extractor", "lower"),
+    quality(
+        "sliced_wasserstein", "sliced Wasserstein distance of order two, in closed form", "lower"
+    ),
+    quality(
+        "mifid", "FID, divided where images lie near real ones (MiFID)", "lower", inception=True
+    ),
+    quality("mifd", "the same with another extractor", "lower"),
+    quality("realism", "median realism; above 1, inside the manifold of real images", "higher"),
     quality("cmmd", "Gaussian kernel on CLIP embeddings, times 1000", "lower"),
     quality("mmd_rbf", "Gaussian kernel on another extractor's features, times 1000", "lower"),
     Metric(

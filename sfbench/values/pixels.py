@@ -33,6 +33,11 @@ def to_bytes_truncated(images: Images) -> Bytes:
     return ((images.float() + 1) / 2 * 255).clamp(0, 255).to(torch.uint8)
 
 
+def to_bytes_half_up(images: Images) -> Bytes:
+    """Return images as uint8 as StudioGAN does: x in 0..1, times 255, plus 0.5, truncated."""
+    return ((images.float() + 1) / 2 * 255 + 0.5).clamp(0, 255).to(torch.uint8)
+
+
 def to_levels(images: Images) -> Images:
     """Return images in 0..255 without rounding, clamped (clean-fid's generators)."""
     return ((images.float() + 1) * 127.5).clamp(0, 255)
@@ -42,6 +47,7 @@ QUANTIZERS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "round": to_bytes,
     "by-128": to_bytes_by_128,
     "truncate": to_bytes_truncated,
+    "half-up": to_bytes_half_up,
     "none": to_levels,
 }
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import scipy.linalg
 import torch
 from numpy.typing import NDArray
 
-from sfbench.quality import frechet, kernel, uncertainty
+from sfbench.quality import frechet, kernel, memorization, neighbors, sliced, uncertainty
 from sfbench.quality.statistics import Moments, Rows, moments_of
+from sfbench.quality.uncertainty import Estimate
 
 pytestmark = pytest.mark.fast
 Array = NDArray[np.float64]
@@ -25,17 +28,29 @@ def cubed(x: Array, y: Array) -> float:
 
 
 def near(x: Array, y: Array) -> float:
-    x, y = x / np.linalg.norm(x), y / np.linalg.norm(y)
     return float(np.exp(-((x - y) @ (x - y)) / (2 * 10**2)))
 
 
-def pairwise(first: Array, second: Array, of: object) -> Array:
-    return np.array([[of(x, y) for y in second] for x in first])  # type: ignore[operator]
+def about(origin: Array, of: Callable[[Array, Array], float]) -> Callable[[Array, Array], float]:
+    """Return the kernel about an origin, which has the same discrepancy."""
+    return lambda x, y: of(x, y) - of(x, origin) - of(origin, y) + of(origin, origin)
 
 
-def written_out(*sets: Rows, of: object, biased: bool) -> tuple[float, float]:
+def pairwise(first: Array, second: Array, of: Callable[[Array, Array], float]) -> Array:
+    return np.array([[of(x, y) for y in second] for x in first])
+
+
+def unit(sets: Rows) -> Array:
+    return sets / np.linalg.norm(sets.astype(np.float64), axis=1, keepdims=True)
+
+
+def written_out(
+    *sets: Rows | Array, of: Callable[[Array, Array], float], biased: bool
+) -> tuple[float, float]:
     """Return the squared discrepancy and its standard error: singles, then pairs."""
     first, second = (one.astype(np.float64) for one in sets)
+    origin = np.concatenate([first, second]).mean(axis=0).astype(np.float32).astype(np.float64)
+    of = about(origin, of)
     cross = pairwise(first, second, of)
     means, spreads, each = [], [], []
     for one in (first, second):
@@ -75,7 +90,7 @@ def test_discrepancies_are_the_sums_over_pairs(
     assert (found.value, found.error) == pytest.approx(expected, rel=1e-10)
     assert (found.generated, found.real) == (9, 7)
     found = kernel.cmmd(first, second)
-    value, error = written_out(first, second, of=near, biased=True)
+    value, error = written_out(unit(first), unit(second), of=near, biased=True)
     assert found.value == pytest.approx(1000 * value, rel=1e-6)
     assert found.error == pytest.approx(1000 * error, rel=1e-3)
     assert (found.generated, found.real) == (9, 7)
@@ -103,6 +118,41 @@ def test_of_many_rows_a_seeded_sample_is_compared(monkeypatch: pytest.MonkeyPatc
     assert kernel.at_most(first, None) is first
 
 
+def in_extended_precision(
+    *sets: Rows, of: Callable[[Array, Array], Array], biased: bool
+) -> np.longdouble:
+    """Return the squared discrepancy; `of` gives the kernel of every pair."""
+    first, second = (one.astype(np.longdouble) for one in sets)
+    within = np.longdouble(0)
+    for one in (first, second):
+        found = of(one, one)
+        lost = 0 if biased else np.trace(found)
+        within += (found.sum() - lost) / (len(one) * (len(one) - (not biased)))
+    return np.longdouble(within - 2 * of(first, second).mean())
+
+
+@pytest.mark.skipif(np.finfo(np.longdouble).eps > 1e-18, reason="no extended precision here")
+@pytest.mark.parametrize(("mean", "deviation"), [(0.0, 1.0), (100.0, 1.0), (100.0, 0.1)])
+def test_a_large_mean_costs_no_digits(mean: float, deviation: float) -> None:
+    first = rows(300, 64, 0, mean, deviation)
+    second = rows(200, 64, 1, mean + 0.02, 1.05 * deviation)
+
+    def cubic(x: Array, y: Array) -> Array:
+        return (x @ y.T / 64 + 1) ** 3
+
+    def gaussian(x: Array, y: Array) -> Array:
+        x, y = (one / np.sqrt((one**2).sum(axis=1, keepdims=True)) for one in (x, y))
+        squared = (x**2).sum(axis=1)[:, None] + (y**2).sum(axis=1) - 2 * x @ y.T
+        return np.exp(-squared / 200)
+
+    expected = in_extended_precision(first, second, of=cubic, biased=False)
+    assert kernel.whole_discrepancy(first, second).value == pytest.approx(expected, rel=1e-11)
+    both = [torch.from_numpy(one).double() for one in (first, second)]
+    assert kernel.subset_discrepancy(*both) == pytest.approx(expected, rel=1e-11)
+    expected = 1000 * in_extended_precision(first, second, of=gaussian, biased=True)
+    assert kernel.cmmd(first, second).value == pytest.approx(expected, rel=1e-11)
+
+
 @pytest.mark.parametrize(("shift", "most"), [(0.0, 1.5), (0.6, 1.2)])
 def test_the_error_of_a_discrepancy_is_how_much_it_varies(shift: float, most: float) -> None:
     """It is too wide for a few rows of equal distributions: the term of singles is never negative."""
@@ -113,6 +163,78 @@ def test_the_error_of_a_discrepancy_is_how_much_it_varies(shift: float, most: fl
     spread = np.std([one.value for one in found])
     typical = np.sqrt(np.mean([(one.error or 0) ** 2 for one in found]))
     assert 0.85 * spread < typical < most * spread
+
+
+@pytest.mark.parametrize("of", ["monge", "sliced", "rbf"])
+@pytest.mark.parametrize("shift", [0.3, 1.0])
+def test_the_error_of_a_sliced_or_gaussian_distance_is_how_much_it_varies(
+    of: str, shift: float
+) -> None:
+    def found(seed: int) -> Estimate:
+        first, second = rows(200, 6, 2 * seed, shift, 1.3), rows(300, 6, 2 * seed + 1)
+        if of == "monge":
+            return sliced.monge_distance(first, second, directions=50)
+        if of == "sliced":
+            moments = moments_of(first), moments_of(second)
+            return sliced.approximate_sliced_distance(first, moments[0], second, moments[1])
+        one = kernel.whole_discrepancy(first, second, kernel.gaussian_kernel(3.0))
+        return Estimate(one.value, one.error)
+
+    each = [found(seed) for seed in range(200)]
+    spread = np.std([one.value for one in each])
+    typical = np.sqrt(np.mean([(one.error or 0) ** 2 for one in each]))
+    assert 0.8 * spread < typical < 1.25 * spread
+
+
+def test_a_gaussian_kernel_of_far_rows_is_finite() -> None:
+    first, second = rows(40, 48, 0, 100, 80), rows(50, 48, 1, 100, 80)
+
+    def gaussian(x: Array, y: Array) -> float:
+        return float(np.exp(-((x - y) @ (x - y)) / (2 * 300.0**2)))
+
+    found = kernel.whole_discrepancy(first, second, kernel.gaussian_kernel(300.0))
+    expected, _ = written_out(first, second, of=gaussian, biased=False)
+    assert found.value == pytest.approx(expected, rel=1e-9)
+    assert kernel.whole_discrepancy(first, second, kernel.gaussian_kernel(10.0)).value >= 0
+
+
+def test_sliced_distances_are_their_formulas() -> None:
+    first, second = rows(40, 5, 0, 0.5), rows(40, 5, 1)
+    source = torch.Generator().manual_seed(3)
+    lines = torch.nn.functional.normalize(torch.randn(7, 5, generator=source), dim=1).numpy()
+    each = [
+        np.mean((np.sort(first @ line) - np.sort(second @ line)) ** 2, dtype=np.float64)
+        for line in lines
+    ]
+    found = sliced.monge_distance(first, second, directions=7, seed=3)
+    assert found.value == pytest.approx(15 * np.mean(each), rel=1e-5)
+    same = moments_of(first)
+    nothing = sliced.approximate_sliced_distance(first, same, first, same)
+    assert (nothing.value, nothing.error) == (0.0, None)
+
+
+def test_realism_is_a_radius_over_a_distance_and_its_median_has_an_interval() -> None:
+    real = np.array([[0.0], [1.0], [2.0], [4.0], [20.0], [30.0]], np.float32)
+    # Radii to the second neighbor: 2, 1, 2, 3, 16, 26; below the median of 2.5 are the first three.
+    found = neighbors.realism(np.array([[3.0], [1.0], [-4.0]], np.float32), real, k=2)
+    assert found.tolist() == [2.0, np.inf, 0.5]
+    with pytest.raises(ValueError, match="all are equal"):
+        neighbors.realism(real, np.ones((6, 1), np.float32), k=2)
+    inside = 0
+    for seed in range(400):
+        drawn = np.sort(np.random.default_rng(seed).normal(size=101))
+        low, high = neighbors.median_bounds(drawn)
+        inside += low <= 0 <= high
+    assert 0.93 < inside / 400 < 0.99
+
+
+def test_memorized_images_divide_the_distance() -> None:
+    real = rows(50, 8, 0)
+    near = memorization.nearness(real + 0.01, real)
+    assert near < 0.01
+    assert memorization.memorization_distance(2.0, near) == pytest.approx(2.0 / near)
+    assert memorization.memorization_distance(2.0, 0.4) == pytest.approx(2.0)
+    assert memorization.memorization_distance(1e-9, 0.0) == 0.0
 
 
 def test_subsets_that_are_the_whole_are_taken_once_and_others_averaged() -> None:

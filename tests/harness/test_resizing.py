@@ -6,26 +6,31 @@ import torch
 from PIL import Image
 
 from sfbench.api.errors import UsageError
-from sfbench.quality.resizing import RESIZERS, pil_bicubic, resized, tf1_bilinear
+from sfbench.quality.resizing import RESIZERS, resized, tf1_bilinear
 
 pytestmark = pytest.mark.fast
 
 
+@pytest.mark.parametrize(
+    ("name", "bound"),
+    [("bicubic", 5e-5), ("bilinear", 5e-5), ("box", 0.0), ("lanczos", 5e-5)],
+)
 @pytest.mark.parametrize("size", [(32, 32), (20, 50), (299, 299), (400, 310)])
-def test_clean_resizing_is_pillows(size: tuple[int, int]) -> None:
+def test_clean_resizing_is_pillows(size: tuple[int, int], name: str, bound: float) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     expected = np.stack(
         [
             np.asarray(
                 Image.fromarray(pixels[:, :, c].astype(np.float32)).resize(
-                    (299, 299), Image.Resampling.BICUBIC
+                    (299, 299), getattr(Image.Resampling, name.upper())
                 )
             )
             for c in range(3)
         ]
     ).clip(0, 255)
-    found = pil_bicubic(torch.from_numpy(pixels).permute(2, 0, 1)[None], 299)[0].numpy()
-    assert np.abs(found - expected).max() <= 5e-5
+    images = torch.from_numpy(pixels).permute(2, 0, 1)[None]
+    found = resized(images, f"pil-{name}", 299)[0].numpy()
+    assert np.abs(found - expected).max() <= bound
 
 
 @pytest.mark.parametrize("size", [(32, 32), (17, 64), (320, 320), (512, 300)])

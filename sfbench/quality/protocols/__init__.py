@@ -87,6 +87,11 @@ class More:
     copies: bool = False
     spatial: bool = False
     cmmd: bool = False
+    rbf: bool = False
+    monge: bool = False
+    sliced: bool = False
+    memorization: bool = False
+    realism: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

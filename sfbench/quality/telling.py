@@ -1,0 +1,80 @@
+"""What every reading of a protocol has in common: its name, how it was made, its interval."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+from sfbench.api.protocols import FeatureExtractor
+from sfbench.quality.gathered import ExtractedFeatures
+from sfbench.quality.names import MetricNames
+from sfbench.quality.protocols import Protocol
+from sfbench.quality.reference import Reference
+from sfbench.quality.statistics import Moments, moments_of
+from sfbench.quality.uncertainty import Estimate, frechet_error
+from sfbench.values.messages import counted
+from sfbench.values.records import Reading
+
+FEW = 2
+
+
+class Telling:
+    """Two sets of features by one protocol, and how readings of them are made."""
+
+    def __init__(
+        self,
+        protocol: Protocol,
+        extractor: FeatureExtractor,
+        generated: ExtractedFeatures,
+        reference: Reference,
+        how: Mapping[str, Any],
+    ) -> None:
+        self.protocol = protocol
+        self.names = MetricNames(protocol.name, extractor)
+        self.generated = generated
+        self.reference = reference
+        self.how = dict(how)
+        self.features = generated.statistics.features
+        self.count = len(self.features)
+
+    @functools.cached_property
+    def moments(self) -> Moments:
+        """Mean and covariance of the generated features."""
+        return moments_of(self.features)
+
+    @functools.cached_property
+    def frechet_error(self) -> float | None:
+        """The standard error of the Frechet distance; None with no more images than features."""
+        if min(self.count, self.reference.moments.count) <= self.features.shape[1]:
+            return None
+        real = self.reference.moments
+        return frechet_error(self.features, self.moments, self.reference.behind, real)
+
+    def few(self, metric: str, count: int, least: int) -> Reading:
+        """Return the null reading of a metric that needs more images."""
+        return self.null(metric, f"{counted(count, 'image')}; at least {least} needed")
+
+    def null(self, metric: str, reason: str) -> Reading:
+        """Return a reading without a value."""
+        return Reading(metric=metric, reason=reason)
+
+    def reading(
+        self,
+        metric: str,
+        value: float,
+        *,
+        low: float | None = None,
+        high: float | None = None,
+        **how: Any,
+    ) -> Reading:
+        """Return a reading with how it was made."""
+        told = {name: found for name, found in how.items() if found is not None}
+        return Reading(metric=metric, value=value, low=low, high=high, how=self.how | told)
+
+    def estimated(self, metric: str, estimate: Estimate, **how: Any) -> Reading:
+        """Return a reading with its interval and standard error."""
+        low, high = estimate.bounds()
+        return self.reading(
+            metric, estimate.value, low=low, high=high, standard_error=estimate.error, **how
+        )
