@@ -5,30 +5,20 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sfbench.api.errors import ContractError, SfbenchError, UsageError, first_line
-from sfbench.catalogue.catalogue import Catalogue
-from sfbench.catalogue.registry import find_generator
 from sfbench.cli import comparing, defaults
+from sfbench.cli.drawn_sides import SAMPLES, drawn, side_case
 from sfbench.cli.exits import Exit
-from sfbench.cli.one_case import one_case
-from sfbench.cli.progress import PassProgress
-from sfbench.generators.loading import load_plugins
-from sfbench.values.case import Case, Request
-from sfbench.values.messages import counted
+from sfbench.cli.sides import Asked
+from sfbench.values.case import Request
 from sfbench.values.metric_names import CORE
 
 if TYPE_CHECKING:
-    from sfbench.quality.certificate import ImageDifference, Side
-    from sfbench.quality.paired import PairedChange
+    from sfbench.quality.certificate import ImageDifference
+    from sfbench.quality.influences import Difference
     from sfbench.report.verdicts import Row
 
-SAMPLES = 512
-"""Images of each side, where the user does not say."""
-SHOWN = 64
-"""Images of each side that are compared pixel by pixel."""
 VISIBLE_PSNR = 30.0
 """Below it, in dB, people tell images apart."""
 EXITS = {
@@ -54,11 +44,11 @@ class Certificate:
     verdict: str
     limit: float
     images: ImageDifference
-    quality: PairedChange
+    quality: Difference
     rows: list[Row]
 
 
-def certify(asked: comparing.Asked, shared: Request, harm: float, *, as_json: bool) -> Exit:
+def certify(asked: Asked, shared: Request, harm: float, *, as_json: bool) -> Exit:
     """Print the certificate of `asked.b` against `asked.a`; 4 for harm, 6 where it is open."""
     if asked.quads:
         comparing.check_quads(asked.quads, 1)
@@ -78,7 +68,7 @@ def certify(asked: comparing.Asked, shared: Request, harm: float, *, as_json: bo
 
     images = image_difference(candidate.images, baseline.images)
     change = paired_change(candidate.features, baseline.features, baseline.real)
-    limit = harm * change.baseline
+    limit = harm * change.a
     found = Certificate(
         candidate=asked.b,
         baseline=asked.a,
@@ -99,49 +89,9 @@ def certify(asked: comparing.Asked, shared: Request, harm: float, *, as_json: bo
     return Exit.SOME_FAILED if any(row.failure for row in found.rows) else EXITS[found.verdict]
 
 
-def side_case(text: str, shared: Request, catalogue: Catalogue) -> Case:
-    """Return the one case of a side; raises UsageError for several, or another Python."""
-    request, interpreter = comparing.side_request(
-        text, dataclasses.replace(shared, measure="quality")
-    )
-    if interpreter is not None:
-        msg = f"{text}: a certificate is of one installation; python= is for compare --live"
-        raise UsageError(msg)
-    return one_case(request, catalogue, "certify")
-
-
-def drawn(text: str, case: Case, asked: comparing.Asked, catalogue: Catalogue) -> Side:
-    """Return a side's images and features."""
-    names = catalogue.owners(case.model, case.extractor.kind)
-    plugins, _ = load_plugins(names, asked.plugins, asked.disabled)
-    _, spec = find_generator(plugins, case.model)
-    from sfbench.quality.certificate import drawn_side  # torch comes with it
-    from sfbench.quality.extractors import open_extractor
-
-    bar = PassProgress(sys.stderr, live=sys.stderr.isatty(), quiet=False)
-    print(f"{text}: {counted(case.samples, 'image')}", file=sys.stderr)
-    try:
-        return drawn_side(
-            spec,
-            case,
-            lambda: open_extractor(case.extractor, case.device, plugins=plugins),
-            shown=SHOWN,
-            store=Path(defaults.cache_folder() / "features"),
-            progress=bar,
-        )
-    except SfbenchError:
-        raise
-    except (Exception, SystemExit) as error:
-        # A stranger's code may raise anything; what it raised is its own fault, in one line.
-        msg = f"{case.model}: {type(error).__name__}: {first_line(error)}"
-        raise ContractError(msg) from error
-    finally:
-        bar.clear()
-
-
-def verdict(images: ImageDifference, change: PairedChange, limit: float) -> str:
+def verdict(images: ImageDifference, change: Difference, limit: float) -> str:
     """Return the verdict: whether the distance rises by more than the limit, with 95 % certainty."""
-    if images.identical and change.candidate == change.baseline:
+    if images.identical and change.b == change.a:
         return "identical"
     if change.high < -limit:
         return "better"
@@ -153,7 +103,7 @@ def verdict(images: ImageDifference, change: PairedChange, limit: float) -> str:
 def sentence(found: Certificate) -> str:
     """Return the certificate: the verdict in one sentence, then what it rests on."""
     change, images = found.quality, found.images
-    share = 100 * found.limit / change.baseline if change.baseline else 0.0
+    share = 100 * found.limit / change.a if change.a else 0.0
     words = {
         "identical": "the same images, bit for bit",
         "better": f"better: {found.metric} falls by more than {share:g} %",
@@ -169,7 +119,7 @@ def sentence(found: Certificate) -> str:
     ratios = ", ".join(filter(None, map(ratio, found.rows)))
     psnr = "equal as 8-bit images" if images.psnr is None else f"PSNR {images.psnr:.1f} dB"
     quality = (
-        f"quality  {change.baseline:.4g} -> {change.candidate:.4g}: {change.change:+.2g} "
+        f"quality  {change.a:.4g} -> {change.b:.4g}: {change.change:+.2g} "
         f"[{change.low:+.2g}, {change.high:+.2g}], {change.images:,} pairs of the same seed"
     )
     pixels = (
@@ -217,8 +167,8 @@ def document(found: Certificate) -> dict[str, Any]:
         "metric": found.metric,
         "limit": found.limit,
         "quality": {
-            "baseline": change.baseline,
-            "candidate": change.candidate,
+            "baseline": change.a,
+            "candidate": change.b,
             "change": change.change,
             "low": change.low,
             "high": change.high,

@@ -7,52 +7,31 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from sfbench.api.errors import UsageError
 from sfbench.catalogue.catalogue import Catalogue
-from sfbench.cli import defaults, noise
+from sfbench.cli import defaults, noise, quality_live
 from sfbench.cli.exits import Exit
 from sfbench.cli.progress import PassProgress, clock
+from sfbench.cli.sides import TRIALS_TIMEOUT, Asked, side_jobs
 from sfbench.hardware.devices import find_backend
 from sfbench.hardware.machine import machine_class
 from sfbench.report import comparison, verdict_table, verdicts
+from sfbench.report.beside import Beside
 from sfbench.report.verdicts import Row
-from sfbench.run.grid import make_plan
 from sfbench.run.identity import Identities
 from sfbench.run.live import ORDER, LegError, measured_legs, quads_of
-from sfbench.run.schedule import machine_digest
 from sfbench.store.quads import KeptQuads
 from sfbench.store.runs import Store
-from sfbench.values.case import Case, Request
-from sfbench.values.job import Job, Launcher
+from sfbench.values.case import Request
+from sfbench.values.job import Job
 from sfbench.values.messages import counted
 from sfbench.values.metric_names import CORE
-from sfbench.values.paths import model_names
 from sfbench.values.records import digest
 from sfbench.values.timing import BLOCK_SECONDS, BLOCKS
 
-TRIALS_TIMEOUT = 3600.0
 START_SECONDS = 3.0
 """Least time from the start of a process to its first block."""
-SIDE_KEYS = frozenset({"res", "batch", "dtype", "mode", "device", "weights"})
-"""Flags that the two sides may differ in, written MODEL,key=value."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """What to compare and how."""
-
-    a: str
-    b: str
-    live: bool
-    quads: int
-    fail_on: tuple[str, ...]
-    store: Path
-    launcher: Launcher
-    margin_limit: float = comparison.LARGEST_MARGIN
-    plugins: tuple[str, ...] = ()
-    disabled: tuple[str, ...] = ()
 
 
 def compare(asked: Asked, shared: Request, *, as_json: bool) -> Exit:
@@ -61,7 +40,12 @@ def compare(asked: Asked, shared: Request, *, as_json: bool) -> Exit:
     if unknown:
         msg = f"--fail-on {unknown[0]}: expected {', '.join(verdicts.KINDS)}"
         raise UsageError(msg)
-    found = live_rows(asked, shared) if asked.live else stored_rows(asked)
+    if asked.live:
+        found = live_rows(asked, shared)
+    elif asked.sequential:
+        found = sequential_rows(asked, shared)
+    else:
+        found = stored_rows(asked)
     if found is None:
         return Exit.INTERRUPTED
     if not found:
@@ -76,14 +60,35 @@ def compare(asked: Asked, shared: Request, *, as_json: bool) -> Exit:
     return code(found, asked.fail_on)
 
 
+def sequential_rows(asked: Asked, shared: Request) -> list[Row] | None:
+    """Compare quality alone, with as many images as it needs; None if interrupted."""
+    catalogue = defaults.catalogue(asked.plugins, asked.disabled)
+    try:
+        return quality_live.rows(asked, shared, catalogue, sequential=True)
+    except KeyboardInterrupt:
+        print("interrupted: no images are kept", file=sys.stderr)
+        return None
+
+
 def stored_rows(asked: Asked) -> list[Row]:
     """Compare two folders or files of records, or two models of the store."""
     sides = (asked.a, asked.b)
-    if all(Path(side).exists() for side in sides):
-        found = verdicts.same_cases(*(verdicts.read_records(Path(side)) for side in sides))
+    paths = [Path(side) for side in sides]
+    if all(path.exists() for path in paths):
+        beside = Beside(tuple(map(store_of, paths)))
+        first, second = (verdicts.read_records(path) for path in paths)
+        found = verdicts.same_cases(first, second, beside)
+        if not found and all(path.is_file() for path in paths):
+            found = verdicts.two_records(first[0], second[0], beside)
     else:
-        found = verdicts.two_models(Store(asked.store).load()[0], *sides)
+        beside = Beside((asked.store, asked.store))
+        found = verdicts.two_models(Store(asked.store).load()[0], *sides, beside)
     return [limited(row, asked.margin_limit) for row in found]
+
+
+def store_of(path: Path) -> Path:
+    """Return the store that a folder of records is, or that a record's file lies in."""
+    return path if path.is_dir() else path.parent.parent
 
 
 def limited(row: Row, limit: float) -> Row:
@@ -126,6 +131,8 @@ def live_rows(asked: Asked, shared: Request) -> list[Row] | None:
     try:
         for a, b, one in zip(*sides, kept, strict=True):
             rows += one_case(a, b, asked, known, one)
+        if shared.data:
+            rows += quality_live.rows(asked, shared, catalogue, sequential=asked.sequential)
         rows = verdicts.adjusted(rows)
         rows = [again(row, sides, asked, known) for row in rows]
     except KeyboardInterrupt:
@@ -219,7 +226,7 @@ def one_case(
 
 def again(row: Row, sides: Sequence[Sequence[Job]], asked: Asked, known: float | None) -> Row:
     """Return the row, measured again where it shows a regression: it must recur to count."""
-    if row.verdict != row.kind:
+    if row.verdict != row.kind or not row.interleaved:
         return row
     print(f"{row.title}: {row.verdict}; measuring again", file=sys.stderr)
     for a, b in zip(*sides, strict=True):
@@ -230,74 +237,3 @@ def again(row: Row, sides: Sequence[Sequence[Job]], asked: Asked, known: float |
                 row, second=second.result, recurred=second.verdict == row.verdict
             )
     return row
-
-
-def side_request(text: str, shared: Request) -> tuple[Request, str | None]:
-    """Return what a side asks for, MODEL[,key=value]...: flags, options or python; and its Python."""
-    model, *pairs = model_names(text)
-    changes: dict[str, Any] = {"model": model}
-    options = list(shared.option)
-    interpreter = None
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            msg = f"{text}: {pair}: expected MODEL,key=value (keys: python, flags, model options)"
-            raise UsageError(msg)
-        if name == "python":
-            interpreter = str(Path(value).absolute())
-            if not Path(interpreter).exists():
-                msg = f"{text}: python={value}: no such file; give another installation's Python"
-                raise UsageError(msg)
-        elif name in {"seed", "threads"}:
-            if not value.isdecimal():
-                msg = f"{text}: {pair}: expected a whole number"
-                raise UsageError(msg)
-            changes[name] = int(value)
-        elif name in SIDE_KEYS:
-            changes[name] = value
-        else:
-            options.append(pair)
-    return dataclasses.replace(shared, **changes, option=tuple(options)), interpreter
-
-
-def side_jobs(text: str, shared: Request, catalogue: Catalogue, asked: Asked) -> list[Job]:
-    """Return one job per case of a side."""
-    request, interpreter = side_request(text, dataclasses.replace(shared, measure="speed"))
-    plan = make_plan(
-        [request],
-        catalogue,
-        torch_home=defaults.torch_home(),
-        trials=1,
-        timeout_seconds=TRIALS_TIMEOUT,
-    )
-    if any(case.batch_rule != "fixed" for case in plan.cases):
-        msg = f"{text}: expected fixed batch sizes, e.g. --batch 8; find one with sfbench run"
-        raise UsageError(msg)
-    environment = defaults.measuring_environment()
-    machine = machine_digest(machine_class())
-    return [job(case, catalogue, asked, environment, machine, interpreter) for case in plan.cases]
-
-
-def job(
-    case: Case,
-    catalogue: Catalogue,
-    asked: Asked,
-    environment: dict[str, str],
-    machine: str,
-    interpreter: str | None,
-) -> Job:
-    """Return the job of one process of a quad."""
-    return Job(
-        case=case,
-        identity="",
-        trial=0,
-        attempt=0,
-        machine=machine,
-        plugin=catalogue.model(case.model).plugin,
-        plugins=asked.plugins,
-        disabled=asked.disabled,
-        environment=environment,
-        features="",
-        task="core",
-        interpreter=interpreter,
-    )

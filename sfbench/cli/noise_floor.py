@@ -7,7 +7,7 @@ import math
 import sys
 
 from sfbench.api.errors import UnsupportedError, UsageError
-from sfbench.cli import comparing, defaults, noise
+from sfbench.cli import defaults, noise, sides
 from sfbench.cli.progress import PassProgress
 from sfbench.report import comparison
 from sfbench.run.live import measured_legs, quads_of
@@ -29,7 +29,7 @@ def examined(
     if quads < 1:
         msg = f"--quads {quads}: expected a whole number, 1 or more"
         raise UsageError(msg)
-    asked = comparing.Asked(
+    asked = sides.Asked(
         a=model,
         b=model,
         live=True,
@@ -41,10 +41,10 @@ def examined(
         disabled=disabled,
     )
     catalogue = defaults.catalogue(plugins, disabled)
-    (job,) = comparing.side_jobs(model, Request(model=""), catalogue, asked)
+    (job,) = sides.side_jobs(model, Request(model=""), catalogue, asked)
     bar = PassProgress(sys.stderr, live=sys.stderr.isatty(), quiet=False)
     legs = measured_legs(
-        job, job, quads, launcher, timeout_seconds=comparing.TRIALS_TIMEOUT, progress=bar
+        job, job, quads, launcher, timeout_seconds=sides.TRIALS_TIMEOUT, progress=bar
     )
     bar.clear()
     found = quads_of(legs, CORE)

@@ -199,6 +199,7 @@ def reproduced(flags: Request, suite: str, scale: str, settings: Settings) -> Ex
             published=row.published,
             lacks=lacks,
             records=[] if lacks else joined_records(records_of(row, records, catalogue)),
+            store=settings.store,
         )
         for row, lacks in rows
     ]

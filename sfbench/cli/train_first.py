@@ -30,6 +30,10 @@ TRAINED_BY = names(Case, "training")
 """Fields of a case that decide its training, beside its length."""
 
 
+STANDARD_ERROR = 2
+"""The descriptor: Python's own stream may be something else, as in a notebook."""
+
+
 class TrainingFailedError(SfbenchError):
     """A training run ended without weights."""
 
@@ -141,7 +145,7 @@ def ended(command: Sequence[str]) -> int:
     """
     environment = {**os.environ, leftovers.PARENT: str(os.getpid())}
     with subprocess.Popen(  # noqa: S603  # this program
-        command, stdout=sys.stderr, env=environment, start_new_session=True
+        command, stdout=STANDARD_ERROR, env=environment, start_new_session=True
     ) as child:
         try:
             return child.wait()

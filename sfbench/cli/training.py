@@ -22,6 +22,8 @@ from sfbench.data.sources import container_of, locate
 from sfbench.generators.loading import load_plugins
 from sfbench.hardware import host, leftovers
 from sfbench.hardware.processes import process_group
+from sfbench.report.best_snapshot import best_snapshot
+from sfbench.store.training_runs import training_runs
 from sfbench.values.case import Request, flag_text
 
 SNAPSHOTS = 10
@@ -250,6 +252,9 @@ class Shown:
             weights=str(self.asked.out),
             data=self.asked.data,
         )
+        best = best_snapshot(training_runs(self.asked.out)[0])
+        if best is not None:
+            self.say(best.told())
         weights = self.asked.out / "weights.safetensors"
         self.say(f"weights: {weights}; measure them with\n  {after.command()}")
 

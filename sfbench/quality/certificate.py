@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from sfbench.api.errors import DataError
 from sfbench.api.labels import parse_labels
 from sfbench.api.protocols import FeatureExtractor
 from sfbench.api.spec import GeneratorSpec
@@ -22,7 +24,7 @@ from sfbench.hardware.devices import find_backend
 from sfbench.hardware.policy import kept_settings, set_policy
 from sfbench.quality.class_labels import follow_labels
 from sfbench.quality.comparison import Comparison
-from sfbench.quality.features import Progress
+from sfbench.quality.features import Preprocessing, Progress
 from sfbench.quality.names import MetricNames
 from sfbench.quality.probe import QualityProbe
 from sfbench.quality.protocols import OWN, read_protocol
@@ -84,50 +86,111 @@ def drawn_side(
 
     Features of real images are kept in `store`.
     """
-    backend = find_backend(case.device)
-    with kept_settings(), torch.inference_mode(), tempfile.TemporaryDirectory() as folder:
-        set_policy(backend, case.dtype, case.threads)
-        plain = build(spec, case, case.device)
-        generator = execution.prepared(plain, case.mode, contract.module_of(plain), backend)
-        dataset = open_dataset(case.data, case.size)
-        labels = parse_labels(case.labels)
-        follow_labels(generator, labels, dataset)
-        first = contract.check_images(generator, case.size)
-        tolerance = contract.batch_tolerance(case.dtype)
-        contract.check_batch_independence(generator, first, tolerance)
-        seeds = range(case.seed, case.seed + min(shown, case.samples))
-        parts = [
-            contract.draw(generator, seeds[start : start + case.batch])
-            for start in range(0, len(seeds), case.batch)
-        ]
-        probe = QualityProbe(
-            dataset=dataset,
-            extractor=open_extractor(),
-            samples=case.samples,
-            seed=case.seed,
-            batch=case.batch,
-            device=case.device,
-            store=store,
-            progress=progress,
-            labels=labels,
-        )
-        comparison = probe.comparison(generator, Path(folder))
-        features, real, metric = features_of(comparison)
-    return Side(features, torch.cat(parts), real, metric)
+    opened = OpenSide(spec, case, open_extractor, store=store, progress=progress)
+    images = opened.images(min(shown, case.samples))
+    return Side(opened.features(case.samples), images, opened.real, opened.metric)
 
 
-def features_of(comparison: Comparison) -> tuple[Rows, Rows, str]:
-    """Return features of generated and real images by this project's protocol, and the metric."""
+class OpenSide:
+    """A generator that is built, of whose images more can be drawn.
+
+    At most `case.samples` are; as many real images are taken. Each call sets the side's own
+    precision and threads, so that two sides may be open at once.
+    """
+
+    def __init__(
+        self,
+        spec: GeneratorSpec,
+        case: Case,
+        open_extractor: Callable[[], FeatureExtractor],
+        *,
+        store: Path,
+        progress: Progress,
+    ) -> None:
+        self.case = case
+        self.backend = find_backend(case.device)
+        with self.settings():
+            plain = build(spec, case, case.device)
+            module = contract.module_of(plain)
+            self.generator = execution.prepared(plain, case.mode, module, self.backend)
+            dataset = open_dataset(case.data, case.size)
+            labels = parse_labels(case.labels)
+            follow_labels(self.generator, labels, dataset)
+            first = contract.check_images(self.generator, case.size)
+            tolerance = contract.batch_tolerance(case.dtype)
+            contract.check_batch_independence(self.generator, first, tolerance)
+            self.probe = QualityProbe(
+                dataset=dataset,
+                extractor=open_extractor(),
+                samples=case.samples,
+                seed=case.seed,
+                batch=case.batch,
+                device=case.device,
+                store=store,
+                progress=progress,
+                labels=labels,
+            )
+            self.real, self.metric = self.reference()
+        self.drawn = self.real[:0]
+
+    @contextlib.contextmanager
+    def settings(self) -> Iterator[None]:
+        """Compute in the side's precision, with its threads, without gradients."""
+        with kept_settings(), torch.inference_mode():
+            set_policy(self.backend, self.case.dtype, self.case.threads)
+            yield
+
+    def images(self, count: int) -> Tensor:
+        """Return the images [count, channels, height, width] of the first seeds."""
+        case = self.case
+        seeds = range(case.seed, case.seed + count)
+        with self.settings():
+            parts = [
+                contract.draw(self.generator, seeds[start : start + case.batch])
+                for start in range(0, count, case.batch)
+            ]
+            return torch.cat(parts)
+
+    def features(self, count: int) -> Rows:
+        """Return features [count, D] of the first seeds; what was drawn before is not drawn again.
+
+        Features are the same in one call as in several, each to a whole batch of features.
+        """
+        done = len(self.drawn)
+        if count > done:
+            with self.settings(), tempfile.TemporaryDirectory() as folder:
+                part = dataclasses.replace(
+                    self.probe, seed=self.case.seed + done, samples=count - done
+                )
+                comparison = part.comparison(self.generator, Path(folder))
+                _, mine, _ = preprocessings_of(comparison)
+                found = comparison.forward.extract(
+                    comparison.generated, mine, comparison.stores[0], logits=False
+                )
+                if found.bad:
+                    raise DataError(next(iter(found.bad.values())))
+                self.drawn = np.concatenate([self.drawn, found.statistics.features])
+        return self.drawn[:count]
+
+    def reference(self) -> tuple[Rows, str]:
+        """Return features of real images by this project's protocol, and the metric's name."""
+        with tempfile.TemporaryDirectory() as folder:
+            comparison = self.probe.comparison(self.generator, Path(folder))
+            name, _, theirs = preprocessings_of(comparison)
+            assert comparison.reference is not None  # noqa: S101  # the probe's real images
+            real = comparison.forward.extract(
+                comparison.reference, theirs, comparison.stores[1], logits=False
+            )
+            metric = MetricNames(name, theirs.extractor).frechet
+            return np.array(real.statistics.features), metric
+
+
+def preprocessings_of(comparison: Comparison) -> tuple[str, Preprocessing, Preprocessing]:
+    """Return this project's protocol, and its ways from generated and from real images."""
     opened, _ = comparison.opened()
     name = read_protocol(OWN).name
-    mine = comparison.preprocessings(opened, floating=True)[name]
-    assert comparison.reference is not None  # noqa: S101  # the probe's real images
-    theirs = comparison.preprocessings(opened, floating=False)[name]
-    comparison.forward.ensure(comparison.generated, [mine], comparison.stores[0])
-    comparison.forward.ensure(comparison.reference, [theirs], comparison.stores[1])
-    generated = comparison.generated_features(mine).statistics
-    real = comparison.reference_of(theirs, None, refused=False).extracted
-    assert real is not None  # noqa: S101  # images, not a file of statistics
-    metric = MetricNames(name, mine.extractor).frechet
-    # Copies: the folder of the generated ones goes away.
-    return np.array(generated.features), np.array(real.statistics.features), metric
+    return (
+        name,
+        comparison.preprocessings(opened, floating=True)[name],
+        comparison.preprocessings(opened, floating=False)[name],
+    )

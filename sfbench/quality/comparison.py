@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,12 +18,13 @@ from sfbench.quality.features import FeaturePass, Preprocessing
 from sfbench.quality.gathered import ExtractedFeatures, first_of
 from sfbench.quality.image_sets import ImageSet
 from sfbench.quality.names import MetricNames
-from sfbench.quality.protocols import AUTO, Protocol
+from sfbench.quality.protocols import AUTO, OWN, Protocol
 from sfbench.quality.published import INCEPTION
 from sfbench.quality.reference import Reference
 from sfbench.quality.reference_file import MANY, ReferenceFile
 from sfbench.quality.statistics import FeatureStatistics, moments_of
-from sfbench.values.records import Reading
+from sfbench.quality.telling import Keep, Pairing
+from sfbench.values.records import Reading, digest
 
 Opener = Callable[[str], FeatureExtractor]
 """Returns the extractor of a name, or of "auto"; raises WeightsError for missing weights."""
@@ -59,6 +61,8 @@ class Comparison:
     extractor: str | None = None
     per_class: tuple[Sequence[int] | None, Sequence[int] | None] | None = None
     """Class numbers of generated and real images by position, for distances per class."""
+    keep: Keep | None = None
+    """What keeps the influence of each image on the values of this project's own protocol."""
     unreadable: list[str] = dataclasses.field(default_factory=list)
     """Unreadable images, one line each, filled in by `readings`."""
 
@@ -90,7 +94,10 @@ class Comparison:
             generated = first_of(extracted(preprocessing), protocol.samples.generated)
             reference = real(theirs.get(protocol.name), protocol.samples.real, refusal is not None)
             how = self.how(protocol, preprocessing, generated, reference)
-            evaluation = Evaluation(protocol, preprocessing.extractor, generated, reference, how)
+            pairing = self.pairing(protocol, preprocessing, generated, reference)
+            evaluation = Evaluation(
+                protocol, preprocessing.extractor, generated, reference, how, pairing
+            )
             found[protocol.name] = list(evaluation.readings())
             if self.per_class is not None:
                 classes = self.of_classes(
@@ -186,6 +193,25 @@ class Comparison:
             )
             for name, preprocessing in preprocessings.items()
         }
+
+    def pairing(
+        self,
+        protocol: Protocol,
+        preprocessing: Preprocessing,
+        generated: ExtractedFeatures,
+        reference: Reference,
+    ) -> Pairing | None:
+        """Return by what images are paired with those of other evaluations, where that is wanted."""
+        if self.keep is None or protocol.name != OWN:
+            return None
+        real = reference.extracted
+        return Pairing(
+            images=name_of_rows(self.generated, generated),
+            reference=""
+            if real is None or self.reference is None
+            else digest([preprocessing.identity, name_of_rows(self.reference, real)])[:24],
+            keep=self.keep,
+        )
 
     def how(
         self,
@@ -299,6 +325,16 @@ def view_of(protocol: Protocol, extractor: FeatureExtractor, *, floating: bool) 
 def position(image_set: Any, extracted: ExtractedFeatures) -> np.ndarray:
     """Return the position of each processed image among those requested."""
     return np.searchsorted(np.asarray(image_set.indices), extracted.statistics.indices)
+
+
+def name_of_rows(image_set: ImageSet, extracted: ExtractedFeatures) -> str:
+    """Return a name that is equal for equal images, or for images of equal seeds."""
+    numbers = hashlib.sha256(extracted.statistics.indices.tobytes()).hexdigest()
+    identity = dict(image_set.identity)
+    if "first_seed" in identity:
+        return digest(["seeds", numbers])[:24]
+    dataset = {k: v for k, v in identity.get("dataset", identity).items() if k != "name"}
+    return digest([dataset, numbers])[:24]
 
 
 def missing(protocol: Protocol, extractor: str, reason: str) -> Reading:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from sfbench.quality.copying import copying
 from sfbench.quality.frechet import frechet_distance
-from sfbench.quality.inception_score import inception_score, looks_sorted
+from sfbench.quality.inception_score import inception_score, looks_sorted, score_influences
 from sfbench.quality.kernel import (
     MOST_ROWS,
     RBF_SIGMA,
@@ -31,6 +31,7 @@ from sfbench.quality.sliced import (
 from sfbench.quality.statistics import moments_of
 from sfbench.quality.telling import FEW, Telling
 from sfbench.quality.uncertainty import (
+    ENOUGH_FOR_BIAS,
     Estimate,
     frechet_error,
     frechet_infinity,
@@ -39,10 +40,6 @@ from sfbench.quality.uncertainty import (
 from sfbench.quality.vendi import vendi_score
 from sfbench.values.messages import counted
 from sfbench.values.records import Reading
-
-ENOUGH_FOR_BIAS = 4
-"""Images per feature above which a Frechet distance's bias is of order 1/N, hence removable."""
-
 
 BOTH_SETS = "influence of each image; both sets"
 NEEDS_TWO = "features of at least 2 images of each set are needed"
@@ -113,11 +110,16 @@ class Evaluation(Telling):
         if min(self.count, real.count) >= ENOUGH_FOR_BIAS * width:
             plain = frechet_distance(self.moments, real)
             debiased = richardson_frechet(self.features, real if behind is None else behind, plain)
+        kept = None
+        if error is not None:
+            best = value if debiased is None else debiased
+            kept = self.kept(best, self.frechet_influences, debiased=debiased is not None)
         return self.estimated(
             metric,
             Estimate(value, error),
             interval=story,
             debiased=debiased,
+            influences=kept,
             ddof=way.ddof,
             algebra="exact (Cholesky and eigvalsh, or SVD), float64",
             warning="fewer images than features: biased upward" if fewest <= width else None,
@@ -280,6 +282,10 @@ class Evaluation(Telling):
             seed=way.seed,
         )
         ordered = way.order == "stored" and not single and looks_sorted(logits)
+        kept = None
+        if self.pairing is not None and not single:
+            own = score_influences(logits, found.mean)
+            kept = self.kept(found.mean, (own, None), debiased=False)
         return self.estimated(
             metric,
             Estimate(found.mean, found.error),
@@ -287,6 +293,7 @@ class Evaluation(Telling):
             deviation=None if single else found.deviation,
             splits=found.splits,
             order=way.order,
+            influences=kept,
             warning="images are sorted by class: the splits make the score too low"
             if ordered
             else None,

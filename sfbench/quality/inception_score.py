@@ -71,6 +71,15 @@ def inception_score(
     return InceptionScore(mean, deviation, len(scores), mean * relative)
 
 
+def score_influences(logits: Rows, score: float) -> Matrix:
+    """Return the influence of each sample on the score over all of them, but for a constant.
+
+    That on E KL is the sample's own divergence: the change of the marginal adds nothing to first
+    order.
+    """
+    return score * divergence(log_softmax(logits))
+
+
 def log_softmax(logits: Rows) -> Matrix:
     """Return the logarithms of class probabilities, float64."""
     rows = logits.astype(np.float64)

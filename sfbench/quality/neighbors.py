@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sfbench.quality.influences import NORMAL_95
 from sfbench.quality.kernel import tensor
 from sfbench.quality.statistics import Rows
-from sfbench.quality.uncertainty import NORMAL_95
 
 BLOCK_BYTES = 1 << 26
 PART_ROWS = 1024

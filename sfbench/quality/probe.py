@@ -6,6 +6,7 @@ Real and generated images take the same path and differ only in where their byte
 from __future__ import annotations
 
 import dataclasses
+import functools
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from sfbench.quality.comparison import Comparison
 from sfbench.quality.feature_store import FeatureStore, shard_numbers
 from sfbench.quality.features import FeaturePass, Progress
 from sfbench.quality.image_sets import GeneratedImages, RealImages, chosen
+from sfbench.quality.influence_files import keep_influences
 from sfbench.quality.names import MetricNames
 from sfbench.quality.protocols import OWN, read_protocol
 from sfbench.store.claims import Claims
@@ -48,6 +50,8 @@ class QualityProbe:
     labels: Labels = dataclasses.field(default_factory=Labels)
     claims: Claims | None = None
     shards: Path | None = None
+    influences: Path | None = None
+    """The store that keeps the influence of each image; None: nobody will pair them."""
     source: Source | None = None
     """The files of the real images, which must not change meanwhile."""
 
@@ -114,6 +118,9 @@ class QualityProbe:
             ),
             stores=(FeatureStore(folder), FeatureStore(self.store)),
             extractor=self.extractor.name,
+            keep=None
+            if self.influences is None
+            else functools.partial(keep_influences, self.influences),
         )
 
     def shortage(self, generator: ImageGenerator) -> str | None:

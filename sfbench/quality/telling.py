@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sfbench.api.protocols import FeatureExtractor
 from sfbench.quality.gathered import ExtractedFeatures
+from sfbench.quality.influences import Array, Influences
 from sfbench.quality.names import MetricNames
 from sfbench.quality.protocols import Protocol
 from sfbench.quality.reference import Reference
 from sfbench.quality.statistics import Moments, moments_of
-from sfbench.quality.uncertainty import Estimate, frechet_error
+from sfbench.quality.uncertainty import (
+    Estimate,
+    error_of,
+    frechet_influences,
+)
 from sfbench.values.messages import counted
 from sfbench.values.records import Reading
 
 FEW = 2
+Keep = Callable[[Influences], str | None]
+"""Keeps influences and returns a name for them; None if it cannot."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Pairing:
+    """By what images of two evaluations are paired, and what keeps their influences.
+
+    `images`, `reference`: names of the sets, equal for equal seeds and equal real images.
+    """
+
+    images: str
+    reference: str
+    keep: Keep
 
 
 class Telling:
@@ -29,8 +49,10 @@ class Telling:
         generated: ExtractedFeatures,
         reference: Reference,
         how: Mapping[str, Any],
+        pairing: Pairing | None = None,
     ) -> None:
         self.protocol = protocol
+        self.pairing = pairing
         self.names = MetricNames(protocol.name, extractor)
         self.generated = generated
         self.reference = reference
@@ -44,12 +66,35 @@ class Telling:
         return moments_of(self.features)
 
     @functools.cached_property
+    def frechet_influences(self) -> tuple[Array, Array | None]:
+        """The influence of each image on the Frechet distance."""
+        real = self.reference.moments
+        return frechet_influences(self.features, self.moments, self.reference.behind, real)
+
+    @functools.cached_property
     def frechet_error(self) -> float | None:
         """The standard error of the Frechet distance; None with no more images than features."""
-        if min(self.count, self.reference.moments.count) <= self.features.shape[1]:
+        if min(self.count, self.reference.moments.count) <= max(self.features.shape[1], FEW):
             return None
-        real = self.reference.moments
-        return frechet_error(self.features, self.moments, self.reference.behind, real)
+        return error_of(*self.frechet_influences)
+
+    def kept(
+        self, value: float, influences: tuple[Array, Array | None], *, debiased: bool
+    ) -> str | None:
+        """Keep the influence of each image where somebody wants to pair them; return their name."""
+        if self.pairing is None:
+            return None
+        own, real = influences
+        return self.pairing.keep(
+            Influences(
+                value=value,
+                own=own,
+                real=real,
+                images=self.pairing.images,
+                reference=self.pairing.reference,
+                debiased=debiased,
+            )
+        )
 
     def few(self, metric: str, count: int, least: int) -> Reading:
         """Return the null reading of a metric that needs more images."""

@@ -6,16 +6,17 @@ import dataclasses
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from sfbench.quality.frechet import frechet_distance, optimal_maps
+from sfbench.quality.influences import NORMAL_95, Array, mean_variance
 from sfbench.quality.statistics import CHUNK_ROWS, Matrix, Moments, Rows, moments_of
 
 HALVES_SEED = 2020
+ENOUGH_FOR_BIAS = 4
+"""Images per feature above which a Frechet distance's bias is of order 1/N, hence removable."""
 INFINITY_POINTS = 15
 INFINITY_SEED = 0
 INFINITY_LEAST = 5000
-NORMAL_95 = 1.959963984540054
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -44,19 +45,24 @@ def frechet_error(
     """
     if min(first.count, second.count) <= 2:  # noqa: PLR2004  # no spread to speak of
         return None
+    return error_of(*frechet_influences(generated, first, real, second))
+
+
+def error_of(own: Array, theirs: Array | None) -> float:
+    """Return the standard error that influences of generated and of real samples amount to."""
+    return float(np.sqrt(sum(mean_variance(one) for one in (own, theirs) if one is not None)))
+
+
+def frechet_influences(
+    generated: Rows, first: Moments, real: Rows | None, second: Moments
+) -> tuple[Array, Array | None]:
+    """Return the influence of each generated and of each real sample; None without real ones."""
     there, back = optimal_maps(first, second)
-    variance = influence_variance(generated, first, second.mean, there) / first.count
-    if real is not None:
-        variance += influence_variance(real, second, first.mean, back) / second.count
-    return float(np.sqrt(variance))
+    own = influences(generated, first, second.mean, there)
+    return own, None if real is None else influences(real, second, first.mean, back)
 
 
-def influence_variance(rows: Rows, own: Moments, other_mean: Matrix, move: Matrix) -> float:
-    """Return the variance over samples of their influence on the distance."""
-    return float(influences(rows, own, other_mean, move).var(ddof=1))
-
-
-def influences(rows: Rows, own: Moments, other_mean: Matrix, move: Matrix) -> NDArray[np.float64]:
+def influences(rows: Rows, own: Moments, other_mean: Matrix, move: Matrix) -> Array:
     """Return the influence of each sample [samples] on the distance, but for a constant."""
     remainder = torch.from_numpy(np.eye(len(move)) - move)
     shift = 2 * (own.mean - other_mean)

@@ -15,6 +15,8 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
+from sfbench.quality.influences import NORMAL_95, Difference
+
 Verdict = Literal["faster", "slower", "same", "inconclusive"]
 LEAST_MARGIN = 0.03
 LARGEST_MARGIN = 0.10
@@ -184,6 +186,22 @@ def of_intervals(a: tuple[float, float, float], b: tuple[float, float, float]) -
         p=p,
         noise=0.0,
         units=1,
+    )
+
+
+def of_difference(found: Difference) -> Comparison | None:
+    """Return the comparison of two values whose difference is known; None unless both are positive."""
+    if found.log_error is None:
+        return None
+    change = math.log(found.b / found.a)
+    half = NORMAL_95 * found.log_error
+    return Comparison(
+        ratio=found.b / found.a,
+        low=math.exp(change - half),
+        high=math.exp(change + half),
+        p=found.p,
+        noise=0.0,
+        units=found.images,
     )
 
 

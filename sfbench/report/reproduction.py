@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
@@ -13,7 +15,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from sfbench.quality.influences import NORMAL_95
+from sfbench.report.beside import spread_of
 from sfbench.report.columns import number
+from sfbench.store.lotteries import read_lottery
 from sfbench.values.metric_names import CORE, FID
 from sfbench.values.metrics import find_metric, is_distance, of_family
 from sfbench.values.records import Reading, Record
@@ -26,6 +31,7 @@ COLUMNS = (
 )  # fmt: skip
 ALL_IMAGES = 50_000
 """The number of images behind published distances."""
+RETRAINING_UNKNOWN = "how much training again moves it is not known (sfbench lottery)"
 NEITHER = "neither speed nor a distance; sfbench report shows what was measured"
 
 
@@ -37,6 +43,8 @@ class Wanted:
     published: Mapping[str, float]
     lacks: Sequence[str]
     records: Sequence[Record]
+    store: Path | None = None
+    """Where the variance over training is known from, if it is."""
 
 
 def frame(rows: Sequence[Wanted]) -> pd.DataFrame:
@@ -57,7 +65,7 @@ def lines(row: Wanted) -> Iterator[dict[str, Any]]:
             yield line(row.title, case, "", None, None, "not run", record.reason or record.status)
             continue
         for metric, published in row.published.items():
-            yield judged(row.title, case, metric, published, record)
+            yield judged(row.title, case, metric, published, record, row.store)
         if not row.published:
             shown_any = False
             for reading in record.readings:
@@ -69,20 +77,13 @@ def lines(row: Wanted) -> Iterator[dict[str, Any]]:
                 yield line(row.title, case, "", None, None, "measured", NEITHER)
 
 
-def judged(title: str, case: str, metric: str, published: float, record: Record) -> dict[str, Any]:
+def judged(
+    title: str, case: str, metric: str, published: float, record: Record, store: Path | None = None
+) -> dict[str, Any]:
     """Return a published number beside the measured one of the same name, if there is one."""
     found = next((r for r in record.readings if r.metric == metric), None)
     if found is None or found.value is None:
-        other = next((r for r in record.readings if is_distance(r.metric)), None)
-        reason = f"no {metric} was measured"
-        declared = find_metric(metric)
-        if declared is not None and declared.inception:
-            reason = f"no {metric}: it needs Inception-v3 with the published weights"
-        if found is not None:
-            reason = f"no {metric}: {found.reason}"
-        if other is not None and other.value is not None and metric == FID:
-            reason += f"; {other.metric} is {number(other.value)}, a different metric"
-        return line(title, case, metric, published, None, "not run", reason)
+        return unmeasured(title, case, metric, published, record, found)
     samples = int(record.case.get("samples") or 0)
     if of_family(metric, "quality") and samples < ALL_IMAGES:
         reason = f"measured with {samples:,} images, published with {ALL_IMAGES:,}"
@@ -92,7 +93,44 @@ def judged(title: str, case: str, metric: str, published: float, record: Record)
     if found.low <= published <= found.high:
         return line(title, case, metric, published, found, "agrees", "")
     word: Verdict = "higher" if found.value > published else "lower"
-    return line(title, case, metric, published, found, word, "")
+    reason = ""
+    if is_distance(metric) and store is not None:
+        half = half_width_of_training(record, found, store)
+        if half is None:
+            reason = RETRAINING_UNKNOWN
+        elif abs(found.value - published) <= half:
+            word = "agrees"
+            reason = f"within what training again moves it: {number(half)} (sfbench lottery)"
+    return line(title, case, metric, published, found, word, reason)
+
+
+def unmeasured(  # a line's parts
+    title: str,
+    case: str,
+    metric: str,
+    published: float,
+    record: Record,
+    found: Reading | None,
+) -> dict[str, Any]:
+    """Return the line of a published number that was not measured, and why."""
+    other = next((r for r in record.readings if is_distance(r.metric)), None)
+    reason = f"no {metric} was measured"
+    declared = find_metric(metric)
+    if declared is not None and declared.inception:
+        reason = f"no {metric}: it needs Inception-v3 with the published weights"
+    if found is not None:
+        reason = f"no {metric}: {found.reason}"
+    if other is not None and other.value is not None and metric == FID:
+        reason += f"; {other.metric} is {number(other.value)}, a different metric"
+    return line(title, case, metric, published, None, "not run", reason)
+
+
+def half_width_of_training(record: Record, found: Reading, store: Path) -> float | None:
+    """Return half the 95 % interval of a value over images and training; None if not known."""
+    spread = spread_of(read_lottery(store, record.case, found.metric), found.value or 0.0)
+    if spread is None:
+        return None
+    return math.hypot(NORMAL_95 * spread, ((found.high or 0.0) - (found.low or 0.0)) / 2)
 
 
 def line(

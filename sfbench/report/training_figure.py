@@ -8,11 +8,11 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+from sfbench.report.best_snapshot import PREFIX, best_snapshot
 from sfbench.report.figure import HEIGHT, WIDTH, Figure, Look, fitted
 from sfbench.store.training_runs import TrainingRun
 from sfbench.values.metrics import is_distance
 
-PREFIX = "quality/"
 LOSS = "G/loss"
 """Drawn if no run logged a distance: it shows that a run is alive, not how good it is."""
 COLUMNS = ("step", "kimg", "minutes", "metric", "value")
@@ -100,9 +100,12 @@ def training(runs: Sequence[TrainingRun], look: Look) -> Figure | None:
             **names,
         )
     )
-    return Figure(
-        "Training", told(metric, sorted(set(whole["metric"]) - {metric, LOSS})), frame, chart
-    )
+    caption = told(metric, sorted(set(whole["metric"]) - {metric, LOSS}))
+    for run, label in zip(runs, labels, strict=True):
+        best = best_snapshot(run)
+        if best is not None and best.metric == metric:
+            caption += f" {label}: {best.told()}."
+    return Figure("Training", caption, frame, chart)
 
 
 def told(metric: str, left: Sequence[str]) -> str:

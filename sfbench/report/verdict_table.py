@@ -9,7 +9,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from sfbench.quality.influences import Difference
+from sfbench.quality.sequential import Look
+from sfbench.report.beside import Retraining
 from sfbench.report.verdicts import SPEED, Row
+from sfbench.values.messages import counted
 
 
 def table(rows: Sequence[Row], a: str, b: str) -> RenderableType:
@@ -33,6 +37,39 @@ def table(rows: Sequence[Row], a: str, b: str) -> RenderableType:
     return Group(Text(f"A = {a}\nB = {b}", style="bold"), found, *map(Text, notes(rows)))
 
 
+def paired(row: Row, found: Difference) -> str:
+    """Return a difference in the metric's own unit, and what of both sides is paired."""
+    shared = {"real images": found.same_reference, "draws": found.same_draws}
+    words = " and ".join(name for name, same in shared.items() if same)
+    told = f"paired on the same {words}" if words else "nothing of the two sides is shared"
+    kind = "" if found.debiased or not found.same_reference else "; few images: biased"
+    return (
+        f"{row.metric}: {found.a:.4g} -> {found.b:.4g}, {found.change:+.3g} [{found.low:+.3g}, "
+        f"{found.high:+.3g}], {counted(found.images, 'image')}, {told}{kind}"
+    )
+
+
+def retraining(metric: str, found: Retraining) -> str:
+    """Return whether a difference would outlast training both models again, if that is known."""
+    if found.low is None or found.high is None:
+        return f"{metric}: how much training again moves it is not known: sfbench lottery"
+    certain = not found.low <= 0 <= found.high
+    word = "would last" if certain else "might turn"
+    return (
+        f"{metric}: with both models trained again the difference {word}: [{found.low:+.3g}, "
+        f"{found.high:+.3g}] (sfbench lottery)"
+    )
+
+
+def sequential(metric: str, look: Look) -> str:
+    """Return how many images settled the sign of a difference, or that all of them did not."""
+    images = f"{counted(look.images, 'image')} of each"
+    bounds = f"confidence sequence [{look.low:+.3g}, {look.high:+.3g}]"
+    if look.sign == "open":
+        return f"{metric}: {images} do not settle which is lower; {bounds}"
+    return f"{metric}: {images} suffice: B is {look.sign}, whenever one looks; {bounds}"
+
+
 def notes(rows: Sequence[Row]) -> list[str]:
     """Return notes on the numbers."""
     lines = [*dict.fromkeys(said for row in rows if (said := row.failure or row.reason))]
@@ -49,10 +86,13 @@ def notes(rows: Sequence[Row]) -> list[str]:
         for row in rows
         if row.result is not None and row.result.noisy
     ]
+    lines += [sequential(row.metric, row.look) for row in rows if row.look is not None]
+    lines += [paired(row, row.difference) for row in rows if row.difference is not None]
+    lines += [retraining(row.metric, row.retraining) for row in rows if row.retraining is not None]
     speeds = [row for row in rows if row.metric in SPEED and row.result is not None]
-    if any(not row.interleaved for row in rows):
+    if any(not row.interleaved and row.difference is None for row in rows):
         lines.append("stored runs were not interleaved: confirm a change in speed with --live")
-    if any(row.result is None and not (row.failure or row.reason) for row in rows):
+    if any(not (row.result or row.difference or row.failure or row.reason) for row in rows):
         lines.append("- inconclusive without a number: two trials per side are needed (--trials 3)")
     if speeds:
         worst = max(row.result.resolvable for row in speeds if row.result is not None)

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from sfbench.api.errors import DataError
-from sfbench.report.comparison import Comparison, holm, of_intervals, of_trials
+from sfbench.quality.influences import Difference
+from sfbench.quality.sequential import Look
+from sfbench.report.beside import Beside, Retraining
+from sfbench.report.comparison import Comparison, holm, of_difference, of_intervals, of_trials
 from sfbench.report.frame import current
 from sfbench.store.runs import ANY, Store, read
 from sfbench.values.case import COLUMNS, Case
@@ -20,6 +23,7 @@ from sfbench.values.metric_names import (
 )
 from sfbench.values.metrics import (
     Family,
+    is_distance,
     is_headline,
     metric_of,
     of_family,
@@ -37,6 +41,7 @@ KINDS = tuple(REGRESSIONS.values())
 GOOD = {"slower": "faster", "more-memory": "less-memory", "worse-quality": "better-quality"}
 SPEED = (CORE,)
 GRAPH_MODES = frozenset({"cuda-graph", "compile-reduce-overhead", "compile-max-autotune"})
+NOTHING = Beside()
 PAIRED = tuple(name for name in COLUMNS if name != "model")
 
 
@@ -46,6 +51,9 @@ class Row:
 
     `failure`: why a side has no number; `reason`: why two numbers cannot be compared. `identical`:
     both sides are one identity, equal in code, inputs and machine: whatever differs is the moment.
+    `difference`: B less A in the metric's unit, where images of both sides are paired. `look`: the
+    last one of a sequential comparison, whose sign is the verdict. `retraining`: what training
+    both models again would do to the difference.
     """
 
     title: str
@@ -59,6 +67,9 @@ class Row:
     second: Comparison | None = None
     recurred: bool = False
     identical: bool = False
+    difference: Difference | None = None
+    look: Look | None = None
+    retraining: Retraining | None = None
 
     @property
     def kind(self) -> str:
@@ -72,10 +83,24 @@ class Row:
             return "failed"
         if self.identical and not self.reason:
             return "same"
+        if self.look is not None:
+            return self.by_sign(self.look.low, self.look.high)
         if self.result is None:
-            return "inconclusive"
+            return "inconclusive" if self.difference is None else self.of_pairs(self.difference)
         found = self.result.verdict(higher_is_better=metric_of(self.metric).better == "higher")
         return {"slower": self.kind, "faster": GOOD[self.kind]}.get(found, found)
+
+    def of_pairs(self, found: Difference) -> str:
+        """Return the verdict where there is no ratio: a distance within its error of zero."""
+        equal = found.change == found.error == 0
+        return "same" if equal else self.by_sign(found.low, found.high)
+
+    def by_sign(self, low: float, high: float) -> str:
+        """Return the verdict by the ends of an interval of B less A."""
+        if low <= 0 <= high:
+            return "inconclusive"
+        higher = metric_of(self.metric).better == "higher"
+        return GOOD[self.kind] if (low > 0) == higher else self.kind
 
     @property
     def better(self) -> bool:
@@ -126,28 +151,30 @@ def read_records(path: Path) -> list[Record]:
     return [found]
 
 
-def same_cases(a: Sequence[Record], b: Sequence[Record]) -> list[Row]:
+def same_cases(a: Sequence[Record], b: Sequence[Record], beside: Beside = NOTHING) -> list[Row]:
     """Return rows of the cases that both sides hold (equal canonical inputs)."""
-    return stored_rows(a, b, lambda record: (record.case_key, record.protocol))
+    return stored_rows(a, b, lambda record: (record.case_key, record.protocol), beside)
 
 
-def two_models(records: Sequence[Record], a: str, b: str) -> list[Row]:
+def two_records(a: Record, b: Record, beside: Beside = NOTHING) -> list[Row]:
+    """Return rows of two records that agree in all but model, options and weights."""
+    return stored_rows([a], [b], unlike_models, beside)
+
+
+def two_models(records: Sequence[Record], a: str, b: str, beside: Beside = NOTHING) -> list[Row]:
     """Return rows of two models' cases that agree in all but model, options and weights."""
     kept, _ = current(records)
     first, second = ([r for r in kept if r.case["model"] == name] for name in (a, b))
-    return stored_rows(
-        first,
-        second,
-        lambda record: (
-            *(record.case.get(name) for name in PAIRED),
-            record.machine,
-            record.protocol,
-        ),
-    )
+    return stored_rows(first, second, lambda r: (*unlike_models(r), r.machine), beside)
+
+
+def unlike_models(record: Record) -> tuple[Any, ...]:
+    """Return what two records of different models or weights have in common to be comparable."""
+    return *(canonical([record.case.get(name)]) for name in PAIRED), record.protocol
 
 
 def stored_rows(
-    a: Sequence[Record], b: Sequence[Record], key: Callable[[Record], Any]
+    a: Sequence[Record], b: Sequence[Record], key: Callable[[Record], Any], beside: Beside
 ) -> list[Row]:
     """Return the rows of every pair of cases with an equal key.
 
@@ -160,7 +187,7 @@ def stored_rows(
         good = [[r for r in side if r.status == "ok"] for side in sides]
         if good[0] and sides[1]:
             one = len({record.identity for side in good for record in side}) == 1
-            found = case_rows(good, sides[1])
+            found = case_rows(good, sides[1], beside)
             rows += [dataclasses.replace(row, identical=one and excused(row)) for row in found]
     return adjusted(rows)
 
@@ -173,7 +200,9 @@ def excused(row: Row) -> bool:
     return bool(first) and set(first) == set(second)
 
 
-def case_rows(good: Sequence[Sequence[Record]], tried: Sequence[Record]) -> Iterator[Row]:
+def case_rows(
+    good: Sequence[Sequence[Record]], tried: Sequence[Record], beside: Beside
+) -> Iterator[Row]:
     """Yield the rows of one case: its good records on both sides, and all of B's records."""
     first = good[0][0]
     name = case_title(first.case)
@@ -199,7 +228,8 @@ def case_rows(good: Sequence[Sequence[Record]], tried: Sequence[Record]) -> Iter
             reason = f"{name} {metric}: measured on different machines"
             yield Row(title=name, metric=metric, reason=reason)
         else:
-            yield stored_row(name, metric, a, b)
+            row = stored_row(name, metric, a, b, beside)
+            yield with_retraining(row, (first.case, good[1][-1].case), beside)
 
 
 def case_title(case: Mapping[str, Any]) -> str:
@@ -231,20 +261,46 @@ def readings(records: Sequence[Record], metric: str) -> list[Reading]:
     ]
 
 
-def stored_row(name: str, metric: str, a: Sequence[Reading], b: Sequence[Reading]) -> Row:
-    """Return one row from stored readings: of trials, or of values with their own intervals."""
-    result = None
+def stored_row(
+    name: str, metric: str, a: Sequence[Reading], b: Sequence[Reading], beside: Beside
+) -> Row:
+    """Return one row from stored readings: of trials, of paired images, or of values with intervals."""
+    result, found = None, None
     if not of_family(metric, "quality"):
         result = of_trials([r.value or 0 for r in a], [r.value or 0 for r in b])
+    elif (found := beside.difference(a[-1], b[-1])) is not None:
+        result = of_difference(found)
     elif a[-1].low is not None and b[-1].low is not None:
         result = of_intervals(bounds(a[-1]), bounds(b[-1]))
     values = [[r.value for r in a], [r.value for r in b]]
-    return Row(title=name, metric=metric, result=result, values=values, noise_from="the trials")
+    return Row(
+        title=name,
+        metric=metric,
+        result=result,
+        values=values,
+        noise_from="the trials",
+        difference=found,
+    )
+
+
+def with_retraining(row: Row, cases: Sequence[Mapping[str, Any]], beside: Beside) -> Row:
+    """Return a row of quality with what training again would do to its difference."""
+    found = row.difference
+    if found is None or not is_distance(row.metric):
+        return row
+    known = beside.retraining(cases, row.metric, (found.a, found.b), (found.low, found.high))
+    return dataclasses.replace(row, retraining=known)
 
 
 def bounds(reading: Reading) -> tuple[float, float, float]:
     """Return a reading's value and interval."""
     return reading.value or 0.0, reading.low or 0.0, reading.high or 0.0
+
+
+def difference_document(found: Difference) -> dict[str, Any]:
+    """Return a difference as JSON values."""
+    derived = ("change", "low", "high", "smallest", "p")
+    return dataclasses.asdict(found) | {name: getattr(found, name) for name in derived}
 
 
 def document(row: Row) -> dict[str, Any]:
@@ -256,4 +312,6 @@ def document(row: Row) -> dict[str, Any]:
     }
     if row.result is not None:
         extra |= {"margin": row.result.margin, "resolvable": row.result.resolvable}
+    if row.difference is not None:
+        extra["difference"] = difference_document(row.difference)
     return dataclasses.asdict(row) | extra

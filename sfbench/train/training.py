@@ -275,6 +275,11 @@ class Recorder(Listener):
             Image.fromarray(grid(pixels)).save(folder / f"{kimg:09.1f}.png")
             readings = self.quality(generator)
             values = {f"quality/{r.metric}": r.value for r in readings if r.value is not None}
+            values |= {
+                f"quality/{r.metric}/standard_error": r.how["standard_error"]
+                for r in readings
+                if is_distance(r.metric) and "standard_error" in r.how
+            }
             if values and self.log is not None:
                 self.log.add({"step": step, "kimg": kimg, **values})
             self.keep(step, readings)

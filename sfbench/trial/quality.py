@@ -69,6 +69,7 @@ def probe_of(trial: Trial) -> QualityProbe:
         claims=None if job.claims is None else Claims(Path(job.claims)),
         shards=None if job.shards is None else Path(job.shards),
         source=case.data,
+        influences=None if job.pictures is None else Path(job.pictures),
     )
 
 

@@ -40,7 +40,8 @@ class Job:
     """The parent's request to one process: a case, its place in the run, the plugins to load.
 
     `plugins` and `disabled` say where plugins are looked for; `features` is the folder of stored
-    features of real images, `pictures` the store whose album gets samples (none: no album);
+    features of real images, `pictures` the store that gets samples for people to see, and the
+    influence of each image on what was measured (none: nothing is kept);
     `commit` that of the checkout which measures; `spawned` is the time at which the process was
     started (seconds since the epoch). `task`: a whole trial; "core", the throughput of the core
     region alone; "fits", whether the case runs at all; "warm": the cost of compiling with filled

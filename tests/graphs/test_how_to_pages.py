@@ -14,10 +14,22 @@ from making_images import images
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("../README", "quickstart", "images", "cluster", "paper", "documents", "ci", "cli")
+PAGES = (
+    "../README",
+    "quickstart",
+    "images",
+    "cluster",
+    "paper",
+    "documents",
+    "ci",
+    "cli",
+    "quality",
+    "results",
+)
 MORE = {
     "run": ("--res", "32", "--option", "preset=nano", "--samples", "16", "--trials", "1", *SHORT),
     "demo": ("--scale", "smoke"),
+    "compare": ("--samples", "64"),
     "quality": ("--samples", "40"),
     "explain": ("--samples", "40"),
     "scaling": ("--res", "8,16,32", "--model", "synthetic"),
@@ -50,6 +62,7 @@ ELSEWHERE = {
     "max-fit": "tests/harness/test_search.py",
     "--mode compile-max-autotune": "tests/compiled",
     "--train-kimg": "tests/train",
+    "lottery": "trains ten models: tests/report/test_variance.py trains two",
     "doctor --aa": "minutes: tests/harness/test_live_comparison.py",
     "replay record.json": "tests/harness/test_pairing_and_replay.py",
     "compare baseline/": "tests/harness/test_comparison.py",

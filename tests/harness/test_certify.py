@@ -17,7 +17,8 @@ from sfbench.api.errors import DataError
 from sfbench.cli.certifying import Certificate, document, sentence, verdict
 from sfbench.quality.certificate import image_difference
 from sfbench.quality.frechet import frechet_distance
-from sfbench.quality.paired import PairedChange, paired_change
+from sfbench.quality.influences import Difference
+from sfbench.quality.paired import paired_change
 from sfbench.quality.statistics import moments_of
 from sfbench.quality.uncertainty import frechet_error
 from sfbench.report.comparison import Comparison
@@ -62,9 +63,11 @@ def test_pairs_are_far_narrower_than_two_intervals_side_by_side() -> None:
     sides = [(rows, moments_of(rows)) for rows in (candidate, baseline)]
     alone = [frechet_error(rows, moments, real, reference) for rows, moments in sides]
     assert found.error < 0.2 * np.hypot(*[one or np.nan for one in alone])
-    assert found.change == pytest.approx(
-        frechet_distance(sides[0][1], reference) - frechet_distance(sides[1][1], reference)
-    )
+    plain = [frechet_distance(moments, reference) for _, moments in sides]
+    assert found.debiased
+    assert found.change == pytest.approx(plain[0] - plain[1], abs=0.2 * found.error)
+    few = paired_change(candidate[:20], baseline[:20], real)
+    assert not few.debiased
 
 
 @pytest.mark.fast
@@ -103,11 +106,11 @@ def test_images_differ_by_what_they_differ() -> None:
     ],
 )
 def test_the_verdict_rests_on_the_interval(change: float, error: float, expected: str) -> None:
-    found = PairedChange(candidate=100 + change, baseline=100.0, error=error, images=10)
+    found = Difference(b=100 + change, a=100.0, error=error, images=10)
     different = image_difference(torch.zeros(1, 3, 2, 2), torch.ones(1, 3, 2, 2))
     assert verdict(different, found, limit=1.0) == expected
     same = image_difference(torch.ones(1, 3, 2, 2), torch.ones(1, 3, 2, 2))
-    equal = PairedChange(candidate=100.0, baseline=100.0, error=0.0, images=10)
+    equal = Difference(b=100.0, a=100.0, error=0.0, images=10)
     assert verdict(same, equal, limit=1.0) == "identical"
 
 
@@ -191,7 +194,7 @@ def test_the_first_line_says_what_is_known_of_speed_and_memory() -> None:
         verdict="harmless",
         limit=1.0,
         images=image_difference(torch.zeros(1, 3, 2, 2), torch.full((1, 3, 2, 2), 1e-3)),
-        quality=PairedChange(candidate=100.1, baseline=100.0, error=0.1, images=64),
+        quality=Difference(b=100.1, a=100.0, error=0.1, images=64),
         rows=[ratio("throughput.core", 1.5, 0.05), ratio(peak, 0.7, 0.01)],
     )
     first, *rest = sentence(found).splitlines()

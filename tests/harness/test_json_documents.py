@@ -34,6 +34,10 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         "truncation_psi=0.5:1", "--budget", "300s", "--samples", "16", "--res", "32", *SHORT,
     ),
     "compare": ("compare", "base", "change"),
+    "lottery": (
+        "lottery", "--model", "stylegan2", "--preset", "nano-16", "--train-kimg", "0.064",
+        "--train-seeds", "2", "--sample-seeds", "2", "--samples", "16",
+    ),
     "certify": (
         "certify", "--of", "styleformer,preset=nano", "--against", "styleformer,preset=nano",
         "--res", "32", "--samples", "32", "--quads", "0",
@@ -86,9 +90,10 @@ def prepare(name: str, sfbench: Command, folder: Path) -> tuple[str, ...]:
 
 def registry() -> Any:
     """Return the schemas that others refer to."""
-    record = json.loads((SCHEMAS / "record-1.json").read_text(encoding="utf-8"))
-    resource = referencing.Resource.from_contents(record)
-    return referencing.Registry().with_resources([("record-1.json", resource)])
+    named = ("record-1.json", "compare-1.json")
+    read = {one: json.loads((SCHEMAS / one).read_text(encoding="utf-8")) for one in named}
+    resources = ((one, referencing.Resource.from_contents(text)) for one, text in read.items())
+    return referencing.Registry().with_resources(resources)
 
 
 def documents(done: subprocess.CompletedProcess[str], name: str) -> list[Any]:
@@ -98,12 +103,13 @@ def documents(done: subprocess.CompletedProcess[str], name: str) -> list[Any]:
     return [json.loads(done.stdout)]
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", [*COMMANDS, "quality --against shapes"])
 def test_a_document_holds_to_its_schema(name: str, sfbench: Command, tmp_path: Path) -> None:
+    name, *more = name.split()
     schema = json.loads((SCHEMAS / f"{name}-1.json").read_text(encoding="utf-8"))
     validator = jsonschema.Draft202012Validator(schema, registry=registry())
     validator.check_schema(schema)
-    done = sfbench(*prepare(name, sfbench, tmp_path), "--json")
+    done = sfbench(*prepare(name, sfbench, tmp_path), *more, "--json")
     found = documents(done, name)
     assert found, done.stderr
     for document in found:

@@ -1,7 +1,29 @@
 """The commands of `sfbench`. Each parses, builds, calls, prints; torch and pandas load late."""
 
-from sfbench.cli.commands import data, demo, many, measure, models, quality, root, suites, train
+from sfbench.cli.commands import (
+    data,
+    demo,
+    lottery,
+    many,
+    measure,
+    models,
+    quality,
+    root,
+    suites,
+    train,
+)
 
 app = root.app
 
-__all__ = ["app", "data", "demo", "many", "measure", "models", "quality", "suites", "train"]
+__all__ = [
+    "app",
+    "data",
+    "demo",
+    "lottery",
+    "many",
+    "measure",
+    "models",
+    "quality",
+    "suites",
+    "train",
+]

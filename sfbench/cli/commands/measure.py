@@ -233,8 +233,9 @@ def frontier_command(
 
 @app.command("compare", cls=Once)
 @with_request(
-    "res", "batch", "dtype", "mode", "device", "option", "weights", "threads", "trust", model=""
-)
+    "res", "batch", "dtype", "mode", "device", "data", "extractor", "extractor_weights",
+    "option", "weights", "samples", "seed", "labels", "threads", "trust", model="", data="",
+)  # fmt: skip
 def compare_command(
     context: typer.Context,
     a: Annotated[
@@ -260,10 +261,21 @@ def compare_command(
     live: Annotated[
         bool, typer.Option("--live", help="Measure both sides now, interleaved.")
     ] = False,
+    sequential: Annotated[
+        bool,
+        typer.Option(
+            "--sequential",
+            help="Draw images until the better quality is certain, --samples at most "
+            "[default: 10000].",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Test whether B is faster than, slower than or the same as A, interleaved or from records."""
-    if live:
+    if sequential and not request.data:
+        msg = "--sequential compares quality; give real images with --data"
+        raise UsageError(msg)
+    if live or sequential:
         names = [model_names(side)[0] for side in (a, b)]
         sound.check_models(names, defaults.located(plugin), no_plugin or ())
     elif given := given_flags(context):
@@ -274,9 +286,9 @@ def compare_command(
     if not 0 < margin_limit < float("inf"):
         msg = f"--margin-limit {margin_limit:g}: expected percent, above 0"
         raise UsageError(msg)
-    from sfbench.cli import comparing
+    from sfbench.cli import comparing, sides
 
-    asked = comparing.Asked(
+    asked = sides.Asked(
         a=a,
         b=b,
         live=live,
@@ -285,6 +297,7 @@ def compare_command(
         store=store,
         launcher=launcher_of(context),
         margin_limit=margin_limit / 100,
+        sequential=sequential,
         plugins=tuple(defaults.located(plugin)),
         disabled=tuple(no_plugin or ()),
     )
@@ -326,9 +339,9 @@ def certify_command(
             raise UsageError(msg)
     names = [model_names(side)[0] for side in (of, against)]
     sound.check_models(names, defaults.located(plugin), no_plugin or ())
-    from sfbench.cli import certifying, comparing
+    from sfbench.cli import certifying, sides
 
-    asked = comparing.Asked(
+    asked = sides.Asked(
         a=against,
         b=of,
         live=True,

@@ -13,7 +13,17 @@ from sfbench.api.errors import UsageError
 OTHERS = "Other"
 """The heading of what has none of its own."""
 GROUPS = {
-    "Measure": ("demo", "run", "report", "compare", "certify", "frontier", "scaling", "replay"),
+    "Measure": (
+        "demo",
+        "run",
+        "report",
+        "compare",
+        "certify",
+        "frontier",
+        "scaling",
+        "lottery",
+        "replay",
+    ),
     "Images": ("quality", "explain", "data"),
     "Models": ("list", "check", "sample", "inspect", "convert", "train", "plugins"),
     "Many machines": ("plan", "work", "status"),

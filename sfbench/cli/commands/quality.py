@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from sfbench.api.errors import UsageError
 from sfbench.cli import defaults
 from sfbench.cli.commands import completion
 from sfbench.cli.commands.flags import (
@@ -33,6 +34,10 @@ def quality_command(
         typer.Option(help="Generated images: a folder, zip, tar, .npy, .npz, Parquet or LMDB."),
     ] = None,
     reference: Annotated[str, typer.Option(help="Real images, a statistics .npz, or shapes.")] = "",
+    against: Annotated[
+        str | None,
+        typer.Option(help="Other generated images: the difference to them, on one reference."),
+    ] = None,
     model: Annotated[
         str | None, typer.Option(help="Draw the generated images from this model.")
     ] = None,
@@ -97,7 +102,14 @@ def quality_command(
         plugins=tuple(defaults.located(plugin)),
         disabled=tuple(no_plugin or ()),
     )
-    raise typer.Exit(judging.quality(asked, protocol, neighbors, as_json=as_json))
+    if against is None:
+        raise typer.Exit(judging.quality(asked, protocol, neighbors, as_json=as_json))
+    if neighbors is not None:
+        msg = "--neighbors shows one set of images; omit it, or --against"
+        raise UsageError(msg)
+    from sfbench.cli import judging_two
+
+    raise typer.Exit(judging_two.against(asked, against, protocol, as_json=as_json))
 
 
 @app.command("explain", cls=Once)

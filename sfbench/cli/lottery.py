@@ -1,0 +1,234 @@
+"""Behind `sfbench lottery`: train a model several times, judge each run several times, and compare."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sfbench.api.errors import UsageError
+from sfbench.catalogue.catalogue import Catalogue
+from sfbench.cli import defaults, measuring
+from sfbench.cli.exits import Exit
+from sfbench.cli.measuring import Settings
+from sfbench.cli.train_first import ended
+from sfbench.run.trained import weights_of_run
+from sfbench.store.album import plain
+from sfbench.store.lotteries import Lottery, keep_lottery
+from sfbench.store.training_runs import read_lines
+from sfbench.values.case import Request, flag_text
+from sfbench.values.metrics import is_distance
+from sfbench.values.paths import model_names
+from sfbench.values.records import Record, digest
+
+FEWEST = 2
+SAMPLES = 2048
+"""Images of an evaluation, where the user does not say."""
+FIRST_SEED = 1_000_000
+"""Seed of the first image that is judged: latents of training have others."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What to train and how often; `preset`: of training, for each model."""
+
+    request: Request
+    preset: str
+    kimg: float
+    train_seeds: int
+    sample_seeds: int
+    samples: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One training run: its model, its seed, and its weights."""
+
+    model: str
+    preset: Mapping[str, Any]
+    seed: int
+    weights: Path
+
+
+class TrainingFailedError(UsageError):
+    """A run ended without weights."""
+
+
+def show(asked: Asked, settings: Settings) -> Exit:
+    """Train, judge, print and keep the spread of each model."""
+    check(asked)
+    catalogue = defaults.catalogue(settings.plugins, settings.disabled)
+    names = model_names(asked.request.model)
+    presets = {name: preset_of(catalogue, name, asked.preset) for name in names}
+    try:
+        runs = [
+            trained(name, presets[name], seed, asked, catalogue, settings)
+            for name in names
+            for seed in range(asked.train_seeds)
+        ]
+        records = judged(runs, asked, settings)
+    except KeyboardInterrupt:
+        print(f"interrupted: runs and records so far are in {settings.store}", file=sys.stderr)
+        return Exit.INTERRUPTED
+    if records is None:
+        return Exit.INTERRUPTED
+    from sfbench.report import lottery  # pandas comes with it
+
+    found = [
+        lottery_of(name, presets[name], records, runs, asked, settings.store) for name in names
+    ]
+    if settings.as_json:
+        print(json.dumps(lottery.document(found), indent=1))
+    else:
+        from sfbench.cli.reporting import console
+
+        console().print(lottery.table(found))
+    return Exit.OK
+
+
+def check(asked: Asked) -> None:
+    """Raise UsageError for a request that shows no spread, before anything is trained."""
+    for flag, count in (("train-seeds", asked.train_seeds), ("sample-seeds", asked.sample_seeds)):
+        if count < FEWEST:
+            msg = f"--{flag} {count}: expected {FEWEST} or more; one shows no spread"
+            raise UsageError(msg)
+    if not 0 < asked.kimg < float("inf"):
+        msg = f"--train-kimg {asked.kimg:g}: expected thousands of images, above 0"
+        raise UsageError(msg)
+    if asked.samples < FEWEST:
+        msg = f"--samples {asked.samples}: expected {FEWEST} images or more"
+        raise UsageError(msg)
+
+
+def preset_of(catalogue: Catalogue, name: str, preset: str) -> Mapping[str, Any]:
+    """Return a model's training preset; raises UsageError listing those there are."""
+    there = {str(one["name"]): one for one in catalogue.model(name).presets}
+    if preset not in there:
+        msg = f"--preset {preset}: model {name} has {', '.join(there) or 'none'}"
+        raise UsageError(msg)
+    return there[preset]
+
+
+def trained(
+    name: str,
+    preset: Mapping[str, Any],
+    seed: int,
+    asked: Asked,
+    catalogue: Catalogue,
+    settings: Settings,
+) -> Run:
+    """Return a finished run, trained now or continued unless it is in the store already."""
+    request = asked.request
+    decides = {
+        "preset": dict(preset),
+        "kimg": asked.kimg,
+        "data": request.data,
+        "code": catalogue.model(name).code_sha256,
+    }
+    label = f"{plain(name)}-{plain(asked.preset)}-{digest(decides)[:12]}-seed{seed}"
+    folder = settings.store / "training" / label
+    seen = max((line.get("kimg", 0.0) for line in read_lines(folder)), default=0.0)
+    if seen < asked.kimg:
+        print(f"training {label}", file=sys.stderr)
+        command = [
+            sys.executable, "-P", "-m", "sfbench", "train", "--model", name,
+            "--preset", asked.preset, "--kimg", f"{asked.kimg:g}", "--data", request.data,
+            "--seed", str(seed), "--device", request.device, "--metrics", "0",
+            "--out", str(folder), "--resume",
+        ]  # fmt: skip
+        command += [] if request.threads is None else ["--threads", str(request.threads)]
+        for flag, values in (("--plugin", settings.plugins), ("--no-plugin", settings.disabled)):
+            for value in values:
+                command += [flag, value]
+        code = ended(command)
+        if code == Exit.INTERRUPTED:
+            raise KeyboardInterrupt
+        if code != Exit.OK:
+            msg = f"{label}: training ended with exit code {code}; see above ({folder})"
+            raise TrainingFailedError(msg)
+    return Run(model=name, preset=preset, seed=seed, weights=weights_of_run(folder))
+
+
+def judged(runs: Sequence[Run], asked: Asked, settings: Settings) -> list[Record] | None:
+    """Return the records of every run and set of seeds; None if interrupted."""
+    requests = [
+        dataclasses.replace(
+            asked.request,
+            model=run.model,
+            res=str(run.preset["resolution"]),
+            option=options_of(run.preset),
+            weights=str(run.weights),
+            seed=first_seed(number, asked),
+            samples=asked.samples,
+            measure="quality",
+        )
+        for run in runs
+        for number in range(asked.sample_seeds)
+    ]
+    done = measuring.carried_out(requests, dataclasses.replace(settings, as_json=False))
+    return None if done is None else done.records
+
+
+def options_of(preset: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the model options of a training preset as flags."""
+    return tuple(f"{name}={flag_text(value)}" for name, value in preset["options"].items())
+
+
+def first_seed(number: int, asked: Asked) -> int:
+    """Return the first seed of an evaluation: no image is in two of them."""
+    return FIRST_SEED + number * asked.samples
+
+
+def lottery_of(
+    name: str,
+    preset: Mapping[str, Any],
+    records: Sequence[Record],
+    runs: Sequence[Run],
+    asked: Asked,
+    store: Path,
+) -> Lottery:
+    """Return the spread of one model, and keep it; raises UsageError where a value is missing."""
+    from sfbench.report.variance import components
+    from sfbench.store.content import file_sha256
+
+    mine = [run for run in runs if run.model == name]
+    digests = [file_sha256(run.weights) for run in mine]
+    found: dict[tuple[str, int], float] = {}
+    metric = case = None
+    for record in records:
+        if record.case["model"] != name or record.case["weights"]["sha256"] not in digests:
+            continue
+        for reading in record.readings:
+            if is_distance(reading.metric) and reading.value is not None:
+                metric, case = reading.metric, record.case
+                found[record.case["weights"]["sha256"], record.case["seed"]] = reading.value
+    wanted = [
+        [(sha, first_seed(number, asked)) for number in range(asked.sample_seeds)]
+        for sha in digests
+    ]
+    missing = sum(one not in found for row in wanted for one in row)
+    if missing or metric is None or case is None:
+        msg = f"{name}: {missing} evaluations gave no distance; sfbench report says why"
+        raise UsageError(msg)
+    values = [[found[one] for one in row] for row in wanted]
+    spread = components(values)
+    kept = Lottery(
+        model=name,
+        resolution=case["resolution"],
+        options=dict(case["options"]),
+        preset=str(preset["name"]),
+        kimg=asked.kimg,
+        metric=metric,
+        samples=asked.samples,
+        values=values,
+        mean=spread.mean,
+        low=spread.low,
+        high=spread.high,
+        between=dataclasses.asdict(spread.between),  # type: ignore[typeddict-item]  # its fields
+        within=dataclasses.asdict(spread.within),  # type: ignore[typeddict-item]  # its fields
+    )
+    keep_lottery(store, kept)
+    return kept

@@ -1,0 +1,106 @@
+"""Behind `sfbench compare` with --data: both sides' images, on the same seeds and real images."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from sfbench.api.errors import UsageError
+from sfbench.catalogue.catalogue import Catalogue
+from sfbench.cli.drawn_sides import SAMPLES, drawn, faults_of, opened, side_cases
+from sfbench.cli.progress import PassProgress
+from sfbench.cli.sides import Asked
+from sfbench.report import comparison, verdicts
+from sfbench.report.beside import Beside
+from sfbench.report.verdicts import Row
+from sfbench.values.case import Case, Request
+from sfbench.values.job import case_document
+from sfbench.values.messages import counted
+
+if TYPE_CHECKING:
+    from sfbench.quality.influences import Influences
+
+MOST_SEQUENTIAL = 10_000
+"""Images of each side after which a sequential comparison gives up, where the user does not say."""
+
+
+def rows(asked: Asked, shared: Request, catalogue: Catalogue, *, sequential: bool) -> list[Row]:
+    """Return a row for each pair of cases: the Frechet distance of B beside that of A.
+
+    Raises UsageError for sides of another number of cases, or with another installation's Python.
+    """
+    most = shared.samples or (MOST_SEQUENTIAL if sequential else SAMPLES)
+    request = dataclasses.replace(shared, samples=most)
+    sides = [side_cases(text, request, catalogue) for text in (asked.a, asked.b)]
+    if len(sides[0]) != len(sides[1]):
+        msg = f"A has {len(sides[0])} cases, B has {len(sides[1])}; both must cover the same grid"
+        raise UsageError(msg)
+    judged = until_certain if sequential else at_once
+    beside = Beside((asked.store, asked.store))
+    return [
+        verdicts.with_retraining(
+            judged(asked, pair, catalogue), [case_document(case) for case in pair], beside
+        )
+        for pair in zip(*sides, strict=True)
+    ]
+
+
+def at_once(asked: Asked, cases: tuple[Case, Case], catalogue: Catalogue) -> Row:
+    """Return the row of one pair of cases with all images."""
+    from sfbench.quality.paired import paired_change
+
+    a, b = (
+        drawn(text, case, asked, catalogue)
+        for text, case in zip((asked.a, asked.b), cases, strict=True)
+    )
+    change = paired_change(b.features, a.features, a.real)
+    return Row(
+        title=verdicts.title(*cases),
+        metric=a.metric,
+        result=comparison.of_difference(change),
+        values=[[change.a], [change.b]],
+        noise_from="pairs of images of the same seed",
+        difference=change,
+    )
+
+
+def until_certain(asked: Asked, cases: tuple[Case, Case], catalogue: Catalogue) -> Row:
+    """Return the row of one pair of cases, with as many images as its sign needs."""
+    from sfbench.quality import sequential
+    from sfbench.quality.paired import influences_of
+
+    a, b = (
+        opened(text, case, asked, catalogue)
+        for text, case in zip((asked.a, asked.b), cases, strict=True)
+    )
+    bar = PassProgress(sys.stderr, live=sys.stderr.isatty(), quiet=False)
+
+    def sides(count: int) -> tuple[Influences, Influences]:
+        found = []
+        for side in (a, b):
+            with faults_of(side.case.model, bar):
+                found.append(influences_of(side.features(count), side.real))
+        return found[0], found[1]
+
+    looks: Iterator[sequential.Look] = sequential.until_certain(
+        sides, a.real.shape[1], cases[0].samples
+    )
+    for look in looks:
+        bar.clear()
+        print(
+            f"{counted(look.images, 'image')} of each: {look.difference.change:+.3g} "
+            f"[{look.low:+.3g}, {look.high:+.3g}]",
+            file=sys.stderr,
+        )
+    change = look.difference
+    return Row(
+        title=verdicts.title(*cases),
+        metric=a.metric,
+        result=comparison.of_difference(change),
+        values=[[change.a], [change.b]],
+        noise_from="pairs of images of the same seed",
+        difference=change,
+        look=look,
+    )
