@@ -8,8 +8,9 @@ import sys
 from typing import Any
 
 from sfbench.api.errors import UsageError
+from sfbench.cli.bench import Asked, Bench
 from sfbench.cli.exits import Exit
-from sfbench.cli.judging import Asked, Bench, name_unreadable
+from sfbench.cli.judging import name_unreadable
 from sfbench.quality.influences import Influences, difference
 from sfbench.quality.protocols import OWN, read_protocol
 from sfbench.report import comparison, verdict_table, verdicts

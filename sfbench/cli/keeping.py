@@ -8,8 +8,8 @@ from pathlib import Path
 
 from sfbench.api.errors import DataError, UsageError
 from sfbench.cli import defaults
+from sfbench.cli.bench import Asked, Bench
 from sfbench.cli.exits import Exit
-from sfbench.cli.judging import Asked, Bench
 from sfbench.quality.protocols import read_protocol
 from sfbench.values.messages import counted
 

@@ -53,9 +53,9 @@ def data_stats_command(
 ) -> None:
     """Compute and store reference statistics, or list the stored ones."""
     sound.check_images(source=source)
-    from sfbench.cli import judging, keeping
+    from sfbench.cli import bench, keeping
 
-    asked = judging.Asked(
+    asked = bench.Asked(
         reference=source,
         resolution=res,
         samples=samples,

@@ -65,6 +65,13 @@ def quality_command(
     neighbors: Annotated[
         Path | None, typer.Option(help="Write a PNG of images beside their nearest real images.")
     ] = None,
+    verify: Annotated[
+        str,
+        typer.Option(
+            help="Also run these packages themselves on the same files and compare: "
+            "torch-fidelity,clean-fid."
+        ),
+    ] = "",
     device: DeviceName = "auto",
     threads: Threads = None,
     plugin: Plugins = None,
@@ -80,9 +87,9 @@ def quality_command(
     as_json: AsJson = False,
 ) -> None:
     """Compare generated with real images: every metric with intervals, by any protocol."""
-    from sfbench.cli import judging
+    from sfbench.cli import bench, judging
 
-    asked = judging.Asked(
+    asked = bench.Asked(
         images=images,
         reference=reference,
         model=model,
@@ -103,9 +110,12 @@ def quality_command(
         disabled=tuple(no_plugin or ()),
     )
     if against is None:
-        raise typer.Exit(judging.quality(asked, protocol, neighbors, as_json=as_json))
+        raise typer.Exit(judging.quality(asked, protocol, neighbors, verify, as_json=as_json))
     if neighbors is not None:
         msg = "--neighbors shows one set of images; omit it, or --against"
+        raise UsageError(msg)
+    if verify:
+        msg = "--verify checks one set of images; omit it, or --against"
         raise UsageError(msg)
     from sfbench.cli import judging_two
 
@@ -138,9 +148,9 @@ def explain_command(
     as_json: AsJson = False,
 ) -> None:
     """Explain why two protocols differ on the same images, one convention at a time."""
-    from sfbench.cli import judging
+    from sfbench.cli import bench, judging
 
-    asked = judging.Asked(
+    asked = bench.Asked(
         images=images,
         reference=reference,
         resolution=res,

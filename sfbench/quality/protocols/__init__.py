@@ -120,6 +120,8 @@ class Protocol:
     samples: Samples = Samples()  # frozen
     labels: Literal["uniform", "data", "given"] = "given"
     absent: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    verify: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+    """How far the package itself may be from this card, by measure: absolute, and relative."""
 
 
 PARTS = {
@@ -141,6 +143,10 @@ def read_protocol(name: str, flag: str = "--protocol") -> Protocol:
         raise UsageError(msg)
     document: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     document["notes"] = tuple(document["notes"])
+    document["verify"] = {
+        measure: (absolute, relative)
+        for measure, (absolute, relative) in document.get("verify", {}).items()
+    }
     for part, kind in PARTS.items():
         if part in document:
             document[part] = kind(**document[part])
