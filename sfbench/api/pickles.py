@@ -337,3 +337,20 @@ def pairs(values: list[Any]) -> dict[Any, Any]:
         msg = "a key without a value"
         raise ValueError(msg)
     return dict(zip(map(key_of, values[::2]), values[1::2], strict=True))
+
+
+def entries(value: Object) -> dict[Any, Any]:
+    """Return what is in a dictionary: what it was made from, and the items set later.
+
+    Old Python pickled an OrderedDict as a list of pairs. Raises PickleError for a key that a
+    dictionary of a file may not have.
+    """
+    first = value.arguments[-1] if value.arguments else None
+    found = dict(first) if isinstance(first, dict) else {}
+    try:
+        for key, one in first if isinstance(first, list | tuple) else ():
+            found[key_of(key)] = one
+    except (TypeError, ValueError):
+        msg = "a dictionary made from something other than pairs of a plain key and a value"
+        raise PickleError(msg) from None
+    return found | (value.items or {})

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 from sfbench.api import pickled_numbers
 from sfbench.api.archives import DAMAGE
 from sfbench.api.errors import first_line
-from sfbench.api.pickles import Global, Object, PickleError, Reference, parse_pickle
+from sfbench.api.pickles import Global, Object, PickleError, Reference, entries, parse_pickle
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -344,7 +344,7 @@ def resolved(  # noqa: C901  # one case for each kind of value
         if isinstance(value, list | tuple):
             return type(value)(at(one, depth) for one in value)
         if value.made_by in dictionaries:
-            return {key: at(one, depth) for key, one in (value.items or {}).items()}
+            return {key: at(one, depth) for key, one in entries(value).items()}
         if value.made_by in pickled_numbers.SCALARS:
             return pickled_numbers.number_of(value)
         if value.made_by in MADE:

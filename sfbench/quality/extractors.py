@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 from sfbench.api.errors import SfbenchError, UsageError
 from sfbench.api.protocols import FeatureExtractor
 from sfbench.api.spec import ExtractorRequest, ExtractorSpec, WeightsFile
-from sfbench.quality.published import EMBEDDED, INCEPTION, STANDARD_FILES, embedded_card
+from sfbench.quality.published import (
+    EMBEDDED,
+    INCEPTION,
+    STANDARD_FILES,
+    VGG16,
+    VGG16_FILE,
+    embedded_card,
+)
 from sfbench.quality.weights import find_weights, place
 from sfbench.values.case import Source
 
@@ -27,6 +34,13 @@ def build_inception(request: ExtractorRequest) -> FeatureExtractor:
 
     published = {file.sha256 for file in STANDARD_FILES}
     return InceptionExtractor(request, standard=request.sha256 in published)
+
+
+def build_vgg16(request: ExtractorRequest) -> FeatureExtractor:
+    """Return VGG16 of torchvision."""
+    from sfbench.quality.vgg16 import Vgg16Extractor  # slow
+
+    return Vgg16Extractor(request, standard=request.sha256 == VGG16_FILE.sha256)
 
 
 def build_embedded(request: ExtractorRequest) -> FeatureExtractor:
@@ -44,6 +58,14 @@ BUILT_IN = (
         weights=STANDARD_FILES,
         license="Apache-2.0",
         citation="Szegedy et al., arXiv 1512.00567; Heusel et al., arXiv 1706.08500",
+    ),
+    ExtractorSpec(
+        name=VGG16,
+        summary="VGG16 of torchvision, for precision and recall (4096 features)",
+        build=build_vgg16,
+        weights=(VGG16_FILE,),
+        license="BSD-3-Clause",
+        citation="Simonyan and Zisserman, arXiv 1409.1556; Kynkaanniemi et al., arXiv 1904.06991",
     ),
     ExtractorSpec(
         name=EMBEDDED,
@@ -115,7 +137,7 @@ def choose(text: str, weights: str, torch_home: Path, offered: Sequence[Offer]) 
         return Source(kind=EMBEDDED, sha256=embedded_card()["sha256"])
     if weights == "auto" and not found[0].weights and found[0].variants is None:
         return Source(kind=name)
-    path, digest = find_weights(name, found[0].weights, weights, torch_home)
+    path, digest = find_weights(f"extractor {name}", found[0].weights, weights, torch_home)
     return Source(kind=name, path=str(path), sha256=digest)
 
 

@@ -12,6 +12,7 @@ from sfbench.api.spec import WeightsFile
 
 INCEPTION = "inception-v3"
 EMBEDDED = "cifar-cnn7"
+VGG16 = "vgg16"
 SAMPLES = 1024
 """Default number of generated images to compare."""
 EMBEDDED_FOLDER = Path(__file__).with_name("embedded")
@@ -45,6 +46,23 @@ STANDARD_FILES = (
     ),
     TORCHSCRIPT,
 )
+
+
+VGG16_FILE = WeightsFile(
+    name="vgg16-397923af.pth",
+    url="https://download.pytorch.org/models/vgg16-397923af.pth",
+    sha256="397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
+)
+LPIPS_FILE = WeightsFile(
+    name="lpips-0.1-vgg.pth",
+    url=(
+        "https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/master/lpips/weights/v0.1/"
+        "vgg.pth"
+    ),
+    size=7289,
+    sha256="a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",
+)
+"""The linear layers of the package lpips, which it carries itself."""
 
 
 def embedded_card() -> Mapping[str, Any]:

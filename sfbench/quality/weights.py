@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import importlib.util
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
@@ -24,9 +25,13 @@ def place(file: WeightsFile, torch_home: Path) -> Path:
 
 
 def find_weights(
-    name: str, files: Sequence[WeightsFile], choice: str, torch_home: Path
+    name: str,
+    files: Sequence[WeightsFile],
+    choice: str,
+    torch_home: Path,
+    flag: str = "--extractor-weights",
 ) -> tuple[Path, str]:
-    """Return the weights of extractor `name` and their digest.
+    """Return the weights of a network and their digest; `flag` chooses them.
 
     `choice`: "auto" takes the first published file that is in torch's cache; "download" fetches it
     when none is; anything else is a path. Raises WeightsError for a file that is missing, or one
@@ -36,7 +41,7 @@ def find_weights(
         path = Path(choice)
         if not path.is_file():
             what = "a folder" if path.is_dir() else "no such file"
-            msg = f"--extractor-weights {choice}: {what}; give a file, auto or download"
+            msg = f"{flag} {choice}: {what}; give a file, auto or download"
             raise WeightsError(msg)
         return path.resolve(), file_sha256(path)
     for file in files:
@@ -47,7 +52,18 @@ def find_weights(
         target = place(files[0], torch_home)
         download(target, files[0])
         return target, files[0].sha256
-    raise WeightsError(missing(name, files, choice, torch_home))
+    raise WeightsError(missing(name, files, choice, torch_home, flag))
+
+
+def find_lpips(file: WeightsFile, choice: str, torch_home: Path) -> tuple[Path, str]:
+    """Return the linear layers of LPIPS: as `find_weights`, or from the package lpips if installed."""
+    if choice == "auto" and not place(file, torch_home).exists():
+        found = importlib.util.find_spec("lpips")
+        if found is not None and found.origin is not None:
+            inside = Path(found.origin).parent / "weights" / "v0.1" / "vgg.pth"
+            if inside.is_file() and file_sha256(inside) == file.sha256:
+                return inside, str(file.sha256)
+    return find_weights("lpips", (file,), choice, torch_home, "--lpips-weights")
 
 
 def checked(path: Path, file: WeightsFile) -> str:
@@ -59,20 +75,22 @@ def checked(path: Path, file: WeightsFile) -> str:
     return found
 
 
-def missing(name: str, files: Sequence[WeightsFile], choice: str, torch_home: Path) -> str:
+def missing(
+    name: str, files: Sequence[WeightsFile], choice: str, torch_home: Path, flag: str
+) -> str:
     """Return the error message for missing weights."""
     if not files:
-        return f"extractor {name}: give its weights with --extractor-weights FILE"
+        return f"{name}: give its weights with {flag} FILE"
     first = files[0]
     if choice == "download":
         return (
-            f"extractor {name}: no digest is known for {first.name}, so it is not downloaded; put "
-            f"it at {place(first, torch_home)} by hand, or give --extractor-weights FILE"
+            f"{name}: no digest is known for {first.name}, so it is not downloaded; put "
+            f"it at {place(first, torch_home)} by hand, or give {flag} FILE"
         )
-    help_text = ", or give --extractor-weights download" if first.sha256 else ""
+    help_text = f", or give {flag} download" if first.sha256 else ""
     return (
-        f"extractor {name}: no weights at {place(first, torch_home)}; put {first.name} there"
-        f"{help_text}, or --extractor-weights FILE"
+        f"{name}: no weights at {place(first, torch_home)}; put {first.name} there"
+        f"{help_text}, or {flag} FILE"
     )
 
 

@@ -358,6 +358,13 @@ METRICS: tuple[Metric, ...] = (
     ),
     quality("mifd", "the same with another extractor", "lower"),
     quality("realism", "median realism; above 1, inside the manifold of real images", "higher"),
+    quality(
+        "ppl",
+        "perceptual path length (arXiv 1812.04948), by a card",
+        "lower",
+        needs="VGG16 and LPIPS with the published weights",
+    ),
+    quality("path_length", "the same with other weights", "lower"),
     quality("cmmd", "Gaussian kernel on CLIP embeddings, times 1000", "lower"),
     quality("mmd_rbf", "Gaussian kernel on another extractor's features, times 1000", "lower"),
     Metric(

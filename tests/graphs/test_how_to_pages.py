@@ -62,6 +62,7 @@ ELSEWHERE = {
     "max-fit": "tests/harness/test_search.py",
     "--mode compile-max-autotune": "tests/compiled",
     "--train-kimg": "tests/train",
+    "path-length": "needs VGG16: tests/harness/test_path_length.py has some",
     "lottery": "trains ten models: tests/report/test_variance.py trains two",
     "doctor --aa": "minutes: tests/harness/test_live_comparison.py",
     "replay record.json": "tests/harness/test_pairing_and_replay.py",

@@ -62,7 +62,7 @@ def test_the_commands_that_print_json_are_named() -> None:
     text = (ROOT / "docs" / "cli.md").read_text()
     named = text[text.index("`--json` prints") : text.index("progress and notes")]
     said = set(
-        re.findall(r"[a-z]+(?: [a-z]+)?", named.partition("flag of")[2].replace(" and ", ", "))
+        re.findall(r"[a-z-]+(?: [a-z]+)?", named.partition("flag of")[2].replace(" and ", ", "))
     )
     group = typer.main.get_command(app)
     commands = dict(group.commands)  # type: ignore[attr-defined]

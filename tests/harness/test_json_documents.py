@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import typer.main
 from graph_making import SHORT
 from making_images import images
+from torchvision import models
 
 from sfbench.cli.commands import app
 
@@ -34,6 +36,10 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         "truncation_psi=0.5:1", "--budget", "300s", "--samples", "16", "--res", "32", *SHORT,
     ),
     "compare": ("compare", "base", "change"),
+    "path-length": (
+        "path-length", "--model", "stylegan2", "--option", "preset=nano", "--res", "32", "--paths",
+        "4", "--vgg-weights", "vgg.pth",
+    ),
     "lottery": (
         "lottery", "--model", "stylegan2", "--preset", "nano-16", "--train-kimg", "0.064",
         "--train-seeds", "2", "--sample-seeds", "2", "--samples", "16",
@@ -76,6 +82,9 @@ def prepare(name: str, sfbench: Command, folder: Path) -> tuple[str, ...]:
     """Make what a command needs; return the command."""
     images(folder / "real.zip", 0)
     (folder / "suite.toml").write_text(SUITE, encoding="utf-8")
+    if name == "path-length":
+        torch.manual_seed(0)
+        torch.save(models.vgg16(weights=None).state_dict(), folder / "vgg.pth")
     if name == "data-info":
         assert sfbench(*COMMANDS["data-build"]).returncode == 0
     for store in {

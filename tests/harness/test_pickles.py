@@ -232,3 +232,27 @@ def test_a_tensor_larger_than_its_storage_is_refused(tmp_path: Path) -> None:
             target.writestr(name, content_)
     with pytest.raises(WeightsError, match=r"\(255, 255\) reaches beyond its 4 stored values"):
         read_tensors(tmp_path / "y.pth")
+
+
+@pytest.mark.fast
+def test_a_dictionary_made_of_pairs_is_read_whole(tmp_path: Path) -> None:
+    """Python 2 pickled an ordered dictionary as a list of pairs: so is the file of LPIPS."""
+
+    class Old:
+        def __init__(self, *made_of: object) -> None:
+            self.made_of = made_of
+
+        def __reduce__(self) -> tuple[type, tuple[object, ...]]:
+            return collections.OrderedDict, self.made_of
+
+    torch.save(Old([["a", torch.ones(2)], ("b", torch.zeros(1))]), tmp_path / "w.pth")
+    assert {name: len(one) for name, one in read_tensors(tmp_path / "w.pth").items()} == {
+        "a": 2,
+        "b": 1,
+    }
+    torch.save(Old({"a": torch.ones(2)}), tmp_path / "d.pth")
+    assert list(read_tensors(tmp_path / "d.pth")) == ["a"]
+    for wrong in ([["a"]], [[("t",), 1]], [[1 << 61, 1]], ["ab", 3]):
+        torch.save(Old(wrong), tmp_path / "x.pth")
+        with pytest.raises(WeightsError, match="made from something other than pairs"):
+            read_tensors(tmp_path / "x.pth")

@@ -328,7 +328,9 @@ def test_inception_is_chosen_from_the_cache_only_with_the_right_digest(tmp_path:
 @pytest.mark.parametrize("name", ["inception", "timm", "cifar-cnn7:x"])
 def test_an_extractor_that_nobody_offers_is_refused_with_the_names(name: str) -> None:
     listed = {"name": "timm", "summary": "", "weights": [], "variants": "MODEL"}
-    with pytest.raises(UsageError, match="expected auto, inception-v3, cifar-cnn7, timm:MODEL"):
+    with pytest.raises(
+        UsageError, match="expected auto, inception-v3, vgg16, cifar-cnn7, timm:MODEL"
+    ):
         choose(name, "auto", Path("nowhere"), offers([listed]))
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sfbench.hardware.devices import find_backend
+
 PROTOCOL = "torch-fidelity-0.4"
 DISTRIBUTION = "torch-fidelity"
 SPLITS = 10
@@ -33,7 +35,7 @@ def values(
         kid=count >= FEWEST_KERNEL,
         samples_find_ext=",".join(sorted(suffixes)),
         batch_size=batch,
-        cuda=device.startswith("cuda"),
+        cuda=not find_backend(device).is_host,
         cache=False,
         verbose=False,
     )
