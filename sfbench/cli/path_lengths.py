@@ -64,9 +64,10 @@ def show(request: Request, asked: Asked, *, as_json: bool) -> Exit:
         print(json.dumps([dataclasses.asdict(reading) for reading in readings], indent=1))
     else:
         from sfbench.cli.reporting import console  # pandas comes with it
-        from sfbench.report.readings import readings_table
+        from sfbench.report.readings import plain_table
 
-        console().print(readings_table(readings))
+        heading = f"{case.title()}: {asked.paths:,} paths"
+        console().print(plain_table(readings, heading))
     some = any(reading.value is not None for reading in readings)
     return Exit.OK if some else Exit.NOTHING_MEASURED
 

@@ -22,6 +22,31 @@ def readings_table(readings: Sequence[Reading]) -> RenderableType:
     return Group(*(part for part in parts(readings) if part is not None))
 
 
+def plain_table(readings: Sequence[Reading], heading: str) -> RenderableType:
+    """Return values with intervals, whatever was compared; then warnings and missing values."""
+    found = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    found.add_column("metric", overflow="fold")
+    for name in ("value", "95 % interval"):
+        found.add_column(name, justify="right", no_wrap=True)
+    lines: dict[str, list[str]] = {}
+    for reading in readings:
+        if reading.value is None:
+            lines.setdefault(f"- {{}}: {reading.reason}", []).append(reading.metric)
+            continue
+        found.add_row(Text(reading.metric), number(reading.value, DIGITS), interval_of(reading))
+        if "warning" in reading.how:
+            lines.setdefault(f"! {{}}: {reading.how['warning']}", []).append(reading.metric)
+    told = (text.format(", ".join(names)) for text, names in lines.items())
+    return Group(Text(heading), found, *map(Text, told))
+
+
+def interval_of(reading: Reading) -> str:
+    """Return a reading's interval, or that there is none."""
+    if reading.low is None or reading.high is None:
+        return ABSENT
+    return f"{number(reading.low, DIGITS)} .. {number(reading.high, DIGITS)}"
+
+
 def parts(readings: Sequence[Reading]) -> Iterator[RenderableType | None]:
     """Yield the heading, the table, and the notes under it."""
     measured = [reading for reading in readings if reading.value is not None]
@@ -52,12 +77,9 @@ def table(measured: Sequence[Reading]) -> Table:
     for name in columns:
         found.add_column(name, justify="right", no_wrap=True)
     for reading in measured:
-        interval = ABSENT
-        if reading.low is not None and reading.high is not None:
-            interval = f"{number(reading.low, DIGITS)} .. {number(reading.high, DIGITS)}"
         cells = [
             number(reading.value, DIGITS),
-            interval,
+            interval_of(reading),
             number(reading.how.get("debiased"), DIGITS),
             f"{reading.how['generated']:,}",
         ]

@@ -40,6 +40,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         "path-length", "--model", "stylegan2", "--option", "preset=nano", "--res", "32", "--paths",
         "4", "--vgg-weights", "vgg.pth",
     ),
+    "reconstruct": ("reconstruct", "--originals", "real.zip", "--reconstructions", "made.zip"),
     "lottery": (
         "lottery", "--model", "stylegan2", "--preset", "nano-16", "--train-kimg", "0.064",
         "--train-seeds", "2", "--sample-seeds", "2", "--samples", "16",
@@ -81,6 +82,7 @@ measure = "memory"
 def prepare(name: str, sfbench: Command, folder: Path) -> tuple[str, ...]:
     """Make what a command needs; return the command."""
     images(folder / "real.zip", 0)
+    images(folder / "made.zip", 1)
     (folder / "suite.toml").write_text(SUITE, encoding="utf-8")
     if name == "path-length":
         torch.manual_seed(0)

@@ -9,6 +9,7 @@ from sfbench.cli.commands import (
     models,
     paths,
     quality,
+    reconstruct,
     root,
     suites,
     train,
@@ -26,6 +27,7 @@ __all__ = [
     "models",
     "paths",
     "quality",
+    "reconstruct",
     "suites",
     "train",
 ]

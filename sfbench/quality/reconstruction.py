@@ -1,0 +1,267 @@
+"""Reconstructions beside their originals, pair by pair: every card from one pass over the images."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sfbench.api.errors import DataError, UsageError
+from sfbench.data.dataset import ContainerDataset
+from sfbench.quality.fidelity import (
+    SsimWay,
+    multi_scale_ssim,
+    pooled_psnr,
+    psnr,
+    squared_error,
+    ssim,
+)
+from sfbench.quality.influences import NORMAL_95
+from sfbench.quality.lpips import Lpips
+from sfbench.values.messages import counted
+from sfbench.values.records import Reading
+
+CARDS = Path(__file__).with_name("reconstruction_cards.toml")
+LEVELS = 255.0
+FEW = 2
+Progress = Callable[[str, int, int], None]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ReconstructionCard:
+    """How a package measures it.
+
+    `psnr`: the mean over images, or that of the error over all of them ("pooled"). `floor` is added
+    to an image's squared error. `multi_scale`: whether it has MS-SSIM.
+    """
+
+    name: str
+    summary: str
+    source: str
+    psnr: Literal["images", "pooled"] = "images"
+    floor: float = 0.0
+    ssim: SsimWay = dataclasses.field(default_factory=SsimWay)
+    multi_scale: bool = True
+
+
+def read_cards() -> dict[str, ReconstructionCard]:
+    """Return all cards by name."""
+    found: Mapping[str, Any] = tomllib.loads(CARDS.read_text(encoding="utf-8"))
+    return {
+        name: ReconstructionCard(name=name, **{**fields, "ssim": SsimWay(**fields.get("ssim", {}))})
+        for name, fields in found.items()
+    }
+
+
+def chosen_cards(text: str, flag: str = "--card") -> list[ReconstructionCard]:
+    """Return the cards that "all" or names with commas stand for; raises UsageError for others."""
+    cards = read_cards()
+    names = list(cards) if text == "all" else list(dict.fromkeys(text.split(",")))
+    for name in names:
+        if name not in cards:
+            msg = f"{flag} {name}: expected all, or any of {', '.join(cards)}"
+            raise UsageError(msg)
+    return [cards[name] for name in names]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Pairs:
+    """Numbers of originals and of reconstructions that belong together, and what has no partner."""
+
+    originals: tuple[int, ...]
+    reconstructions: tuple[int, ...]
+    alone: tuple[int, int]
+
+    def told(self) -> str | None:
+        """Return what has no partner, or None."""
+        if not any(self.alone):
+            return None
+        return (
+            f"{counted(self.alone[0], 'original')} without reconstruction, "
+            f"{counted(self.alone[1], 'reconstruction')} without original are left out"
+        )
+
+
+def paired_by_name(originals: ContainerDataset, reconstructions: ContainerDataset) -> Pairs:
+    """Return the pairs of equal names, without folders that all share and without suffixes.
+
+    Raises DataError for names that occur twice, and where no two names are equal.
+    """
+    sides = [names_of(one) for one in (originals, reconstructions)]
+    both = [name for name in sides[0] if name in sides[1]]
+    if not both:
+        first = [next(iter(side), "") for side in sides]
+        msg = (
+            f"no two images have the same name: {first[0]} among the originals, {first[1]} among the "
+            "reconstructions"
+        )
+        raise DataError(msg)
+    return Pairs(
+        originals=tuple(sides[0][name] for name in both),
+        reconstructions=tuple(sides[1][name] for name in both),
+        alone=(len(sides[0]) - len(both), len(sides[1]) - len(both)),
+    )
+
+
+def names_of(dataset: ContainerDataset) -> dict[str, int]:
+    """Return the number of each image by its name without suffix."""
+    found: dict[str, int] = {}
+    for number in range(len(dataset)):
+        name = str(PurePosixPath(dataset.container.item(number).name).with_suffix(""))
+        if name in found:
+            msg = f"{dataset.container.path}: two images are called {name}; names pair them"
+            raise DataError(msg)
+        found[name] = number
+    return found
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What one pass over the pairs found: values by what was computed, unreadable and unequal pairs."""
+
+    values: Mapping[str, np.ndarray]
+    problems: tuple[str, ...]
+
+
+def measured(
+    originals: ContainerDataset,
+    reconstructions: ContainerDataset,
+    pairs: Pairs,
+    cards: Sequence[ReconstructionCard],
+    distance: Lpips | None,
+    progress: Progress,
+) -> Found:
+    """Return every value that the cards need, by pair; a pair that cannot be compared is left out."""
+    rows: dict[str, list[float]] = {}
+    problems = []
+    total = len(pairs.originals)
+    for place, (own, other) in enumerate(zip(pairs.originals, pairs.reconstructions, strict=True)):
+        try:
+            x, y = pixels_of(originals, own), pixels_of(reconstructions, other)
+            check_sizes(x, y, reconstructions, other)
+        except DataError as error:
+            problems.append(str(error))
+            continue
+        for name, value in values_of(x, y, cards, distance):
+            rows.setdefault(name, []).append(value)
+        progress("pairs", place + 1, total)
+    return Found(
+        values={name: np.asarray(values) for name, values in rows.items()},
+        problems=tuple(problems),
+    )
+
+
+def check_sizes(x: Tensor, y: Tensor, dataset: ContainerDataset, number: int) -> None:
+    """Raise DataError for a reconstruction of another size than its original."""
+    if x.shape != y.shape:
+        sizes = [f"{one.shape[3]}x{one.shape[2]}" for one in (x, y)]
+        name = dataset.container.item(number).name
+        msg = f"{name}: {sizes[1]} px, its original has {sizes[0]}; give --res"
+        raise DataError(msg)
+
+
+def pixels_of(dataset: ContainerDataset, number: int) -> Tensor:
+    """Return an image as [1, 3, height, width] in [0, 1], float64."""
+    return dataset.read(number).pixels.double()[None] / LEVELS
+
+
+def values_of(
+    x: Tensor, y: Tensor, cards: Sequence[ReconstructionCard], distance: Lpips | None
+) -> Iterator[tuple[str, float]]:
+    """Yield each value of a pair once, by the key of its way."""
+    yield "error", float(squared_error(x, y))
+    for floor in {card.floor for card in cards}:
+        yield f"psnr {floor}", float(psnr(x, y, floor=floor))
+    for way in {card.ssim for card in cards}:
+        yield f"ssim {way}", within(ssim, x, y, way)
+    for way in {card.ssim for card in cards if card.multi_scale}:
+        yield f"ms {way}", within(multi_scale_ssim, x, y, way)
+    if distance is not None:
+        with torch.inference_mode():
+            yield "lpips", float(distance(*(2 * one.float() - 1 for one in (x, y))))
+
+
+def within(
+    of: Callable[[Tensor, Tensor, SsimWay], Tensor], x: Tensor, y: Tensor, way: SsimWay
+) -> float:
+    """Return a similarity; NaN for images that are smaller than its window."""
+    try:
+        return float(of(x, y, way))
+    except ValueError:
+        return math.nan
+
+
+def readings(
+    found: Found, card: ReconstructionCard, *, how: Mapping[str, Any]
+) -> Iterator[Reading]:
+    """Yield the readings of a card: PSNR, SSIM, MS-SSIM."""
+    told = dict(how) | {"card": card.name, "source": card.source}
+    bracket = "" if card.name == "sfbench" else f"[{card.name}]"
+    yield psnr_reading(found, card, f"psnr{bracket}", told)
+    ways = {"ssim": f"ssim {card.ssim}"}
+    if card.multi_scale:
+        ways["ms_ssim"] = f"ms {card.ssim}"
+    for name, key in ways.items():
+        values = found.values[key]
+        small = int(np.isnan(values).sum())
+        if small:
+            reason = f"{counted(small, 'pair')} smaller than the window of the last scale"
+            yield Reading(metric=f"{name}{bracket}", reason=reason)
+        else:
+            yield mean_reading(f"{name}{bracket}", values, told)
+
+
+def psnr_reading(
+    found: Found, card: ReconstructionCard, metric: str, how: Mapping[str, Any]
+) -> Reading:
+    """Return the PSNR by a card; null where images are equal and nothing is added to their error."""
+    if card.psnr == "pooled":
+        errors = found.values["error"] + card.floor
+        value = pooled_psnr(torch.from_numpy(errors))
+        if math.isinf(value):
+            return Reading(metric=metric, reason="all pairs are equal: it is infinite")
+        half = 0.0
+        if len(errors) >= FEW:
+            relative = float(errors.std(ddof=1)) / math.sqrt(len(errors)) / float(errors.mean())
+            half = NORMAL_95 * 10 / math.log(10) * relative
+        return Reading(metric=metric, value=value, low=value - half, high=value + half, how=how)
+    values = found.values[f"psnr {card.floor}"]
+    equal = int(np.isinf(values).sum())
+    if equal:
+        reason = f"{counted(equal, 'pair')} of {len(values)} equal: their PSNR is infinite"
+        return Reading(metric=metric, reason=reason)
+    return mean_reading(metric, values, how)
+
+
+def mean_reading(metric: str, values: np.ndarray, how: Mapping[str, Any]) -> Reading:
+    """Return the mean over pairs with its interval."""
+    value = float(values.mean())
+    if len(values) < FEW:
+        return Reading(metric=metric, value=value, how=how)
+    half = NORMAL_95 * float(values.std(ddof=1)) / math.sqrt(len(values))
+    return Reading(metric=metric, value=value, low=value - half, high=value + half, how=how)
+
+
+def between(
+    first: ReconstructionCard, second: ReconstructionCard
+) -> Iterator[tuple[str, str, str, ReconstructionCard]]:
+    """Yield what differs between two cards, one convention at a time: name, before, after, the card."""
+    state = first
+    for name in ("psnr", "floor"):
+        before, after = getattr(state, name), getattr(second, name)
+        if before != after:
+            state = dataclasses.replace(state, **{name: after})
+            yield name, str(before), str(after), state
+    for field in dataclasses.fields(SsimWay):
+        before, after = getattr(state.ssim, field.name), getattr(second.ssim, field.name)
+        if before != after:
+            way = dataclasses.replace(state.ssim, **{field.name: after})
+            state = dataclasses.replace(state, ssim=way)
+            yield field.name, str(before), str(after), state
