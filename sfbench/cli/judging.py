@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sfbench.api.errors import DataError, UsageError, printable
 from sfbench.cli import verifying
-from sfbench.cli.bench import Asked, Bench
+from sfbench.cli.bench import Asked, Bench, labels_of
 from sfbench.cli.exits import Exit
 from sfbench.quality.protocols import read_protocol, read_protocols
 from sfbench.values.records import Reading
@@ -20,8 +20,44 @@ if TYPE_CHECKING:
     from sfbench.quality.peers.verification import Verified
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Pictures:
+    """Files to draw: images beside their nearest real ones, and those that cost the distance most."""
+
+    neighbors: Path | None = None
+    blame: Path | None = None
+
+    def check(self) -> None:
+        """Raise an error, before any work, for a picture that could not be written."""
+        check_picture(self.neighbors, "--neighbors")
+        check_picture(self.blame, "--blame")
+
+    def check_reference(self, comparison: Any) -> None:
+        """Raise UsageError where there are no real images to draw with."""
+        for flag, path in (("--neighbors", self.neighbors), ("--blame", self.blame)):
+            if path is not None and comparison.reference is None:
+                msg = f"{flag} needs the reference images, not a statistics file"
+                raise UsageError(msg)
+
+    def draw(self, comparison: Any) -> None:
+        """Draw what was asked, and print the captions."""
+        if self.neighbors is not None:
+            from sfbench.inspection.neighbor_picture import draw_neighbors  # torch comes with it
+
+            print(draw_neighbors(comparison, self.neighbors), file=sys.stderr)
+        if self.blame is not None:
+            from sfbench.inspection.blame_picture import draw_blame  # torch comes with it
+
+            print(
+                draw_blame(comparison, self.blame, labels_of(comparison.generated)), file=sys.stderr
+            )
+
+
+NONE = Pictures()
+
+
 def quality(
-    asked: Asked, protocol: str, picture: Path | None, verify: str = "", *, as_json: bool
+    asked: Asked, protocol: str, pictures: Pictures = NONE, verify: str = "", *, as_json: bool
 ) -> Exit:
     """Print every reading of the protocols; 5 when none has a value.
 
@@ -30,12 +66,10 @@ def quality(
     protocols = list(read_protocols(protocol))
     peers = verifying.names_of(verify)
     protocols = verifying.with_cards(protocols, peers)
-    check_picture(picture)
+    pictures.check()
     bench = Bench(asked)
     comparison = bench.comparison(protocols)
-    if picture is not None and comparison.reference is None:
-        msg = "--neighbors needs the reference images, not a statistics file"
-        raise UsageError(msg)
+    pictures.check_reference(comparison)
     if peers:
         verifying.check(bench, comparison)
     try:
@@ -51,10 +85,7 @@ def quality(
         return Exit.OK
     name_unreadable(comparison)
     show(readings, checked, as_json=as_json, verifies=bool(peers))
-    if picture is not None:
-        from sfbench.inspection.neighbor_picture import draw_neighbors  # torch comes with it
-
-        print(draw_neighbors(comparison, picture), file=sys.stderr)
+    pictures.draw(comparison)
     if not all(one.holds for one in checked):
         return Exit.SOME_FAILED
     some = any(reading.value is not None for reading in readings)
@@ -80,15 +111,15 @@ def show(
         console().print(verification.table(checked))
 
 
-def check_picture(picture: Path | None) -> None:
+def check_picture(picture: Path | None, flag: str) -> None:
     """Raise UsageError, before any work, if the picture could not be written."""
     if picture is None:
         return
     if picture.suffix.lower() != ".png":
-        msg = f"--neighbors {picture}: expected a file name that ends in .png"
+        msg = f"{flag} {picture}: expected a file name that ends in .png"
         raise UsageError(msg)
     if not picture.parent.is_dir():
-        msg = f"--neighbors {picture}: folder {picture.parent} does not exist"
+        msg = f"{flag} {picture}: folder {picture.parent} does not exist"
         raise DataError(msg)
 
 

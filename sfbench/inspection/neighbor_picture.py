@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
-from sfbench.api.errors import DataError, UsageError
-from sfbench.quality.comparison import Comparison, view_of
-from sfbench.quality.features import Share, alone
-from sfbench.quality.image_sets import ImageSet
+from sfbench.api.errors import UsageError
+from sfbench.inspection.judged_sets import judged_sets, tiles_of
+from sfbench.quality.comparison import Comparison
 from sfbench.quality.neighbors import nearest_rows
-from sfbench.quality.protocols import OWN, read_protocol
-from sfbench.quality.resizing import pil_bicubic
-from sfbench.values.pixels import to_bytes
 
 ROWS = 12
 NEIGHBORS = 5
-GAP = 2
-LEAST_SIDE = 64
 
 
 def draw_neighbors(comparison: Comparison, path: Path) -> str:
@@ -44,16 +36,8 @@ def neighbors(comparison: Comparison) -> tuple[Image.Image, str]:
     Rows are those whose nearest real image is closest in proportion to the second nearest.
     """
     assert comparison.reference is not None  # noqa: S101  # see `draw_neighbors`
-    protocol = read_protocol(OWN)
-    extractor = comparison.open_extractor(comparison.extractor or protocol.extractor)
-    # Not shared: features made by several processes are complete by now.
-    forward = dataclasses.replace(comparison.forward, share=Share(), barrier=alone)
-    sets = []
-    pairs = (comparison.generated, comparison.reference)
-    for image_set, store in zip(pairs, comparison.stores, strict=True):
-        preprocessing = view_of(protocol, extractor, floating=image_set.floating)
-        sets.append(forward.extract(image_set, preprocessing, store, logits=False).statistics)
-    generated, real = sets
+    sets = judged_sets(comparison)
+    generated, real = sets.generated, sets.real
     found = nearest_rows(generated.features, real.features, min(NEIGHBORS, len(real)))
     second = found.distance[:, min(1, found.distance.shape[1] - 1)]
     # An image equal to two real ones is maximally suspicious.
@@ -62,25 +46,10 @@ def neighbors(comparison: Comparison) -> tuple[Image.Image, str]:
     rows = []
     for place in suspicious:
         numbers = [int(real.indices[index]) for index in found.index[place]]
-        own = pixels_of(comparison.generated, [int(generated.indices[place])])
-        rows.append(torch.cat([*own, *pixels_of(comparison.reference, numbers)], dim=2))
+        own = tiles_of(comparison.generated, [int(generated.indices[place])])
+        rows.append(torch.cat([*own, *tiles_of(comparison.reference, numbers)], dim=2))
     picture = Image.fromarray(torch.cat(rows, dim=1).permute(1, 2, 0).numpy())
     return picture, (
         f"{len(rows)} of {len(generated)} images (left), each with its {found.index.shape[1]} "
-        f"nearest of {len(real)} real images by {extractor.name}; most suspicious first"
+        f"nearest of {len(real)} real images by {sets.extractor}; most suspicious first"
     )
-
-
-def pixels_of(image_set: ImageSet, indices: list[int]) -> list[Tensor]:
-    """Return images as uint8 tiles of one size with a white edge."""
-    tiles = []
-    with torch.inference_mode():
-        for _, picture in image_set.read(indices):
-            if isinstance(picture, DataError):
-                raise picture
-            pixels = picture.pixels
-            whole = to_bytes(pixels) if pixels.is_floating_point() else pixels
-            if whole.shape[1:] != (LEAST_SIDE, LEAST_SIDE):
-                whole = pil_bicubic(whole[None], LEAST_SIDE)[0].round().byte()
-            tiles.append(torch.nn.functional.pad(whole.cpu(), (GAP,) * 4, value=255))
-    return tiles

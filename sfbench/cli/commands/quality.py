@@ -65,6 +65,9 @@ def quality_command(
     neighbors: Annotated[
         Path | None, typer.Option(help="Write a PNG of images beside their nearest real images.")
     ] = None,
+    blame: Annotated[
+        Path | None, typer.Option(help="Write a PNG of the images that cost the distance most.")
+    ] = None,
     verify: Annotated[
         str,
         typer.Option(
@@ -110,10 +113,12 @@ def quality_command(
         disabled=tuple(no_plugin or ()),
     )
     if against is None:
-        raise typer.Exit(judging.quality(asked, protocol, neighbors, verify, as_json=as_json))
-    if neighbors is not None:
-        msg = "--neighbors shows one set of images; omit it, or --against"
-        raise UsageError(msg)
+        pictures = judging.Pictures(neighbors=neighbors, blame=blame)
+        raise typer.Exit(judging.quality(asked, protocol, pictures, verify, as_json=as_json))
+    for flag, path in (("--neighbors", neighbors), ("--blame", blame)):
+        if path is not None:
+            msg = f"{flag} shows one set of images; omit it, or --against"
+            raise UsageError(msg)
     if verify:
         msg = "--verify checks one set of images; omit it, or --against"
         raise UsageError(msg)
