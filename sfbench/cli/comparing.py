@@ -23,7 +23,7 @@ from sfbench.run.identity import Identities
 from sfbench.run.live import ORDER, LegError, measured_legs, quads_of
 from sfbench.store.quads import KeptQuads
 from sfbench.store.runs import Store
-from sfbench.values.case import Request
+from sfbench.values.case import Case, Request
 from sfbench.values.job import Job
 from sfbench.values.messages import counted
 from sfbench.values.metric_names import CORE
@@ -63,11 +63,22 @@ def compare(asked: Asked, shared: Request, *, as_json: bool) -> Exit:
 def sequential_rows(asked: Asked, shared: Request) -> list[Row] | None:
     """Compare quality alone, with as many images as it needs; None if interrupted."""
     catalogue = defaults.catalogue(asked.plugins, asked.disabled)
+    found: list[Row] = []
     try:
-        return quality_live.rows(asked, shared, catalogue, sequential=True)
+        pairs = pairs_to_judge(asked, shared, catalogue)
+        for row in quality_live.rows(asked, pairs, catalogue, sequential=True):
+            found.append(row)  # noqa: PERF402  # those so far are kept
     except KeyboardInterrupt:
-        print("interrupted: no images are kept", file=sys.stderr)
-        return None
+        print("interrupted: what was settled is shown; no images are kept", file=sys.stderr)
+        return found or None
+    return found
+
+
+def pairs_to_judge(asked: Asked, shared: Request, catalogue: Catalogue) -> list[tuple[Case, Case]]:
+    """Return the pairs of cases whose quality is compared: none without real images."""
+    if not shared.data:
+        return []
+    return quality_live.pairs_of(asked, shared, catalogue, sequential=asked.sequential)
 
 
 def stored_rows(asked: Asked) -> list[Row]:
@@ -122,6 +133,7 @@ def live_rows(asked: Asked, shared: Request) -> list[Row] | None:
         msg = f"A has {len(sides[0])} cases, B has {len(sides[1])}; both must cover the same grid"
         raise UsageError(msg)
     check_quads(asked.quads, len(sides[0]))
+    judged = pairs_to_judge(asked, shared, catalogue)
     known = noise.known(sides[0][0].machine, sides[0][0].case.device)
     count = len(sides[0]) * asked.quads * len(ORDER)
     kept = [kept_quads(a, b, asked, catalogue) for a, b in zip(*sides, strict=True)]
@@ -131,8 +143,8 @@ def live_rows(asked: Asked, shared: Request) -> list[Row] | None:
     try:
         for a, b, one in zip(*sides, kept, strict=True):
             rows += one_case(a, b, asked, known, one)
-        if shared.data:
-            rows += quality_live.rows(asked, shared, catalogue, sequential=asked.sequential)
+        for row in quality_live.rows(asked, judged, catalogue, sequential=asked.sequential):
+            rows.append(row)  # those so far are kept
         rows = verdicts.adjusted(rows)
         rows = [again(row, sides, asked, known) for row in rows]
     except KeyboardInterrupt:

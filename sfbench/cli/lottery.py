@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,12 @@ from sfbench.cli import defaults, measuring
 from sfbench.cli.exits import Exit
 from sfbench.cli.measuring import Settings
 from sfbench.cli.train_first import ended
+from sfbench.data.sources import locate
 from sfbench.run.trained import weights_of_run
 from sfbench.store.album import plain
+from sfbench.store.claims import Claims
 from sfbench.store.lotteries import Lottery, keep_lottery
+from sfbench.store.runs import Store
 from sfbench.store.training_runs import read_lines
 from sfbench.values.case import Request, flag_text
 from sfbench.values.metrics import is_distance
@@ -27,6 +32,7 @@ from sfbench.values.records import Record, digest
 FEWEST = 2
 SAMPLES = 2048
 """Images of an evaluation, where the user does not say."""
+MOST_EVALUATIONS = 1000
 FIRST_SEED = 1_000_000
 """Seed of the first image that is judged: latents of training have others."""
 
@@ -91,6 +97,9 @@ def show(asked: Asked, settings: Settings) -> Exit:
 
 def check(asked: Asked) -> None:
     """Raise UsageError for a request that shows no spread, before anything is trained."""
+    if asked.sample_seeds > MOST_EVALUATIONS:
+        msg = f"--sample-seeds {asked.sample_seeds}: expected {MOST_EVALUATIONS} or fewer"
+        raise UsageError(msg)
     for flag, count in (("train-seeds", asked.train_seeds), ("sample-seeds", asked.sample_seeds)):
         if count < FEWEST:
             msg = f"--{flag} {count}: expected {FEWEST} or more; one shows no spread"
@@ -125,31 +134,48 @@ def trained(
     decides = {
         "preset": dict(preset),
         "kimg": asked.kimg,
-        "data": request.data,
+        "data": locate(request.data, "--data").identity(),
         "code": catalogue.model(name).code_sha256,
     }
     label = f"{plain(name)}-{plain(asked.preset)}-{digest(decides)[:12]}-seed{seed}"
     folder = settings.store / "training" / label
-    seen = max((line.get("kimg", 0.0) for line in read_lines(folder)), default=0.0)
-    if seen < asked.kimg:
-        print(f"training {label}", file=sys.stderr)
-        command = [
-            sys.executable, "-P", "-m", "sfbench", "train", "--model", name,
-            "--preset", asked.preset, "--kimg", f"{asked.kimg:g}", "--data", request.data,
-            "--seed", str(seed), "--device", request.device, "--metrics", "0",
-            "--out", str(folder), "--resume",
-        ]  # fmt: skip
-        command += [] if request.threads is None else ["--threads", str(request.threads)]
-        for flag, values in (("--plugin", settings.plugins), ("--no-plugin", settings.disabled)):
-            for value in values:
-                command += [flag, value]
-        code = ended(command)
-        if code == Exit.INTERRUPTED:
-            raise KeyboardInterrupt
-        if code != Exit.OK:
-            msg = f"{label}: training ended with exit code {code}; see above ({folder})"
-            raise TrainingFailedError(msg)
+    with claimed(settings.store, label):
+        seen = max((line.get("kimg", 0.0) for line in read_lines(folder)), default=0.0)
+        if seen < asked.kimg:
+            train(name, seed, folder, asked, settings)
     return Run(model=name, preset=preset, seed=seed, weights=weights_of_run(folder))
+
+
+@contextlib.contextmanager
+def claimed(store: Path, label: str) -> Iterator[None]:
+    """Train alone: another process that trains this run is waited for."""
+    claims = Claims(Store(store).claims)
+    while (claim := claims.take(f"training-{label}", f"training {label}")) is None:
+        time.sleep(1)
+    with claim:
+        yield
+
+
+def train(name: str, seed: int, folder: Path, asked: Asked, settings: Settings) -> None:
+    """Train one run, or continue it; raises TrainingFailedError."""
+    request, label = asked.request, folder.name
+    print(f"training {label}", file=sys.stderr)
+    command = [
+        sys.executable, "-P", "-m", "sfbench", "train", "--model", name,
+        "--preset", asked.preset, "--kimg", f"{asked.kimg:g}", "--data", request.data,
+        "--seed", str(seed), "--device", request.device, "--metrics", "0",
+        "--out", str(folder), "--resume",
+    ]  # fmt: skip
+    command += [] if request.threads is None else ["--threads", str(request.threads)]
+    for flag, values in (("--plugin", settings.plugins), ("--no-plugin", settings.disabled)):
+        for value in values:
+            command += [flag, value]
+    code = ended(command)
+    if code == Exit.INTERRUPTED:
+        raise KeyboardInterrupt
+    if code != Exit.OK:
+        msg = f"{label}: training ended with exit code {code}; see above ({folder})"
+        raise TrainingFailedError(msg)
 
 
 def judged(runs: Sequence[Run], asked: Asked, settings: Settings) -> list[Record] | None:
@@ -161,7 +187,7 @@ def judged(runs: Sequence[Run], asked: Asked, settings: Settings) -> list[Record
             res=str(run.preset["resolution"]),
             option=options_of(run.preset),
             weights=str(run.weights),
-            seed=first_seed(number, asked),
+            seed=first_seed(run.seed, number, asked),
             samples=asked.samples,
             measure="quality",
         )
@@ -177,9 +203,9 @@ def options_of(preset: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(f"{name}={flag_text(value)}" for name, value in preset["options"].items())
 
 
-def first_seed(number: int, asked: Asked) -> int:
-    """Return the first seed of an evaluation: no image is in two of them."""
-    return FIRST_SEED + number * asked.samples
+def first_seed(run: int, number: int, asked: Asked) -> int:
+    """Return the first seed of an evaluation of a run: no image is in two of them, in any run."""
+    return FIRST_SEED + (run * MOST_EVALUATIONS + number) * asked.samples
 
 
 def lottery_of(
@@ -206,8 +232,8 @@ def lottery_of(
                 metric, case = reading.metric, record.case
                 found[record.case["weights"]["sha256"], record.case["seed"]] = reading.value
     wanted = [
-        [(sha, first_seed(number, asked)) for number in range(asked.sample_seeds)]
-        for sha in digests
+        [(sha, first_seed(run.seed, number, asked)) for number in range(asked.sample_seeds)]
+        for run, sha in zip(mine, digests, strict=True)
     ]
     missing = sum(one not in found for row in wanted for one in row)
     if missing or metric is None or case is None:
@@ -219,6 +245,7 @@ def lottery_of(
         model=name,
         resolution=case["resolution"],
         options=dict(case["options"]),
+        data=dict(case["data"]),
         preset=str(preset["name"]),
         kimg=asked.kimg,
         metric=metric,

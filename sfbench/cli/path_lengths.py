@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from sfbench.api.errors import UsageError
@@ -22,9 +23,12 @@ from sfbench.hardware.policy import kept_settings, set_policy
 from sfbench.quality.published import LPIPS_FILE, VGG16, VGG16_FILE
 from sfbench.quality.weights import find_lpips, find_weights
 from sfbench.values.case import Case, Request
+from sfbench.values.messages import counted
 from sfbench.values.records import Reading
 
 FEWEST = 2
+SUBJECT = ("model", "resolution", "options", "weights", "device", "dtype")
+"""Of a case: whose paths they are."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,16 +54,23 @@ def show(request: Request, asked: Asked, *, as_json: bool) -> Exit:
     vgg = find_weights(VGG16, (VGG16_FILE,), asked.vgg, home, "--vgg-weights")
     linear = find_lpips(LPIPS_FILE, asked.linear, home)
     case = one_case(dataclasses.replace(request, measure="quality"), catalogue, "path-length")
+    if case.batch_rule != "fixed":
+        msg = f"--batch {request.batch}: expected a number"
+        raise UsageError(msg)
     plugins, _ = load_plugins(catalogue.owners(case.model), asked.plugins, asked.disabled)
     _, spec = find_generator(plugins, case.model)
     from sfbench.quality.path_length import read_card  # torch comes with it
 
     cards = [read_card(name) for name in asked.cards]
+    readings: list[Reading] = []
+    ended = Exit.OK
     try:
-        readings = measured(spec, case, cards, asked.paths, (vgg, linear))
+        for reading in measured(spec, case, cards, asked.paths, (vgg, linear)):
+            readings.append(reading)  # noqa: PERF402  # those so far are shown
     except KeyboardInterrupt:
-        print("interrupted: nothing is kept", file=sys.stderr)
-        return Exit.INTERRUPTED
+        told = counted(len(readings), "card")
+        print(f"interrupted after {told}; nothing else is kept", file=sys.stderr)
+        ended = Exit.INTERRUPTED
     if as_json:
         print(json.dumps([dataclasses.asdict(reading) for reading in readings], indent=1))
     else:
@@ -69,11 +80,11 @@ def show(request: Request, asked: Asked, *, as_json: bool) -> Exit:
         heading = f"{case.title()}: {asked.paths:,} paths"
         console().print(plain_table(readings, heading))
     some = any(reading.value is not None for reading in readings)
-    return Exit.OK if some else Exit.NOTHING_MEASURED
+    return ended if some or ended else Exit.NOTHING_MEASURED
 
 
-def measured(spec: Any, case: Case, cards: list[Any], paths: int, files: Any) -> list[Reading]:
-    """Return a reading for each card."""
+def measured(spec: Any, case: Case, cards: list[Any], paths: int, files: Any) -> Iterator[Reading]:
+    """Yield a reading for each card."""
     import torch
 
     from sfbench.api.errors import UnsupportedError
@@ -84,7 +95,6 @@ def measured(spec: Any, case: Case, cards: list[Any], paths: int, files: Any) ->
 
     (vgg, vgg_digest), (linear, linear_digest) = files
     bar = PassProgress(sys.stderr, live=sys.stderr.isatty(), quiet=False)
-    found = []
     backend = find_backend(case.device)
     with kept_settings(), torch.inference_mode(), faults_of(case.model, bar):
         set_policy(backend, case.dtype, case.threads)
@@ -95,7 +105,10 @@ def measured(spec: Any, case: Case, cards: list[Any], paths: int, files: Any) ->
         distance = load_lpips(vgg, linear, case.device)
         standard = vgg_digest == VGG16_FILE.sha256 and linear_digest == LPIPS_FILE.sha256
         for card in cards:
-            bracket = card.name if standard else f"{VGG16}-{vgg_digest[:8]}, {card.name}"
+            # A conditional model's labels are part of what a card measures.
+            own = getattr(generator, "classes", 0) and case.labels != card.labels
+            words = [] if standard else [f"{VGG16}-{vgg_digest[:8]}"]
+            bracket = ", ".join([*words, card.name, *([f"labels {case.labels}"] if own else [])])
             metric = f"{'ppl' if standard else 'path_length'}[{bracket}]"
             try:
                 one = path_length(
@@ -108,10 +121,11 @@ def measured(spec: Any, case: Case, cards: list[Any], paths: int, files: Any) ->
                     progress=bar,
                 )
             except UnsupportedError as error:
-                found.append(Reading(metric=metric, reason=str(error)))
+                yield Reading(metric=metric, reason=str(error))
                 continue
             low, high = one.estimate.bounds()
             how = {
+                "model": {name: value for name, value in case.inputs().items() if name in SUBJECT},
                 "card": card.name,
                 "source": card.source,
                 "epsilon": card.epsilon,
@@ -125,7 +139,4 @@ def measured(spec: Any, case: Case, cards: list[Any], paths: int, files: Any) ->
                 "lpips_sha256": linear_digest,
                 "first_seed": case.seed,
             }
-            found.append(
-                Reading(metric=metric, value=one.estimate.value, low=low, high=high, how=how)
-            )
-    return found
+            yield Reading(metric=metric, value=one.estimate.value, low=low, high=high, how=how)

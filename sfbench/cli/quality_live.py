@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from sfbench.api.errors import UsageError
+from sfbench.api.errors import SfbenchError, UsageError
 from sfbench.catalogue.catalogue import Catalogue
-from sfbench.cli.drawn_sides import SAMPLES, drawn, faults_of, opened, side_cases
+from sfbench.cli.drawn_sides import drawn, faults_of, opened, side_cases
 from sfbench.cli.progress import PassProgress
 from sfbench.cli.sides import Asked
+from sfbench.quality.published import SAMPLES
 from sfbench.report import comparison, verdicts
 from sfbench.report.beside import Beside
 from sfbench.report.verdicts import Row
 from sfbench.values.case import Case, Request
 from sfbench.values.job import case_document
 from sfbench.values.messages import counted
+from sfbench.values.metric_names import FD
 
 if TYPE_CHECKING:
     from sfbench.quality.influences import Influences
@@ -26,10 +28,17 @@ MOST_SEQUENTIAL = 10_000
 """Images of each side after which a sequential comparison gives up, where the user does not say."""
 
 
-def rows(asked: Asked, shared: Request, catalogue: Catalogue, *, sequential: bool) -> list[Row]:
-    """Return a row for each pair of cases: the Frechet distance of B beside that of A.
+ALIKE = ("size", "seed", "labels", "data", "extractor")
+"""What both sides must have in common, to be judged on the same images."""
 
-    Raises UsageError for sides of another number of cases, or with another installation's Python.
+
+def pairs_of(
+    asked: Asked, shared: Request, catalogue: Catalogue, *, sequential: bool
+) -> list[tuple[Case, Case]]:
+    """Return the pairs of cases whose quality is compared.
+
+    Raises UsageError for sides of another number of cases or of other images, or with another
+    installation's Python.
     """
     most = shared.samples or (MOST_SEQUENTIAL if sequential else SAMPLES)
     request = dataclasses.replace(shared, samples=most)
@@ -37,14 +46,34 @@ def rows(asked: Asked, shared: Request, catalogue: Catalogue, *, sequential: boo
     if len(sides[0]) != len(sides[1]):
         msg = f"A has {len(sides[0])} cases, B has {len(sides[1])}; both must cover the same grid"
         raise UsageError(msg)
-    judged = until_certain if sequential else at_once
+    pairs = list(zip(*sides, strict=True))
+    if any(case.batch_rule != "fixed" for pair in pairs for case in pair):
+        msg = f"--batch {shared.batch}: expected fixed batch sizes, e.g. --batch 8"
+        raise UsageError(msg)
+    for name in ALIKE:
+        for a, b in pairs:
+            if getattr(a, name) != getattr(b, name):
+                msg = f"--data: both sides are judged on the same images; {name} differs"
+                raise UsageError(msg)
+    return pairs
+
+
+def rows(
+    asked: Asked, pairs: Sequence[tuple[Case, Case]], catalogue: Catalogue, *, sequential: bool
+) -> Iterator[Row]:
+    """Yield a row for each pair of cases: the Frechet distance of B beside that of A."""
     beside = Beside((asked.store, asked.store))
-    return [
-        verdicts.with_retraining(
-            judged(asked, pair, catalogue), [case_document(case) for case in pair], beside
-        )
-        for pair in zip(*sides, strict=True)
-    ]
+    for pair in pairs:
+        try:
+            row = (
+                until_certain(asked, pair, catalogue, len(pairs))
+                if sequential
+                else at_once(asked, pair, catalogue)
+            )
+        except SfbenchError as error:
+            yield Row(title=verdicts.title(*pair), metric=FD, failure=str(error))
+            continue
+        yield verdicts.with_retraining(row, [case_document(case) for case in pair], beside)
 
 
 def at_once(asked: Asked, cases: tuple[Case, Case], catalogue: Catalogue) -> Row:
@@ -66,8 +95,13 @@ def at_once(asked: Asked, cases: tuple[Case, Case], catalogue: Catalogue) -> Row
     )
 
 
-def until_certain(asked: Asked, cases: tuple[Case, Case], catalogue: Catalogue) -> Row:
-    """Return the row of one pair of cases, with as many images as its sign needs."""
+def until_certain(
+    asked: Asked, cases: tuple[Case, Case], catalogue: Catalogue, compared: int
+) -> Row:
+    """Return the row of one pair of cases, with as many images as its sign needs.
+
+    `compared`: pairs of cases that share the level of 5 %.
+    """
     from sfbench.quality import sequential
     from sfbench.quality.paired import influences_of
 
@@ -85,7 +119,7 @@ def until_certain(asked: Asked, cases: tuple[Case, Case], catalogue: Catalogue) 
         return found[0], found[1]
 
     looks: Iterator[sequential.Look] = sequential.until_certain(
-        sides, a.real.shape[1], cases[0].samples
+        sides, a.real.shape[1], cases[0].samples, sequential.ALPHA / compared
     )
     for look in looks:
         bar.clear()

@@ -6,11 +6,11 @@ import dataclasses
 import json
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sfbench.api.errors import UsageError, WeightsError, printable
+from sfbench.api.errors import DataError, UsageError, WeightsError, printable
 from sfbench.cli import bench as benches
 from sfbench.cli import defaults
 from sfbench.cli.exits import Exit
@@ -59,6 +59,9 @@ def show(asked: Asked, *, as_json: bool) -> Exit:
         msg = f"--explain {' '.join(asked.explained)}: expected two different cards"
         raise UsageError(msg)
     bench = bench_of(asked)
+    if bench.world > 1:
+        msg = "sfbench reconstruct runs in one process; omit torchrun"
+        raise UsageError(msg)
     sides = [
         bench.real(text, flag)
         for text, flag in (
@@ -67,9 +70,9 @@ def show(asked: Asked, *, as_json: bool) -> Exit:
         )
     ]
     steps = list(between(*cards)) if asked.explained else []
-    originals, made = (side.dataset for side in sides)
+    originals, made = (named(side.dataset) for side in sides)
     pairs = paired_by_name(originals, made)
-    distance, lpips_reading = lpips_of(asked)
+    distance, lpips_reading = lpips_of(asked, bench.device)
     try:
         found = measured(
             originals,
@@ -82,10 +85,16 @@ def show(asked: Asked, *, as_json: bool) -> Exit:
         if asked.explained:
             bench.progress.clear()
             tell(pairs, found)
-            return explained(found, cards[0], steps, as_json=as_json)
-        how = {"pairs": len(found.values.get("error", ())), "left_out": len(found.problems)}
+            code = explained(found, cards[0], steps, as_json=as_json)
+            return Exit.SOME_FAILED if found.problems and code == Exit.OK else code
+        how = {
+            "pairs": len(found.kept),
+            "left_out": len(found.problems),
+            "originals": dict(originals.identity),
+            "reconstructions": dict(made.identity),
+        }
         every = [reading for card in cards for reading in readings(found, card, how=how)]
-        every += [lpips(found, lpips_reading, how), *distances(bench, sides, pairs, asked)]
+        every += [lpips(found, lpips_reading, how), *distances(bench, sides, found, asked, how)]
     except KeyboardInterrupt:
         bench.progress.clear()
         print("interrupted: features so far are saved; run again", file=sys.stderr)
@@ -104,13 +113,19 @@ def show(asked: Asked, *, as_json: bool) -> Exit:
         from sfbench.cli.reporting import console  # pandas comes with it
         from sfbench.report.readings import plain_table
 
-        heading = (
-            f"{counted(len(pairs.originals), 'pair')} of {asked.reconstructions} and originals"
-        )
+        heading = f"{counted(len(found.kept), 'pair')} of {asked.reconstructions} and originals"
         console().print(plain_table(every, heading))
     if found.problems:
         return Exit.SOME_FAILED
     return Exit.OK if any(r.value is not None for r in every) else Exit.NOTHING_MEASURED
+
+
+def named(dataset: Any) -> Any:
+    """Return a dataset whose images have names; raises DataError for another."""
+    if not hasattr(dataset, "container"):
+        msg = f"{dataset.identity['name']}: its images have no names to pair them by"
+        raise DataError(msg)
+    return dataset
 
 
 def bench_of(asked: Asked) -> benches.Bench:
@@ -139,7 +154,7 @@ def tell(pairs: Pairs, found: Found) -> None:
         print(f"warning: {len(found.problems) - SHOWN} more are left out", file=sys.stderr)
 
 
-def lpips_of(asked: Asked) -> tuple[Any, Reading]:
+def lpips_of(asked: Asked, device: str) -> tuple[Any, Reading]:
     """Return LPIPS, or None; and a reading with its name and how it was made, or why there is none."""
     from sfbench.quality.lpips import load_lpips
 
@@ -154,20 +169,31 @@ def lpips_of(asked: Asked) -> tuple[Any, Reading]:
     standard = digest == VGG16_FILE.sha256 and linear_digest == LPIPS_FILE.sha256
     metric = "lpips[vgg]" if standard else f"lpips[{VGG16}-{digest[:8]}]"
     how = {"vgg_sha256": digest, "lpips_sha256": linear_digest}
-    return load_lpips(vgg, linear), Reading(metric=metric, reason="not measured yet", how=how)
+    return load_lpips(vgg, linear, device), Reading(
+        metric=metric, reason="not measured yet", how=how
+    )
 
 
-def lpips(found: Found, name: Reading, how: dict[str, Any]) -> Reading:
+def lpips(found: Found, name: Reading, how: Mapping[str, Any]) -> Reading:
     """Return the mean LPIPS of the pairs."""
-    from sfbench.quality.reconstruction import mean_reading
+    import numpy as np
+
+    from sfbench.quality.reconstruction import SMALLEST_LPIPS, mean_reading
 
     if "lpips" not in found.values:
-        return name
-    return mean_reading(name.metric, found.values["lpips"], how | dict(name.how))
+        reason = name.reason if found.kept else "no pair could be compared"
+        return dataclasses.replace(name, reason=reason)
+    if np.isnan(found.values["lpips"]).any():
+        return Reading(metric=name.metric, reason=f"images of under {SMALLEST_LPIPS} px")
+    return mean_reading(name.metric, found.values["lpips"], {**how, **name.how})
 
 
 def distances(
-    bench: benches.Bench, sides: Sequence[Any], pairs: Pairs, asked: Asked
+    bench: benches.Bench,
+    sides: Sequence[Any],
+    found: Found,
+    asked: Asked,
+    how: Mapping[str, Any],
 ) -> Iterator[Reading]:
     """Yield the Frechet distance of reconstructions to originals: rFID with published weights.
 
@@ -183,27 +209,25 @@ def distances(
 
     extractor = bench.open_extractor(asked.extractor or AUTO)
     preprocessing = view_of(read_protocol(OWN), extractor, floating=False)
+    metric = "rfid" if extractor.standard else f"rfd[{extractor.name}]"
+    if len(found.kept) < 2:  # noqa: PLR2004  # a covariance needs two
+        yield Reading(
+            metric=metric, reason=f"{counted(len(found.kept), 'pair')}; at least 2 needed"
+        )
+        return
     rows = []
-    for side, numbers in zip(sides, (pairs.originals, pairs.reconstructions), strict=True):
+    for side, numbers in zip(sides, zip(*found.kept, strict=True), strict=True):
         part = dataclasses.replace(side, indices=sorted(numbers))
         features = bench.forward.extract(part, preprocessing, bench.store, logits=False)
         statistics = features.statistics
         place = {int(number): row for row, number in enumerate(statistics.indices)}
-        rows.append((statistics.features, place, numbers))
-    both = [
-        (rows[0][1][own], rows[1][1][other])
-        for own, other in zip(pairs.originals, pairs.reconstructions, strict=True)
-        if own in rows[0][1] and other in rows[1][1]
-    ]
-    metric = "rfid" if extractor.standard else f"rfd[{extractor.name}]"
-    if len(both) < 2:  # noqa: PLR2004  # a covariance needs two
-        yield Reading(metric=metric, reason=f"{counted(len(both), 'pair')}; at least 2 needed")
-        return
-    real, made = (rows[side][0][[pair[side] for pair in both]] for side in (0, 1))
+        rows.append(statistics.features[[place[number] for number in numbers]])
+    real, made = rows
     first, second = moments_of(made), moments_of(real)
     value = frechet_distance(first, second)
-    how = {"extractor": dict(extractor.identity), "pairs": len(both)}
-    if len(both) <= real.shape[1]:
+    made_by = dict(extractor.identity) | {"resize": preprocessing.resize}
+    how = {**how, "extractor": made_by}
+    if len(real) <= real.shape[1]:
         how["warning"] = "fewer images than features: biased upward"
         yield Reading(metric=metric, value=value, how=how)
         return

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from sfbench.quality.frechet import frechet_distance
+from sfbench.quality.influences import NORMAL_95
 from sfbench.quality.kernel import MOST_ROWS, at_most
 from sfbench.quality.memorization import FAR, memorization_distance, nearness
 from sfbench.quality.neighbors import median_bounds, nearest_real, realism, share
@@ -65,7 +66,7 @@ def memorized(told: Telling) -> Reading:
     value = memorization_distance(distance, near)
     # The Frechet distance's own, scaled; what the nearness varies by is not in it.
     error = told.frechet_error
-    half = None if error is None or not distance else 1.96 * error * value / distance
+    half = None if error is None or not value else NORMAL_95 * error * value / distance
     return told.reading(
         metric,
         value,

@@ -112,8 +112,7 @@ class Evaluation(Telling):
             debiased = richardson_frechet(self.features, real if behind is None else behind, plain)
         kept = None
         if error is not None:
-            best = value if debiased is None else debiased
-            kept = self.kept(best, self.frechet_influences, debiased=debiased is not None)
+            kept = self.kept(value, self.frechet_influences, debiased)
         return self.estimated(
             metric,
             Estimate(value, error),
@@ -285,7 +284,7 @@ class Evaluation(Telling):
         kept = None
         if self.pairing is not None and not single:
             own = score_influences(logits, found.mean)
-            kept = self.kept(found.mean, (own, None), debiased=False)
+            kept = self.kept(found.mean, (own, None))
         return self.estimated(
             metric,
             Estimate(found.mean, found.error),

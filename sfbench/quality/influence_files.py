@@ -28,7 +28,7 @@ class About(TypedDict):
     value: float
     images: str
     reference: str
-    debiased: bool
+    debiased: float | None
 
 
 def keep_influences(root: Path, found: Influences) -> str | None:

@@ -27,9 +27,10 @@ Array = NDArray[np.float64]
 class Influences:
     """A value, and the influence on it of each generated and of each real image, but for a constant.
 
-    `real`: None if the value depends on no real images, or on moments that count as exact.
-    `images` and `reference`: what the rows are of; equal names mean that row i is of the same seed,
-    or of the same real image. `debiased`: whether the bias of order 1/N was removed from the value.
+    `value`: as it was measured. `debiased`: without its bias of order 1/N; None if there are too few
+    images for that, or no such estimate. `real`: None if the value depends on no real images, or on
+    moments that count as exact. `images` and `reference`: what the rows are of; equal names mean
+    that row i is of the same seed, or of the same real image.
     """
 
     value: float
@@ -37,7 +38,7 @@ class Influences:
     real: Array | None
     images: str
     reference: str
-    debiased: bool = False
+    debiased: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +46,8 @@ class Difference:
     """The value of B less that of A, with its standard error.
 
     `log_error`: the standard error of log(B / A); None unless both values are positive. `images`:
-    generated images of the smaller side. `same_draws`, `same_reference`: what both sides share.
+    generated images of the smaller side; `unequal`: whether the other has more. `same_draws`,
+    `same_reference`: what both sides share. `debiased`: whether both values are.
     """
 
     a: float
@@ -53,6 +55,7 @@ class Difference:
     error: float
     log_error: float | None = None
     images: int
+    unequal: bool = False
     same_draws: bool = True
     same_reference: bool = True
     debiased: bool = False
@@ -92,19 +95,24 @@ def p_value(change: float, error: float) -> float:
 
 def difference(a: Influences, b: Influences) -> Difference:
     """Return the difference of two values, B less A; what the sides share is counted once."""
-    positive = min(a.value, b.value) > 0
-    log_variance = variance(a, b, (1 / a.value, 1 / b.value)) if positive else math.nan
+    values = a.value, b.value
+    both = a.debiased is not None and b.debiased is not None
+    if a.debiased is not None and b.debiased is not None:
+        values = a.debiased, b.debiased
+    positive = min(values) > 0
+    log_variance = variance(a, b, (1 / values[0], 1 / values[1])) if positive else math.nan
     return Difference(
-        a=a.value,
-        b=b.value,
+        a=values[0],
+        b=values[1],
         error=math.sqrt(variance(a, b, (1.0, 1.0))),
         log_error=math.sqrt(log_variance) if positive else None,
         images=min(len(a.own), len(b.own)),
+        unequal=len(a.own) != len(b.own),
         same_draws=share_rows(a.own, b.own, a.images == b.images),
         same_reference=a.real is not None
         and b.real is not None
         and share_rows(a.real, b.real, a.reference == b.reference),
-        debiased=a.debiased and b.debiased,
+        debiased=both,
     )
 
 

@@ -25,7 +25,7 @@ REAL_ROWS, GENERATED_ROWS = 4096, 512
 def nearness(generated: Rows, real: Rows) -> float:
     """Return the mean over real rows of the cosine distance, 1 - |cos|, to the nearest generated one.
 
-    Rows whose sum is zero are left out, as torchmetrics does.
+    Rows whose sum is zero are left out, as torchmetrics does; 1 if no real row is left.
     """
     nearest = []
     for true in unit_parts(real, REAL_ROWS):
@@ -33,7 +33,7 @@ def nearness(generated: Rows, real: Rows) -> float:
         for fake in unit_parts(generated, GENERATED_ROWS):
             best = torch.maximum(best, (true @ fake.T).abs_().amax(dim=1))
         nearest.append(best)
-    return float(1 - torch.cat(nearest).mean())
+    return float(1 - torch.cat(nearest).mean()) if nearest else 1.0
 
 
 def memorization_distance(frechet: float, near: float) -> float:

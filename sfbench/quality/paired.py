@@ -32,10 +32,10 @@ def influences_of(rows: Rows, real: Rows) -> Influences:
     enough = min(len(rows), len(real)) >= ENOUGH_FOR_BIAS * rows.shape[1]
     own, theirs = frechet_influences(rows, moments, real, reference)
     return Influences(
-        value=richardson_frechet(rows, real, plain) if enough else plain,
+        value=plain,
         own=own,
         real=theirs,
         images="seeds",
         reference="real",
-        debiased=enough,
+        debiased=richardson_frechet(rows, real, plain) if enough else None,
     )

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from sfbench.api.errors import DataError, UsageError
+from sfbench.data.containers.files import ImageFiles
 from sfbench.data.dataset import ContainerDataset
 from sfbench.quality.fidelity import (
     SsimWay,
@@ -31,6 +32,22 @@ from sfbench.values.records import Reading
 CARDS = Path(__file__).with_name("reconstruction_cards.toml")
 LEVELS = 255.0
 FEW = 2
+SMALLEST_LPIPS = 16
+"""Smaller images leave the network's last layers nothing."""
+SUFFIXES = {
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".webp",
+    ".bmp",
+    ".dib",
+    ".tif",
+    ".tiff",
+    ".gif",
+    ".ppm",
+    ".pgm",
+}
+ROWS = {".npy", ".npz", ".parquet"}
 Progress = Callable[[str, int, int], None]
 
 
@@ -111,22 +128,42 @@ def paired_by_name(originals: ContainerDataset, reconstructions: ContainerDatase
 
 
 def names_of(dataset: ContainerDataset) -> dict[str, int]:
-    """Return the number of each image by its name without suffix."""
+    """Return the number of each image by its name, without the folders that all share and suffix.
+
+    Images of arrays and of Parquet files have no names of their own: they are paired by number.
+    """
+    container = dataset.container
+    if isinstance(container, ImageFiles):
+        stored = list(container.images.names)
+    elif container.path.suffix.lower() in ROWS:
+        stored = [str(number) for number in range(len(dataset))]
+    else:
+        stored = [container.item(number).name for number in range(len(dataset))]
+    parts = [PurePosixPath(name).parts for name in stored]
+    shared = 0
+    while parts and all(len(one) > shared + 1 and one[shared] == parts[0][shared] for one in parts):
+        shared += 1
     found: dict[str, int] = {}
-    for number in range(len(dataset)):
-        name = str(PurePosixPath(dataset.container.item(number).name).with_suffix(""))
-        if name in found:
-            msg = f"{dataset.container.path}: two images are called {name}; names pair them"
+    for number, one in enumerate(parts):
+        name = PurePosixPath(*one[shared:])
+        known = name.suffix.lower() in SUFFIXES
+        text = str(name.with_suffix("") if known else name)
+        if text in found:
+            msg = f"{container.path}: two images are called {text}; names pair them"
             raise DataError(msg)
-        found[name] = number
+        found[text] = number
     return found
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What one pass over the pairs found: values by what was computed, unreadable and unequal pairs."""
+    """What one pass over the pairs found: values by what was computed, the pairs that have them.
+
+    `problems`: pairs that are unreadable or of unequal size, one line each.
+    """
 
     values: Mapping[str, np.ndarray]
+    kept: tuple[tuple[int, int], ...]
     problems: tuple[str, ...]
 
 
@@ -140,7 +177,7 @@ def measured(
 ) -> Found:
     """Return every value that the cards need, by pair; a pair that cannot be compared is left out."""
     rows: dict[str, list[float]] = {}
-    problems = []
+    problems, kept = [], []
     total = len(pairs.originals)
     for place, (own, other) in enumerate(zip(pairs.originals, pairs.reconstructions, strict=True)):
         try:
@@ -151,9 +188,11 @@ def measured(
             continue
         for name, value in values_of(x, y, cards, distance):
             rows.setdefault(name, []).append(value)
+        kept.append((own, other))
         progress("pairs", place + 1, total)
     return Found(
         values={name: np.asarray(values) for name, values in rows.items()},
+        kept=tuple(kept),
         problems=tuple(problems),
     )
 
@@ -184,8 +223,11 @@ def values_of(
     for way in {card.ssim for card in cards if card.multi_scale}:
         yield f"ms {way}", within(multi_scale_ssim, x, y, way)
     if distance is not None:
+        enough = min(x.shape[2:]) >= SMALLEST_LPIPS
+        device = distance.linear[0].device
         with torch.inference_mode():
-            yield "lpips", float(distance(*(2 * one.float() - 1 for one in (x, y))))
+            sides = (2 * one.float().to(device) - 1 for one in (x, y))
+            yield "lpips", float(distance(*sides)) if enough else math.nan
 
 
 def within(
@@ -202,6 +244,10 @@ def readings(
     found: Found, card: ReconstructionCard, *, how: Mapping[str, Any]
 ) -> Iterator[Reading]:
     """Yield the readings of a card: PSNR, SSIM, MS-SSIM."""
+    if not found.kept:
+        reason = f"no pair could be compared: {(found.problems or ('',))[0]}"
+        yield from (Reading(metric=name, reason=reason) for name in ("psnr", "ssim"))
+        return
     told = dict(how) | {"card": card.name, "source": card.source}
     bracket = "" if card.name == "sfbench" else f"[{card.name}]"
     yield psnr_reading(found, card, f"psnr{bracket}", told)

@@ -67,21 +67,24 @@ def rounded(count: float) -> int:
 
 
 def until_certain(
-    sides: Callable[[int], tuple[Influences, Influences]], width: int, most: int
+    sides: Callable[[int], tuple[Influences, Influences]],
+    width: int,
+    most: int,
+    alpha: float = ALPHA,
 ) -> Iterator[Look]:
     """Yield looks at B less A until the sign is certain, or `most` images are drawn.
 
-    `sides` returns A and B of so many images each.
+    `sides` returns A and B of so many images each; `alpha`: the chance of an error at any look.
     """
     for count in counts(width, most):
         a, b = sides(count)
-        found = look(a, b, count, first_look(width))
+        found = look(a, b, count, first_look(width), alpha)
         yield found
         if found.sign != "open":
             return
 
 
-def look(a: Influences, b: Influences, count: int, first: int) -> Look:
+def look(a: Influences, b: Influences, count: int, first: int, alpha: float = ALPHA) -> Look:
     """Return the difference with the ends of its confidence sequence; `first`: of the first look."""
     found = difference(a, b)
     drawn = b.own - a.own if share_rows(a.own, b.own, a.images == b.images) else None
@@ -91,10 +94,10 @@ def look(a: Influences, b: Influences, count: int, first: int) -> Look:
         spread = math.sqrt(float(a.own.var(ddof=1)) + float(b.own.var(ddof=1)))
     own = spread / math.sqrt(count)
     real = math.sqrt(max(found.error**2 - own**2, 0.0))
-    level = ALPHA / 2 if real else ALPHA
+    level = alpha / 2 if real else alpha
     half = boundary(count, spread, PER_FEATURE * first, level)
     if real:
-        half += NormalDist().inv_cdf(1 - (ALPHA - level) / 2) * real
+        half += NormalDist().inv_cdf(1 - (alpha - level) / 2) * real
     return Look(images=count, difference=found, low=found.change - half, high=found.change + half)
 
 

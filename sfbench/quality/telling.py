@@ -79,7 +79,7 @@ class Telling:
         return error_of(*self.frechet_influences)
 
     def kept(
-        self, value: float, influences: tuple[Array, Array | None], *, debiased: bool
+        self, value: float, influences: tuple[Array, Array | None], debiased: float | None = None
     ) -> str | None:
         """Keep the influence of each image where somebody wants to pair them; return their name."""
         if self.pairing is None:

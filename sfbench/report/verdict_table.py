@@ -42,7 +42,9 @@ def paired(row: Row, found: Difference) -> str:
     shared = {"real images": found.same_reference, "draws": found.same_draws}
     words = " and ".join(name for name, same in shared.items() if same)
     told = f"paired on the same {words}" if words else "nothing of the two sides is shared"
-    kind = "" if found.debiased or not found.same_reference else "; few images: biased"
+    kind = (
+        "; biased: 4 images a feature of both sides are needed for a verdict" if row.biased else ""
+    )
     return (
         f"{row.metric}: {found.a:.4g} -> {found.b:.4g}, {found.change:+.3g} [{found.low:+.3g}, "
         f"{found.high:+.3g}], {counted(found.images, 'image')}, {told}{kind}"

@@ -83,12 +83,22 @@ class Row:
             return "failed"
         if self.identical and not self.reason:
             return "same"
+        if self.biased:
+            return "inconclusive"
         if self.look is not None:
             return self.by_sign(self.look.low, self.look.high)
         if self.result is None:
             return "inconclusive" if self.difference is None else self.of_pairs(self.difference)
         found = self.result.verdict(higher_is_better=metric_of(self.metric).better == "higher")
         return {"slower": self.kind, "faster": GOOD[self.kind]}.get(found, found)
+
+    @property
+    def biased(self) -> bool:
+        """Whether a difference may be that of two biases: of few images, or of unequal numbers."""
+        found = self.difference
+        if found is None or found.debiased or found.change == found.error == 0:
+            return False
+        return is_distance(self.metric) or found.unequal
 
     def of_pairs(self, found: Difference) -> str:
         """Return the verdict where there is no ratio: a distance within its error of zero."""

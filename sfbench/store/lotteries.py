@@ -14,7 +14,8 @@ from sfbench.values.documents import DocumentError, read_document
 from sfbench.values.records import digest
 
 FOLDER = "lotteries"
-SUBJECT = ("model", "resolution", "options")
+SUBJECT = ("model", "resolution", "options", "data")
+"""Of a case: what was trained, and the real images that it was trained on and judged by."""
 
 
 class StoredSpread(TypedDict):
@@ -31,6 +32,7 @@ class Lottery(TypedDict):
     model: str
     resolution: int
     options: dict[str, Any]
+    data: dict[str, Any]
     preset: str
     kimg: float
     metric: str

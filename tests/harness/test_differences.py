@@ -17,6 +17,7 @@ from sfbench.quality.inception_score import inception_score, score_influences
 from sfbench.quality.influence_files import FOLDER, keep_influences, read_influences
 from sfbench.quality.influences import Difference, Influences, difference
 from sfbench.report.comparison import of_difference
+from sfbench.report.verdict_table import notes
 from sfbench.report.verdicts import Row
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -26,7 +27,7 @@ Array = NDArray[np.float64]
 def side(value: float, own: Array, real: Array | None, **names: str) -> Influences:
     """Return a side whose images are of the seeds, and whose real images are the same."""
     told = {"images": "seeds", "reference": "r"} | names
-    return Influences(value=value, own=own, real=real, debiased=True, **told)
+    return Influences(value=value, own=own, real=real, debiased=value, **told)
 
 
 @pytest.mark.fast
@@ -63,11 +64,28 @@ def test_equal_sides_are_the_same_and_ratios_need_positive_values() -> None:
     near = difference(side(-0.1, own, own), side(-0.1, own, own))
     assert of_difference(near) is None
     assert Row(title="t", metric="fid", difference=near).verdict == "same"
-    far = Difference(a=-0.1, b=5.0, error=0.2, images=50)
+    far = Difference(a=-0.1, b=5.0, error=0.2, images=50, debiased=True)
     assert Row(title="t", metric="fid", difference=far).verdict == "worse-quality"
     assert Row(title="t", metric="is", difference=far).verdict == "better-quality"
     open_ = dataclasses.replace(far, error=9.0)
     assert Row(title="t", metric="fid", difference=open_).verdict == "inconclusive"
+
+
+@pytest.mark.fast
+def test_a_difference_of_biases_gives_no_verdict() -> None:
+    own = np.random.default_rng(0).normal(size=50)
+    a, b = side(1.0, own, own), side(9.0, own, own)
+    few = dataclasses.replace(b, debiased=None)
+    # What one side lacks, the other does not bring: both are taken as they were measured.
+    mixed = difference(dataclasses.replace(a, debiased=0.5), few)
+    assert (mixed.a, mixed.b, mixed.debiased) == (1.0, 9.0, False)
+    row = Row(title="t", metric="fid", result=of_difference(mixed), difference=mixed)
+    assert row.verdict == "inconclusive"
+    assert "biased: 4 images a feature" in notes([row])[-1]
+    more = dataclasses.replace(few, own=own[:40])
+    score = difference(dataclasses.replace(a, real=None), dataclasses.replace(more, real=None))
+    assert score.unequal
+    assert Row(title="t", metric="is", difference=score).verdict == "inconclusive"
 
 
 @pytest.mark.fast
@@ -138,7 +156,10 @@ def test_two_folders_are_compared_on_one_reference(sfbench: Command) -> None:
     assert "paired on the same real images and draws" in " ".join(table.stdout.split())
     model = ["quality", "--model", "synthetic", "--against", "shapes", *asked, "--json"]
     (row, *_) = json.loads(sfbench(*model).stdout)["differences"]
-    assert row["verdict"] == "better-quality"
+    assert (row["verdict"], row["difference"]["debiased"]) == ("inconclusive", False)
+    enough = [*model[:-2], "1040", "--json"]
+    (row, *_) = json.loads(sfbench(*enough).stdout)["differences"]
+    assert (row["verdict"], row["difference"]["debiased"]) == ("better-quality", True)
     for wrong in (["--protocol", "adm"], ["--per-class"], ["--neighbors", "n.png"]):
         refused = sfbench(*one, *wrong)
         assert refused.returncode == 2
@@ -158,6 +179,9 @@ def test_images_are_drawn_until_the_sign_is_certain(sfbench: Command) -> None:
     refused = sfbench("compare", *sides, *asked[:3])
     assert refused.returncode == 2
     assert "--sequential compares quality" in refused.stderr
+    seeds = sfbench("compare", sides[0], f"{sides[1]},seed=7", *asked)
+    assert seeds.returncode == 2
+    assert "both sides are judged on the same images; seed differs" in seeds.stderr
     python = sfbench("compare", sides[0], "synthetic,python=/usr/bin/env", *asked)
     assert python.returncode == 2
     assert "omit python=" in python.stderr

@@ -109,6 +109,15 @@ def folders(tmp_path: Path, count: int = 14) -> list[str]:
     return [str(tmp_path / name) for name in ("originals", "made")]
 
 
+def sized(tmp_path: Path) -> Path:
+    """Make reconstructions in a folder of a zip's kind, all of another size than the originals."""
+    folder = tmp_path / "sized" / "inner"
+    folder.mkdir(parents=True)
+    for number in range(3):
+        Image.new("RGB", (30, 30)).save(folder / f"{number:02d}.png")
+    return tmp_path / "sized"
+
+
 def test_reconstructions_are_judged_pair_by_pair(sfbench: Command, tmp_path: Path) -> None:
     originals, made = folders(tmp_path)
     asked = ["reconstruct", "--originals", originals, "--reconstructions", made]
@@ -151,6 +160,12 @@ def test_a_pair_that_cannot_be_compared_is_named_and_left_out(
     none = sfbench("reconstruct", "--originals", originals, "--reconstructions", str(other))
     assert none.returncode == 2
     assert "no two images have the same name: 00 among the originals, z" in none.stderr
-    (other / "a").mkdir()
+    none_fits = sfbench(*asked[:3], "--reconstructions", str(sized(tmp_path)), "--json")
+    assert none_fits.returncode == 1
+    reasons = [one["reason"] for one in json.loads(none_fits.stdout)["readings"]]
+    assert any("no pair could be compared: " in str(reason) for reason in reasons)
+    nameless = sfbench(*asked[:3], "--reconstructions", "shapes", "--res", "16")
+    assert nameless.returncode == 2
+    assert "have no names to pair them by" in nameless.stderr
     wrong = sfbench(*asked, "--card", "magic")
     assert "--card magic: expected all, or any of sfbench" in wrong.stderr

@@ -124,14 +124,18 @@ def test_the_best_snapshot_says_how_lucky_it_was() -> None:
     assert best_snapshot(TrainingRun(name="r", asked={}, lines=[{"step": 1}])) is None
 
 
-CASE = {"model": "m", "resolution": 8, "options": {"a": 1}, "seed": 3, "weights": {"sha256": "x"}}
+DATA = {"kind": "shapes", "sha256": None}
+CASE = {
+    "model": "m", "resolution": 8, "options": {"a": 1}, "data": DATA, "seed": 3,
+    "weights": {"sha256": "x"},
+}  # fmt: skip
 
 
 def lottery(mean: float, deviation: float) -> Lottery:
     """Return a kept lottery of the case."""
     spread = StoredSpread(value=deviation, low=0.0, high=2 * deviation)
     return Lottery(
-        model="m", resolution=8, options={"a": 1}, preset="nano", kimg=1.0, metric="fid",
+        model="m", resolution=8, options={"a": 1}, data=DATA, preset="nano", kimg=1.0, metric="fid",
         samples=10, values=[[mean, mean]] * 2, mean=mean, low=mean, high=mean, between=spread,
         within=spread,
     )  # fmt: skip
@@ -151,6 +155,8 @@ def test_a_difference_counts_retraining_where_it_is_known(tmp_path: Path) -> Non
     # 5 % of each value, and the half width of 0.2.
     half = np.hypot(0.2, 1.96 * np.hypot(0.2, 0.25))
     assert (found.low, found.high) == pytest.approx((1 - half, 1 + half), rel=1e-3)
+    elsewhere = other | {"data": {"kind": "file", "sha256": "z"}}
+    assert beside.retraining([CASE, elsewhere], "fid", (4.0, 5.0), (0.8, 1.2)).low is None
     row = Row(title="t", metric="fid", retraining=found)
     assert any(
         "with both models trained again the difference would last" in n for n in notes([row])
