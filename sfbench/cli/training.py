@@ -22,7 +22,6 @@ from sfbench.data.sources import container_of, locate
 from sfbench.generators.loading import load_plugins
 from sfbench.hardware import host, leftovers
 from sfbench.hardware.processes import process_group
-from sfbench.report.best_snapshot import best_snapshot
 from sfbench.store.training_runs import training_runs
 from sfbench.values.case import Request, flag_text
 
@@ -252,6 +251,8 @@ class Shown:
             weights=str(self.asked.out),
             data=self.asked.data,
         )
+        from sfbench.report.best_snapshot import best_snapshot  # numpy comes with it
+
         best = best_snapshot(training_runs(self.asked.out)[0])
         if best is not None:
             self.say(best.told())

@@ -342,6 +342,8 @@ def missing(protocol: Protocol, extractor: str, reason: str) -> Reading:
     absent = Absent(name=extractor, standard=extractor in {INCEPTION, AUTO})
     names = MetricNames(protocol.name, absent)
     metric = names.cmmd if protocol.more.cmmd else names.frechet
+    if protocol.frechet is None and protocol.neighbors is not None:
+        metric = names.neighbors["precision"]
     return Reading(metric=metric, reason=reason)
 
 

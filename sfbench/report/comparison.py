@@ -27,6 +27,8 @@ MOST_EXACT = 20
 FLIPS = 200_000
 BOOTSTRAPS = 10_000
 FEWEST_TRIALS = 2
+UNCLEAR = 0.5
+"""Standard error of the logarithm of a ratio from which on a side is within two of zero."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -190,8 +192,11 @@ def of_intervals(a: tuple[float, float, float], b: tuple[float, float, float]) -
 
 
 def of_difference(found: Difference) -> Comparison | None:
-    """Return the comparison of two values whose difference is known; None unless both are positive."""
-    if found.log_error is None:
+    """Return the comparison of two values whose difference is known.
+
+    None unless both are positive and clear of zero: else their ratio says nothing.
+    """
+    if found.log_error is None or found.log_error > UNCLEAR:
         return None
     change = math.log(found.b / found.a)
     half = NORMAL_95 * found.log_error

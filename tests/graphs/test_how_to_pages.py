@@ -29,7 +29,6 @@ PAGES = (
 MORE = {
     "run": ("--res", "32", "--option", "preset=nano", "--samples", "16", "--trials", "1", *SHORT),
     "demo": ("--scale", "smoke"),
-    "compare": ("--samples", "64"),
     "quality": ("--samples", "40"),
     "explain": ("--samples", "40"),
     "scaling": ("--res", "8,16,32", "--model", "synthetic"),
@@ -62,6 +61,8 @@ ELSEWHERE = {
     "max-fit": "tests/harness/test_search.py",
     "--mode compile-max-autotune": "tests/compiled",
     "--train-kimg": "tests/train",
+    "--sequential": "tests/harness/test_differences.py has a short one",
+    "reconstruct": "tests/harness/test_reconstruction.py, with pairs of one name",
     "path-length": "needs VGG16: tests/harness/test_path_length.py has some",
     "lottery": "trains ten models: tests/report/test_variance.py trains two",
     "doctor --aa": "minutes: tests/harness/test_live_comparison.py",

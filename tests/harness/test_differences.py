@@ -64,6 +64,9 @@ def test_equal_sides_are_the_same_and_ratios_need_positive_values() -> None:
     near = difference(side(-0.1, own, own), side(-0.1, own, own))
     assert of_difference(near) is None
     assert Row(title="t", metric="fid", difference=near).verdict == "same"
+    hardly = Difference(a=1e-9, b=5.0, error=0.2, log_error=2e8, images=50, debiased=True)
+    assert of_difference(hardly) is None
+    assert Row(title="t", metric="fid", difference=hardly).verdict == "worse-quality"
     far = Difference(a=-0.1, b=5.0, error=0.2, images=50, debiased=True)
     assert Row(title="t", metric="fid", difference=far).verdict == "worse-quality"
     assert Row(title="t", metric="is", difference=far).verdict == "better-quality"
@@ -155,10 +158,13 @@ def test_two_folders_are_compared_on_one_reference(sfbench: Command) -> None:
     table = sfbench(*one)
     assert "paired on the same real images and draws" in " ".join(table.stdout.split())
     model = ["quality", "--model", "synthetic", "--against", "shapes", *asked, "--json"]
-    (row, *_) = json.loads(sfbench(*model).stdout)["differences"]
+    done = sfbench(*model)
+    assert done.returncode == 0, done.stderr
+    (row, *_) = json.loads(done.stdout)["differences"]
     assert (row["verdict"], row["difference"]["debiased"]) == ("inconclusive", False)
-    enough = [*model[:-2], "1040", "--json"]
-    (row, *_) = json.loads(sfbench(*enough).stdout)["differences"]
+    done = sfbench(*model[:-2], "1040", "--json")
+    assert done.returncode == 0, done.stderr
+    (row, *_) = json.loads(done.stdout)["differences"]
     assert (row["verdict"], row["difference"]["debiased"]) == ("better-quality", True)
     for wrong in (["--protocol", "adm"], ["--per-class"], ["--neighbors", "n.png"]):
         refused = sfbench(*one, *wrong)

@@ -67,7 +67,8 @@ def test_all_protocols_say_what_is_missing_offline(sfbench: Command, tmp_path: P
     assert (
         by_name["fd[cifar-cnn7, stylegan2-ada]"]["value"] < by_name["fd[cifar-cnn7, adm]"]["value"]
     )
-    assert "VGG16" in by_name["precision_recall[cifar-cnn7, stylegan2-ada]"]["reason"]
+    assert by_name["precision[cifar-cnn7, stylegan2-ada-pr]"]["how"]["k"] == 3
+    assert "vgg16: no weights at" in readings["precision[vgg16, stylegan2-ada-pr]"]["reason"]
 
 
 def test_explain_names_the_convention_that_matters(sfbench: Command, tmp_path: Path) -> None:
