@@ -13,10 +13,9 @@ from typing import Any
 
 from sfbench.api.errors import UsageError
 from sfbench.catalogue.catalogue import Catalogue
-from sfbench.cli import defaults, measuring
+from sfbench.cli import defaults, measuring, train_first
 from sfbench.cli.exits import Exit
 from sfbench.cli.measuring import Settings
-from sfbench.cli.train_first import ended
 from sfbench.data.sources import locate
 from sfbench.run.trained import weights_of_run
 from sfbench.store.album import plain
@@ -57,10 +56,6 @@ class Run:
     preset: Mapping[str, Any]
     seed: int
     weights: Path
-
-
-class TrainingFailedError(UsageError):
-    """A run ended without weights."""
 
 
 def show(asked: Asked, settings: Settings) -> Exit:
@@ -160,22 +155,13 @@ def train(name: str, seed: int, folder: Path, asked: Asked, settings: Settings) 
     """Train one run, or continue it; raises TrainingFailedError."""
     request, label = asked.request, folder.name
     print(f"training {label}", file=sys.stderr)
-    command = [
-        sys.executable, "-P", "-m", "sfbench", "train", "--model", name,
-        "--preset", asked.preset, "--kimg", f"{asked.kimg:g}", "--data", request.data,
+    arguments = [
+        "--model", name, "--preset", asked.preset, "--kimg", f"{asked.kimg:g}", "--data", request.data,
         "--seed", str(seed), "--device", request.device, "--metrics", "0",
         "--out", str(folder), "--resume",
     ]  # fmt: skip
-    command += [] if request.threads is None else ["--threads", str(request.threads)]
-    for flag, values in (("--plugin", settings.plugins), ("--no-plugin", settings.disabled)):
-        for value in values:
-            command += [flag, value]
-    code = ended(command)
-    if code == Exit.INTERRUPTED:
-        raise KeyboardInterrupt
-    if code != Exit.OK:
-        msg = f"{label}: training ended with exit code {code}; see above ({folder})"
-        raise TrainingFailedError(msg)
+    arguments += [] if request.threads is None else ["--threads", str(request.threads)]
+    train_first.train(arguments, label, folder, settings.plugins, settings.disabled)
 
 
 def judged(runs: Sequence[Run], asked: Asked, settings: Settings) -> list[Record] | None:

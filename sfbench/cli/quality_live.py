@@ -22,7 +22,8 @@ from sfbench.values.messages import counted
 from sfbench.values.metric_names import FD
 
 if TYPE_CHECKING:
-    from sfbench.quality.influences import Influences
+    from sfbench.quality.influences import Difference, Influences
+    from sfbench.quality.sequential import Look
 
 MOST_SEQUENTIAL = 10_000
 """Images of each side after which a sequential comparison gives up, where the user does not say."""
@@ -84,14 +85,21 @@ def at_once(asked: Asked, cases: tuple[Case, Case], catalogue: Catalogue) -> Row
         drawn(text, case, asked, catalogue)
         for text, case in zip((asked.a, asked.b), cases, strict=True)
     )
-    change = paired_change(b.features, a.features, a.real)
+    return row_of(cases, a.metric, paired_change(b.features, a.features, a.real))
+
+
+def row_of(
+    cases: tuple[Case, Case], metric: str, change: Difference, look: Look | None = None
+) -> Row:
+    """Return the row of a difference."""
     return Row(
         title=verdicts.title(*cases),
-        metric=a.metric,
+        metric=metric,
         result=comparison.of_difference(change),
         values=[[change.a], [change.b]],
         noise_from="pairs of images of the same seed",
         difference=change,
+        look=look,
     )
 
 
@@ -118,7 +126,7 @@ def until_certain(
                 found.append(influences_of(side.features(count), side.real))
         return found[0], found[1]
 
-    looks: Iterator[sequential.Look] = sequential.until_certain(
+    looks: Iterator[Look] = sequential.until_certain(
         sides, a.real.shape[1], cases[0].samples, sequential.ALPHA / compared
     )
     for look in looks:
@@ -128,13 +136,4 @@ def until_certain(
             f"[{look.low:+.3g}, {look.high:+.3g}]",
             file=sys.stderr,
         )
-    change = look.difference
-    return Row(
-        title=verdicts.title(*cases),
-        metric=a.metric,
-        result=comparison.of_difference(change),
-        values=[[change.a], [change.b]],
-        noise_from="pairs of images of the same seed",
-        difference=change,
-        look=look,
-    )
+    return row_of(cases, a.metric, look.difference, look)

@@ -178,13 +178,14 @@ def lpips(found: Found, name: Reading, how: Mapping[str, Any]) -> Reading:
     """Return the mean LPIPS of the pairs."""
     import numpy as np
 
-    from sfbench.quality.reconstruction import SMALLEST_LPIPS, mean_reading
+    from sfbench.quality.lpips import SMALLEST
+    from sfbench.quality.reconstruction import mean_reading
 
     if "lpips" not in found.values:
         reason = name.reason if found.kept else "no pair could be compared"
         return dataclasses.replace(name, reason=reason)
     if np.isnan(found.values["lpips"]).any():
-        return Reading(metric=name.metric, reason=f"images of under {SMALLEST_LPIPS} px")
+        return Reading(metric=name.metric, reason=f"images of under {SMALLEST} px")
     return mean_reading(name.metric, found.values["lpips"], {**how, **name.how})
 
 

@@ -122,19 +122,28 @@ def trained(
     arguments += ["--preset", preset] if preset else []
     for name, value in case.options.items():
         arguments += ["--option", f"{name}={flag_text(value)}"] if value is not None else []
-    for flag, values in (("--plugin", given.plugins), ("--no-plugin", given.disabled)):
-        for name in values:
-            arguments += [flag, name]
+    train(arguments, case.title(), folder, given.plugins, given.disabled)
+    path = weights_of_run(folder)
+    return Source(kind="file", path=str(path.resolve()), sha256=file_sha256(path))
+
+
+def train(
+    arguments: Sequence[str],
+    title: str,
+    folder: Path,
+    plugins: Sequence[str],
+    disabled: Sequence[str],
+) -> None:
+    """Run `sfbench train` to its end; raises TrainingFailedError, and passes an interrupt on."""
+    for flag, values in (("--plugin", plugins), ("--no-plugin", disabled)):
+        arguments = [*arguments, *(word for name in values for word in (flag, name))]
     # -P: nothing in the current folder may stand in for a module.
-    command = [sys.executable, "-P", "-m", "sfbench", "train", *arguments]
-    code = ended(command)
+    code = ended([sys.executable, "-P", "-m", "sfbench", "train", *arguments])
     if code == Exit.INTERRUPTED:
         raise KeyboardInterrupt
     if code != Exit.OK:
-        msg = f"{case.title()}: training ended with exit code {code}; see above ({folder})"
+        msg = f"{title}: training ended with exit code {code}; see above ({folder})"
         raise TrainingFailedError(msg)
-    path = weights_of_run(folder)
-    return Source(kind="file", path=str(path.resolve()), sha256=file_sha256(path))
 
 
 def ended(command: Sequence[str]) -> int:

@@ -23,6 +23,8 @@ TAPS = (3, 8, 15, 22, 29)
 """Layers of the network after which features are compared."""
 CHANNELS = (64, 128, 256, 512, 512)
 TINY = 1e-10
+SMALLEST = 16
+"""Smaller images, in pixels, leave the network's last layers nothing."""
 KEY = "lin{}.model.1.weight"
 
 Images = Float[Tensor, "batch 3 height width"]

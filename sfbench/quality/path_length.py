@@ -22,7 +22,7 @@ from sfbench.api.errors import UnsupportedError, UsageError
 from sfbench.api.inspecting import StyleBased
 from sfbench.api.latents import Latents
 from sfbench.api.protocols import ImageGenerator
-from sfbench.quality.lpips import Lpips
+from sfbench.quality.lpips import SMALLEST, Lpips
 from sfbench.quality.uncertainty import Estimate
 from sfbench.values.pixels import from_bytes, to_bytes, to_rgb
 
@@ -34,8 +34,6 @@ OTHER_ENDS = 1 << 20
 NUMPY_SEED = 2020
 BOX = 256
 SMALL = 64
-SMALLEST = 16
-"""Smaller images leave the network's last layers nothing."""
 NEARLY_PARALLEL = 1 - 1e-7
 
 Progress = Callable[[str, int, int], None]

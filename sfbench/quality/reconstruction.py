@@ -25,15 +25,13 @@ from sfbench.quality.fidelity import (
     ssim,
 )
 from sfbench.quality.influences import NORMAL_95
-from sfbench.quality.lpips import Lpips
+from sfbench.quality.lpips import SMALLEST, Lpips
 from sfbench.values.messages import counted
 from sfbench.values.records import Reading
 
 CARDS = Path(__file__).with_name("reconstruction_cards.toml")
 LEVELS = 255.0
 FEW = 2
-SMALLEST_LPIPS = 16
-"""Smaller images leave the network's last layers nothing."""
 SUFFIXES = {
     ".png",
     ".jpg",
@@ -223,7 +221,7 @@ def values_of(
     for way in {card.ssim for card in cards if card.multi_scale}:
         yield f"ms {way}", within(multi_scale_ssim, x, y, way)
     if distance is not None:
-        enough = min(x.shape[2:]) >= SMALLEST_LPIPS
+        enough = min(x.shape[2:]) >= SMALLEST
         device = distance.linear[0].device
         with torch.inference_mode():
             sides = (2 * one.float().to(device) - 1 for one in (x, y))
