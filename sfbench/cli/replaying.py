@@ -26,46 +26,24 @@ from sfbench.values.metrics import FAMILIES, Family
 from sfbench.values.records import Record, plugin_file
 
 
-def again(  # noqa: PLR0913  # every part is chosen by the caller
-    path: Path,
-    *,
-    weights: str | None,
-    data: str | None,
-    option: tuple[str, ...],
-    plugins: tuple[str, ...],
-    disabled: tuple[str, ...],
-    only: str | None,
-    launcher: Launcher,
-    trusted: bool,
-    as_json: bool,
-) -> Exit:
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """A stored record, and the files that it names only by their sha256."""
+
+    path: Path
+    weights: str | None
+    data: str | None
+    option: tuple[str, ...]
+    plugins: tuple[str, ...]
+    disabled: tuple[str, ...]
+    trusted: bool
+
+
+def again(given: Given, *, only: str | None, launcher: Launcher, as_json: bool) -> Exit:
     """Measure the record's trial again; 0 when it is the same, 1 when it differs."""
     families = words_of(only)
-    stored = read(path)
-    if not isinstance(stored, Record):
-        msg = f"{path}: {stored.reason}; expected a record, e.g. from results/runs"
-        raise DataError(msg)
-    catalogue = defaults.catalogue(plugins, disabled)
-    file = plugin_file(stored)
-    if file is not None and catalogue.offered(stored.case["model"]) is None:
-        msg = f"{path}: its model {stored.case['model']} is of a plugin file; give --plugin {file}"
-        raise UsageError(msg)
-    stray = [text for text in option if "=" not in text]
-    if stray:
-        msg = f"--option {stray[0]}: expected NAME=PATH"
-        raise UsageError(msg)
-    given = {text.partition("=")[0] for text in option}
-    missing = sorted(path_options(catalogue, stored.case) - given)
-    if missing:
-        msg = (
-            f"{path}: option {missing[0]} is a file or folder, and a record stores only its "
-            f"sha256; give --option {missing[0]}=PATH"
-        )
-        raise UsageError(msg)
-    request = with_files(request_of(stored.case), catalogue, option)
-    request = dataclasses.replace(
-        request, weights=weights or request.weights, data=data or request.data, trust=trusted
-    )
+    path = given.path
+    stored, request, catalogue = asked_by(given)
     plan = make_plan(
         [request], catalogue, torch_home=defaults.torch_home(), trials=1, timeout_seconds=3600.0
     )
@@ -78,7 +56,7 @@ def again(  # noqa: PLR0913  # every part is chosen by the caller
             "files whose sha256 the record contains with --weights, --data or --option"
         )
         raise UsageError(msg)
-    shared = measuring.given(plugins, disabled)
+    shared = measuring.given(given.plugins, given.disabled)
     machine = measuring.machine_of({case.device: places(case.device)[0]}, shared)
     (trial,) = pending_trials(
         dataclasses.replace(plan, cases=(case,)), catalogue, Store(path.parent), machine
@@ -110,6 +88,43 @@ def again(  # noqa: PLR0913  # every part is chosen by the caller
     return Exit.OK if same else Exit.SOME_FAILED
 
 
+def asked_by(given: Given) -> tuple[Record, Request, Catalogue]:
+    """Return a record, the request that leads to it, and the models that are installed.
+
+    Raises DataError for anything but a record, UsageError where a file that it names is missing.
+    """
+    path, option = given.path, given.option
+    stored = read(path)
+    if not isinstance(stored, Record):
+        msg = f"{path}: {stored.reason}; expected a record, e.g. from results/runs"
+        raise DataError(msg)
+    catalogue = defaults.catalogue(given.plugins, given.disabled)
+    file = plugin_file(stored)
+    if file is not None and catalogue.offered(stored.case["model"]) is None:
+        msg = f"{path}: its model {stored.case['model']} is of a plugin file; give --plugin {file}"
+        raise UsageError(msg)
+    stray = [text for text in option if "=" not in text]
+    if stray:
+        msg = f"--option {stray[0]}: expected NAME=PATH"
+        raise UsageError(msg)
+    told = {text.partition("=")[0] for text in option}
+    missing = sorted(path_options(catalogue, stored.case) - told)
+    if missing:
+        msg = (
+            f"{path}: option {missing[0]} is a file or folder, and a record stores only its "
+            f"sha256; give --option {missing[0]}=PATH"
+        )
+        raise UsageError(msg)
+    request = with_files(request_of(stored.case), catalogue, option)
+    request = dataclasses.replace(
+        request,
+        weights=given.weights or request.weights,
+        data=given.data or request.data,
+        trust=given.trusted,
+    )
+    return stored, request, catalogue
+
+
 def with_files(request: Request, catalogue: Catalogue, given: Sequence[str]) -> Request:
     """Return a request with the files that were given, NAME=PATH, in place of the names of records."""
     paths = dict(text.split("=", 1) for text in given)
@@ -120,6 +135,23 @@ def with_files(request: Request, catalogue: Catalogue, given: Sequence[str]) -> 
         request,
         model=f"{kind}:{bound[0]}" if bound else request.model,
         option=(*kept, *(f"{name}={path}" for name, path in paths.items())),
+    )
+
+
+def checked_spots(given: Given, device: str | None, *, as_json: bool) -> Exit:
+    """Draw again the images of which the record kept fingerprints; 0 when they are the same, else 1."""
+    stored, request, catalogue = asked_by(given)
+    from sfbench.cli.spot_checking import spot_check
+
+    return spot_check(
+        given.path,
+        stored,
+        request,
+        catalogue,
+        given.plugins,
+        given.disabled,
+        device,
+        as_json=as_json,
     )
 
 

@@ -18,11 +18,12 @@ def classes_of(dataset: Dataset) -> list[int]:
     return found
 
 
-def follow_labels(generator: ImageGenerator, labels: Labels, dataset: Dataset) -> str | None:
+def follow_labels(generator: ImageGenerator, labels: Labels, dataset: Dataset | None) -> str | None:
     """Make the generator draw labels by a rule, and return it in words; None of one that is silent.
 
-    Raises UnsupportedError where another rule than the uniform one is asked of a generator that
-    cannot be told (see `sfbench.api.Conditional`), of classes it does not have, or of data without.
+    `dataset`: the real images, which only the rule "data" needs. Raises UnsupportedError where
+    another rule than the uniform one is asked of a generator that cannot be told (see
+    `sfbench.api.Conditional`), of classes it does not have, or of data without.
     """
     if not isinstance(generator, Conditional):
         if labels.rule != "uniform":
@@ -40,7 +41,7 @@ def follow_labels(generator: ImageGenerator, labels: Labels, dataset: Dataset) -
         return Labels().text(0)
     rule = labels
     if labels.rule == "data":
-        there = classes_of(dataset)
+        there = [] if dataset is None else classes_of(dataset)
         counts = [0] * (max(there) + 1)
         for number in there:
             counts[number] += 1

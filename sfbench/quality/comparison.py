@@ -65,6 +65,8 @@ class Comparison:
     """What keeps the influence of each image on the values of this project's own protocol."""
     unreadable: list[str] = dataclasses.field(default_factory=list)
     """Unreadable images, one line each, filled in by `readings`."""
+    fingerprints: dict[int, bytes] = dataclasses.field(default_factory=dict)
+    """Of generated images by seed, filled in by `readings`."""
 
     def readings(self) -> Iterator[Reading]:
         """Yield the readings of all protocols: images are read or generated only once."""
@@ -140,6 +142,9 @@ class Comparison:
             self.generated, preprocessing, self.stores[0], logits=True
         )
         self.note_unreadable(extracted)
+        if extracted.fingerprints is not None:
+            numbers = extracted.statistics.indices.tolist()
+            self.fingerprints.update(zip(numbers, map(bytes, extracted.fingerprints), strict=True))
         return extracted
 
     def reference_of(

@@ -17,6 +17,7 @@ import numpy as np
 
 from sfbench.api.errors import DataError
 from sfbench.data.array_files import read_arrays
+from sfbench.quality.receipts import Fingerprints
 from sfbench.quality.statistics import FeatureStatistics, Rows
 from sfbench.store.whole_file import whole_file, write_whole
 from sfbench.values.documents import DocumentError, read_document
@@ -24,17 +25,21 @@ from sfbench.values.job import SHARD_IMAGES
 from sfbench.values.records import digest
 
 META = "meta.json"
-PARTS = ("about", "indices", "features", "spatial")
+PARTS = ("about", "indices", "features", "spatial", "fingerprints")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
-    """Features of up to 1,024 images by number; unreadable images; conversions."""
+    """Features of up to 1,024 images by number; unreadable images; conversions.
+
+    `fingerprints`: of generated images, by the numbers of the statistics.
+    """
 
     statistics: FeatureStatistics
     spatial: Rows | None
     bad: Mapping[int, str]
     notes: Mapping[str, int]
+    fingerprints: Fingerprints | None = None
 
 
 class FeatureStore:
@@ -92,6 +97,8 @@ class FeatureStore:
             arrays["logits"] = statistics.logits
         if shard.spatial is not None:
             arrays["spatial"] = shard.spatial
+        if shard.fingerprints is not None:
+            arrays["fingerprints"] = shard.fingerprints
         write_archive(self.shard_file(key, number), arrays)
 
     def load(self, key: Mapping[str, Any], number: int, *, logits: bool) -> Shard | None:
@@ -109,6 +116,7 @@ class FeatureStore:
                 spatial=arrays.get("spatial"),
                 bad={int(index): reason for index, reason in about["bad"].items()},
                 notes=about["notes"],
+                fingerprints=arrays.get("fingerprints"),
             )
         except (FileNotFoundError, ValueError, KeyError):
             # Left where it is: another process may have replaced it by now.

@@ -28,6 +28,7 @@ from sfbench.hardware.policy import strict_precision
 from sfbench.quality.feature_store import FeatureStore, Shard, shard_numbers, shard_range
 from sfbench.quality.gathered import ExtractedFeatures, Gathered
 from sfbench.quality.image_sets import ImageSet
+from sfbench.quality.receipts import as_rows, fingerprints_of
 from sfbench.quality.resizing import resized
 from sfbench.quality.statistics import FeatureStatistics, Rows
 from sfbench.store.claims import PART, Claims
@@ -253,6 +254,7 @@ class FeaturePass:
         }
         bad: dict[int, str] = {}
         notes: dict[Preprocessing, dict[str, int]] = {preprocessing: {} for preprocessing in keys}
+        prints: list[bytes] = []
         done, total = so_far
         starts = range(0, len(indices), BATCH)
         chunks = (list(indices[start : start + BATCH]) for start in starts)
@@ -270,6 +272,8 @@ class FeaturePass:
                             counts[note] = counts.get(note, 0) + 1
                 if good:
                     numbers = [index for index, _ in good]
+                    if image_set.floating:
+                        prints += fingerprints_of(numbers, torch.stack([p.pixels for _, p in good]))
                     for preprocessing, features in self.extracted(
                         [p for _, p in good], list(keys)
                     ).items():
@@ -277,7 +281,7 @@ class FeaturePass:
                 done += len(batch)
                 self.progress(image_set.what, done, total)
         for preprocessing, key in keys.items():
-            shard = shard_of(rows[preprocessing], bad, notes[preprocessing])
+            shard = shard_of(rows[preprocessing], bad, notes[preprocessing], prints)
             store.save(key, number, shard, name=name_of(image_set))
 
     def ahead(
@@ -355,7 +359,10 @@ def name_of(image_set: ImageSet) -> str:
 
 
 def shard_of(
-    rows: Sequence[tuple[list[int], Features]], bad: Mapping[int, str], notes: Mapping[str, int]
+    rows: Sequence[tuple[list[int], Features]],
+    bad: Mapping[int, str],
+    notes: Mapping[str, int],
+    fingerprints: Sequence[bytes],
 ) -> Shard:
     """Return the stored form of one shard."""
     indices = [index for numbers, _ in rows for index in numbers]
@@ -376,4 +383,5 @@ def shard_of(
         spatial=column("spatial"),
         bad=bad,
         notes=notes,
+        fingerprints=as_rows(fingerprints) if fingerprints else None,
     )

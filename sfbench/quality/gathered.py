@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from sfbench.quality.feature_store import Shard
+from sfbench.quality.receipts import Fingerprints
 from sfbench.quality.statistics import FeatureStatistics, Rows
 
 
@@ -19,6 +20,7 @@ class ExtractedFeatures:
     spatial: Rows | None
     bad: Mapping[int, str]
     notes: Mapping[str, int]
+    fingerprints: Fingerprints | None = None
 
 
 def first_of(extracted: ExtractedFeatures, count: int | None) -> ExtractedFeatures:
@@ -34,6 +36,7 @@ def first_of(extracted: ExtractedFeatures, count: int | None) -> ExtractedFeatur
             logits=None if statistics.logits is None else statistics.logits[:count],
         ),
         spatial=None if extracted.spatial is None else extracted.spatial[:count],
+        fingerprints=None if extracted.fingerprints is None else extracted.fingerprints[:count],
     )
 
 
@@ -60,6 +63,7 @@ class Gathered:
             "features": statistics.features,
             "logits": statistics.logits,
             "spatial": shard.spatial,
+            "fingerprints": shard.fingerprints,
         }
         for name, part in parts.items():
             if part is None:
@@ -79,4 +83,5 @@ class Gathered:
             spatial=found.get("spatial"),
             bad=self.bad,
             notes=self.notes,
+            fingerprints=found.get("fingerprints"),
         )

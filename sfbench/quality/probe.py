@@ -54,6 +54,8 @@ class QualityProbe:
     """The store that keeps the influence of each image; None: nobody will pair them."""
     source: Source | None = None
     """The files of the real images, which must not change meanwhile."""
+    fingerprints: dict[int, bytes] = dataclasses.field(default_factory=dict)
+    """Of generated images by seed, filled in when they are judged."""
 
     def __call__(self, generator: ImageGenerator) -> Iterator[Reading]:
         """Yield every metric; null with the reason if there are too few images.
@@ -118,6 +120,7 @@ class QualityProbe:
             ),
             stores=(FeatureStore(folder), FeatureStore(self.store)),
             extractor=self.extractor.name,
+            fingerprints=self.fingerprints,
             keep=None
             if self.influences is None
             else functools.partial(keep_influences, self.influences),

@@ -22,8 +22,14 @@ SECONDS_BETWEEN_EVENTS = 1.0
 
 def judge_images(trial: Trial) -> None:
     """Compare generated with real images."""
-    found = list(probe_of(trial)(trial.generator))
+    from sfbench.quality.receipts import make_receipt  # torch comes with it
+
+    probe = probe_of(trial)
+    found = list(probe(trial.generator))
     trial.add(*found)
+    receipt = make_receipt(probe.fingerprints, found, trial.case.key())
+    if receipt is not None:
+        trial.provenance["receipt"] = receipt
     if any(sum(reading.how.get("unreadable", ())) for reading in found):
         trial.raise_flags([UNREADABLE])
     if trial.untimed is not None and all(reading.value is None for reading in found):

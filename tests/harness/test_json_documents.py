@@ -65,6 +65,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         "cifar-cnn7", *QUALITY[4:],
     ),
     "replay": ("replay", "RECORD", "--only", "quality,complexity"),
+    "replay-spot-check": ("replay", "RECORD", "--spot-check"),
     "reproduce": ("reproduce", "suite.toml"),
     "data-stats": ("data", "stats"),
 }  # fmt: skip
@@ -92,6 +93,7 @@ def prepare(name: str, sfbench: Command, folder: Path) -> tuple[str, ...]:
     for store in {
         "compare": ("base", "change"),
         "replay": ("results",),
+        "replay-spot-check": ("results",),
         "status": ("base",),
     }.get(name, ()):
         assert sfbench(*COMMANDS["run"], "--store", store).returncode == 0
@@ -140,6 +142,11 @@ def test_every_command_with_json_has_a_schema() -> None:
         for name, command in commands.items()
         if any("--json" in parameter.opts for parameter in command.params)
     }
-    assert {name if not name.startswith("list-") else "list" for name in COMMANDS} == takes
+    several = {"list": "list-", "replay": "replay-"}
+    named = {
+        next((one for one, start in several.items() if name.startswith(start)), name)
+        for name in COMMANDS
+    }
+    assert named == takes
     there = {path.stem.removesuffix("-1") for path in SCHEMAS.glob("*.json")}
     assert there == {*COMMANDS, "record", "plan-file"}

@@ -368,9 +368,19 @@ def replay_command(
     only: Annotated[
         str | None, typer.Option(help="What to compare, e.g. quality,memory; else everything.")
     ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="With --spot-check: draw on this device [default: the record's]."),
+    ] = None,
     plugin: Plugins = None,
     no_plugin: NoPlugins = None,
     *,
+    spot_check: Annotated[
+        bool,
+        typer.Option(
+            "--spot-check", help="Only draw again the images of which the record kept fingerprints."
+        ),
+    ] = False,
     trust: Trust = False,
     as_json: AsJson = False,
 ) -> None:
@@ -378,17 +388,22 @@ def replay_command(
     sound.check_file(record, "a record, e.g. of results/runs")
     from sfbench.cli import replaying
 
-    raise typer.Exit(
-        replaying.again(
-            record,
-            weights=weights,
-            data=data,
-            option=tuple(option or ()),
-            only=only,
-            plugins=tuple(defaults.located(plugin)),
-            disabled=tuple(no_plugin or ()),
-            launcher=launcher_of(context),
-            trusted=trust,
-            as_json=as_json,
-        )
+    given = replaying.Given(
+        path=record,
+        weights=weights,
+        data=data,
+        option=tuple(option or ()),
+        plugins=tuple(defaults.located(plugin)),
+        disabled=tuple(no_plugin or ()),
+        trusted=trust,
     )
+    if spot_check:
+        if only is not None:
+            msg = "--only: --spot-check compares images alone; omit one of them"
+            raise UsageError(msg)
+        raise typer.Exit(replaying.checked_spots(given, device, as_json=as_json))
+    if device is not None:
+        msg = "--device: a measurement is repeated on the record's device; add --spot-check"
+        raise UsageError(msg)
+    launcher = launcher_of(context)
+    raise typer.Exit(replaying.again(given, only=only, launcher=launcher, as_json=as_json))
