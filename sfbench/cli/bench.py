@@ -35,7 +35,8 @@ class Asked:
 
     images: str | None = None
     model: str | None = None
-    reference: str = ""
+    reference: str | None = ""
+    """None: there is none."""
     resolution: int | None = None
     samples: int | None = None
     seed: int = 0
@@ -58,7 +59,8 @@ class Bench:
 
     def __init__(self, asked: Asked) -> None:
         group = process_group()
-        sources.check_there(asked.reference, "--reference")
+        if asked.reference is not None:
+            sources.check_there(asked.reference, "--reference")
         sound.check_images(images=asked.images)
         sound.note_clashes(images=asked.images, reference=asked.reference, weights=asked.weights)
         self.asked = asked
@@ -205,12 +207,13 @@ class Bench:
         from sfbench.quality.comparison import Comparison  # torch comes with it
 
         asked = self.asked
-        path = Path(asked.reference)
+        real = str(asked.reference)
+        path = Path(real)
         statistics, reference = None, None
         if path.is_file() and reference_file.is_reference_file(path):
             statistics = reference_file.read_reference(path)
         if statistics is None or reference_file.holds_images(path):
-            reference = self.real(asked.reference, "--reference")
+            reference = self.real(real, "--reference")
         generated = self.generated()
         labels = None
         if asked.per_class:

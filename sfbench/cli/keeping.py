@@ -29,7 +29,7 @@ def stats(asked: Asked, protocol: str, out: Path | None, *, clear: bool, as_json
     from sfbench.quality.statistics_of import image_statistics  # torch comes with it
 
     extractor = bench.open_extractor(asked.extractor or way.extractor)
-    pictures = bench.real(asked.reference, "SRC")
+    pictures = bench.real(str(asked.reference), "SRC")
     with bench.together():
         found = image_statistics(pictures, way, extractor, bench.forward, bench.store)
     bench.progress.clear()

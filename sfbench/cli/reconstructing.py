@@ -21,6 +21,7 @@ from sfbench.values.messages import counted
 from sfbench.values.records import Reading
 
 if TYPE_CHECKING:
+    from sfbench.quality.cropping import Crop
     from sfbench.quality.explain import Step
     from sfbench.quality.reconstruction import Found, Pairs, ReconstructionCard
 
@@ -48,6 +49,7 @@ def show(asked: Asked, *, as_json: bool) -> Exit:
     """Print the readings, or the steps between two cards; 1 where a pair could not be compared."""
     from sfbench.quality.reconstruction import (
         between,
+        by_crop,
         chosen_cards,
         measured,
         paired_by_name,
@@ -73,39 +75,52 @@ def show(asked: Asked, *, as_json: bool) -> Exit:
     originals, made = (named(side.dataset) for side in sides)
     pairs = paired_by_name(originals, made)
     distance, lpips_reading = lpips_of(asked, bench.device)
+    needed = [*cards, *(card for *_, card in steps)]
     try:
-        found = measured(
-            originals,
-            made,
-            pairs,
-            [*cards, *(card for *_, card in steps)],
-            None if asked.explained else distance,
-            bench.progress,
-        )
-        if asked.explained:
-            bench.progress.clear()
-            tell(pairs, found)
-            code = explained(found, cards[0], steps, as_json=as_json)
-            return Exit.SOME_FAILED if found.problems and code == Exit.OK else code
-        how = {
-            "pairs": len(found.kept),
-            "left_out": len(found.problems),
-            "originals": dict(originals.identity),
-            "reconstructions": dict(made.identity),
+        kinds = by_crop(needed, originals, made, pairs)
+        found = {
+            crop: measured(
+                images,
+                made,
+                pairs,
+                [card for card in needed if card.crop == crop],
+                None if asked.explained else distance,
+                bench.progress,
+            )
+            for crop, images in kinds.items()
         }
-        every = [reading for card in cards for reading in readings(found, card, how=how)]
-        every += [lpips(found, lpips_reading, how), *distances(bench, sides, found, asked, how)]
+        bench.progress.clear()
+        problems = tell(pairs, found)
+        if asked.explained:
+            code = explained(found, cards[0], steps, as_json=as_json)
+            return Exit.SOME_FAILED if problems and code == Exit.OK else code
+        every: list[Reading] = []
+        for crop, images in kinds.items():
+            how = {
+                "pairs": len(found[crop].kept),
+                "left_out": len(found[crop].problems),
+                "originals": dict(images.identity),
+                "reconstructions": dict(made.identity),
+            }
+            for card in cards:
+                if card.crop == crop:
+                    every += readings(found[crop], card, how=how)
+            of_crop = [dataclasses.replace(sides[0], dataset=images), sides[1]]
+            both = [
+                lpips(found[crop], lpips_reading, how),
+                *distances(bench, of_crop, found[crop], asked, how),
+            ]
+            every += [named_by(reading, crop) for reading in both]
     except KeyboardInterrupt:
         bench.progress.clear()
         print("interrupted: features so far are saved; run again", file=sys.stderr)
         return Exit.INTERRUPTED
     bench.progress.clear()
-    tell(pairs, found)
     if as_json:
         document = {
             "pairs": len(pairs.originals),
             "alone": list(pairs.alone),
-            "left_out": list(found.problems),
+            "left_out": problems,
             "readings": [dataclasses.asdict(reading) for reading in every],
         }
         print(json.dumps(document, indent=1))
@@ -113,9 +128,10 @@ def show(asked: Asked, *, as_json: bool) -> Exit:
         from sfbench.cli.reporting import console  # pandas comes with it
         from sfbench.report.readings import plain_table
 
-        heading = f"{counted(len(found.kept), 'pair')} of {asked.reconstructions} and originals"
+        most = max(len(one.kept) for one in found.values())
+        heading = f"{counted(most, 'pair')} of {asked.reconstructions} and originals"
         console().print(plain_table(every, heading))
-    if found.problems:
+    if problems:
         return Exit.SOME_FAILED
     return Exit.OK if any(r.value is not None for r in every) else Exit.NOTHING_MEASURED
 
@@ -143,15 +159,27 @@ def bench_of(asked: Asked) -> benches.Bench:
     )
 
 
-def tell(pairs: Pairs, found: Found) -> None:
-    """Print what has no partner, and which pairs could not be compared."""
+def named_by(reading: Reading, crop: str) -> Reading:
+    """Return a reading whose name says how originals were cropped, if they were."""
+    if crop == "none":
+        return reading
+    name = reading.metric.rstrip("]")
+    return dataclasses.replace(
+        reading, metric=f"{name}, crop {crop}]" if "[" in name else f"{name}[crop {crop}]"
+    )
+
+
+def tell(pairs: Pairs, found: Mapping[Crop, Found]) -> list[str]:
+    """Print what has no partner and which pairs could not be compared; return these pairs."""
     alone = pairs.told()
     if alone is not None:
         print(f"warning: {alone}", file=sys.stderr)
-    for problem in found.problems[:SHOWN]:
+    problems = list(dict.fromkeys(line for one in found.values() for line in one.problems))
+    for problem in problems[:SHOWN]:
         print(f"warning: left out: {printable(problem)}", file=sys.stderr)
-    if len(found.problems) > SHOWN:
-        print(f"warning: {len(found.problems) - SHOWN} more are left out", file=sys.stderr)
+    if len(problems) > SHOWN:
+        print(f"warning: {len(problems) - SHOWN} more are left out", file=sys.stderr)
+    return problems
 
 
 def lpips_of(asked: Asked, device: str) -> tuple[Any, Reading]:
@@ -241,7 +269,7 @@ def distances(
 
 
 def explained(
-    found: Found, first: ReconstructionCard, steps: Sequence[Any], *, as_json: bool
+    found: Mapping[Crop, Found], first: ReconstructionCard, steps: Sequence[Any], *, as_json: bool
 ) -> Exit:
     """Print how PSNR and SSIM go from one card to the other, one convention at a time."""
     from sfbench.quality.explain import Step
@@ -251,7 +279,7 @@ def explained(
     for place, metric in enumerate(("psnr", "ssim", "ms_ssim")):
         before: float | None = None
         for name, old, new, card in [("start", "", "", first), *steps]:
-            values = list(readings(found, card, how={}))
+            values = list(readings(found[card.crop], card, how={}))
             value = values[place].value if place < len(values) else None
             if value is None:
                 continue

@@ -173,13 +173,10 @@ class Comparison:
     ) -> Reference:
         """Return what the generated features are compared with."""
         if statistics is not None:
-            return Reference(
-                extracted=part, moments=statistics.moments, spatial=statistics.spatial, file=True
-            )
+            return Reference(extracted=part, stated=statistics.moments, spatial=statistics.spatial)
         assert part is not None  # noqa: S101  # one of the two is there
         spatial = None if part.spatial is None else moments_of(part.spatial)
-        moments = moments_of(part.statistics.features)
-        return Reference(extracted=part, moments=moments, spatial=spatial, file=False)
+        return Reference(extracted=part, stated=None, spatial=spatial)
 
     def preprocessings(
         self, opened: Sequence[tuple[Protocol, FeatureExtractor]], *, floating: bool
@@ -237,7 +234,7 @@ class Comparison:
                 "name": "a statistics file that does not say how it was made",
                 "sha256": None,
             }
-        count = reference.moments.count if extracted is None else len(extracted.statistics)
+        count = reference.count
         return {
             "protocol": protocol.name,
             "extractor": dict(preprocessing.extractor.identity)
@@ -275,7 +272,7 @@ class Comparison:
             reason = f"the {where} have no class labels (dataset.json)"
             yield Reading(metric=names.per_class("?"), reason=reason)
             return
-        if protocol.frechet is None:
+        if protocol.frechet is None or extractor.identity["features"] is None:
             return
         own = np.asarray(mine)[position(self.generated, generated)]
         real = np.asarray(theirs)[position(self.reference, reference.extracted)]
@@ -359,6 +356,8 @@ def misfit(reference: ReferenceFile, preprocessing: Preprocessing) -> str | None
     file belongs to no protocol with this extractor.
     """
     extractor = preprocessing.extractor
+    if extractor.identity["features"] is None:
+        return "the reference has only moments; images are needed"
     width, wanted = len(reference.moments.mean), extractor.identity["features"]
     if width != wanted:
         msg = f"expected {wanted} features by {extractor.name}, found {width} in the reference"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from sfbench.quality.copying import copying
 from sfbench.quality.frechet import frechet_distance
@@ -20,7 +20,9 @@ from sfbench.quality.kernel import (
     whole_discrepancy,
 )
 from sfbench.quality.neighbors import Share, manifolds
+from sfbench.quality.packets import packet_readings
 from sfbench.quality.protocols import FrechetWay
+from sfbench.quality.published import PACKETS, SPECTRUM
 from sfbench.quality.reference import protocol_frechet
 from sfbench.quality.sliced import (
     DIRECTIONS,
@@ -28,6 +30,7 @@ from sfbench.quality.sliced import (
     approximate_sliced_distance,
     monge_distance,
 )
+from sfbench.quality.spectrum import spectrum_readings
 from sfbench.quality.statistics import moments_of
 from sfbench.quality.telling import FEW, Telling
 from sfbench.quality.uncertainty import (
@@ -43,6 +46,11 @@ from sfbench.values.records import Reading
 
 BOTH_SETS = "influence of each image; both sets"
 NEEDS_TWO = "features of at least 2 images of each set are needed"
+WITHOUT_NETWORK: Mapping[str, Callable[[Telling], Iterator[Reading]]] = {
+    PACKETS: packet_readings,
+    SPECTRUM: spectrum_readings,
+}
+"""What is measured with features that no other metric is meant for."""
 ONE_SET = "influence of each generated image; the reference taken as exact"
 
 
@@ -58,6 +66,10 @@ class Evaluation(Telling):
 
     def readings(self) -> Iterator[Reading]:
         """Yield every metric of the protocol; null with the reason if it is unavailable."""
+        alone = WITHOUT_NETWORK.get(self.names.extractor)
+        if alone is not None:
+            yield from alone(self)
+            return
         yield from self.distances()
         protocol = self.protocol
         if protocol.score is not None:

@@ -223,9 +223,7 @@ class Explanation:
         way = protocol.frechet
         assert way is not None  # noqa: S101  # asked by steps
         mine, real = self.of("gen", protocol), self.of("real", protocol)
-        reference = Reference(
-            extracted=real, moments=moments_of(real.statistics.features), spatial=None, file=False
-        )
+        reference = Reference(extracted=real, stated=None, spatial=None)
         features = mine.statistics.features
         return protocol_frechet(way, features, moments_of(features), reference, way.algebra)
 

@@ -16,6 +16,8 @@ from sfbench.api.spec import ExtractorRequest, ExtractorSpec, WeightsFile
 from sfbench.quality.published import (
     EMBEDDED,
     INCEPTION,
+    PACKETS,
+    SPECTRUM,
     STANDARD_FILES,
     VGG16,
     VGG16_FILE,
@@ -50,6 +52,22 @@ def build_embedded(request: ExtractorRequest) -> FeatureExtractor:
     return CifarExtractor(request.device)
 
 
+def build_packets(request: ExtractorRequest) -> FeatureExtractor:
+    """Return the wavelet packets."""
+    del request  # there is nothing to choose
+    from sfbench.quality.packets import PacketExtractor  # torch comes with it
+
+    return PacketExtractor()
+
+
+def build_spectrum(request: ExtractorRequest) -> FeatureExtractor:
+    """Return the power spectrum."""
+    del request  # there is nothing to choose
+    from sfbench.quality.spectrum import SpectrumExtractor  # torch comes with it
+
+    return SpectrumExtractor()
+
+
 BUILT_IN = (
     ExtractorSpec(
         name=INCEPTION,
@@ -72,6 +90,20 @@ BUILT_IN = (
         summary="small network trained on CIFAR-10, shipped; 32x32 input (256 features)",
         build=build_embedded,
         license="Apache-2.0",
+    ),
+    ExtractorSpec(
+        name=PACKETS,
+        summary="Haar wavelet packets of level 4, for FWD; no network, images as they are",
+        build=build_packets,
+        license="Apache-2.0",
+        citation="Veeramacheneni et al., arXiv 2312.15289",
+    ),
+    ExtractorSpec(
+        name=SPECTRUM,
+        summary="power by frequency, for the spectral slope; no network, images as they are",
+        build=build_spectrum,
+        license="Apache-2.0",
+        citation="Durall et al., arXiv 2003.01826",
     ),
 )
 

@@ -11,9 +11,11 @@ from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 from sfbench.quality.protocols import OWN
+from sfbench.quality.published import PACKETS
 from sfbench.values.metric_names import (
     FD,
     FID,
+    FWD,
     IS,
     KID,
 )
@@ -62,8 +64,15 @@ class MetricNames:
 
     @property
     def frechet(self) -> str:
-        """The Frechet distance."""
+        """The Frechet distance: of wavelet packets band by band, FWD."""
+        if self.extractor == PACKETS:
+            return FWD + self.bracketed()
         return self.named(FID, FD)
+
+    @property
+    def slope(self) -> str:
+        """The difference of spectral slopes."""
+        return "spectral_slope" + self.bracketed()
 
     @property
     def infinity(self) -> str:

@@ -13,6 +13,8 @@ from sfbench.api.spec import WeightsFile
 INCEPTION = "inception-v3"
 EMBEDDED = "cifar-cnn7"
 VGG16 = "vgg16"
+PACKETS = "haar-packets"
+SPECTRUM = "power-spectrum"
 SAMPLES = 1024
 """Default number of generated images to compare."""
 EMBEDDED_FOLDER = Path(__file__).with_name("embedded")

@@ -16,6 +16,7 @@ from torch import Tensor
 from sfbench.api.errors import DataError, UsageError
 from sfbench.data.containers.files import ImageFiles
 from sfbench.data.dataset import ContainerDataset
+from sfbench.quality.cropping import Crop, CroppedImages
 from sfbench.quality.fidelity import (
     SsimWay,
     multi_scale_ssim,
@@ -53,13 +54,15 @@ Progress = Callable[[str, int, int], None]
 class ReconstructionCard:
     """How a package measures it.
 
-    `psnr`: the mean over images, or that of the error over all of them ("pooled"). `floor` is added
-    to an image's squared error. `multi_scale`: whether it has MS-SSIM.
+    `crop`: how originals of another size become that of the reconstructions. `psnr`: the mean over
+    images, or that of the error over all of them ("pooled"). `floor` is added to an image's squared
+    error. `multi_scale`: whether it has MS-SSIM.
     """
 
     name: str
     summary: str
     source: str
+    crop: Crop = "none"
     psnr: Literal["images", "pooled"] = "images"
     floor: float = 0.0
     ssim: SsimWay = dataclasses.field(default_factory=SsimWay)
@@ -166,7 +169,7 @@ class Found:
 
 
 def measured(
-    originals: ContainerDataset,
+    originals: ContainerDataset | CroppedImages,
     reconstructions: ContainerDataset,
     pairs: Pairs,
     cards: Sequence[ReconstructionCard],
@@ -195,6 +198,29 @@ def measured(
     )
 
 
+def by_crop(
+    cards: Sequence[ReconstructionCard],
+    originals: ContainerDataset,
+    reconstructions: ContainerDataset,
+    pairs: Pairs,
+) -> dict[Crop, ContainerDataset | CroppedImages]:
+    """Return the originals as the cards crop them, to the size of the first reconstruction.
+
+    Raises DataError where that cannot be read or is not square, if a card crops.
+    """
+    found: dict[Crop, ContainerDataset | CroppedImages] = {}
+    for crop in dict.fromkeys(card.crop for card in cards):
+        if crop == "none":
+            found[crop] = originals
+            continue
+        height, width = reconstructions.read(pairs.reconstructions[0]).pixels.shape[1:]
+        if height != width:
+            msg = f"crop {crop}: reconstructions have {width}x{height} px; expected square ones"
+            raise DataError(msg)
+        found[crop] = CroppedImages(originals, crop, int(height))
+    return found
+
+
 def check_sizes(x: Tensor, y: Tensor, dataset: ContainerDataset, number: int) -> None:
     """Raise DataError for a reconstruction of another size than its original."""
     if x.shape != y.shape:
@@ -204,7 +230,7 @@ def check_sizes(x: Tensor, y: Tensor, dataset: ContainerDataset, number: int) ->
         raise DataError(msg)
 
 
-def pixels_of(dataset: ContainerDataset, number: int) -> Tensor:
+def pixels_of(dataset: ContainerDataset | CroppedImages, number: int) -> Tensor:
     """Return an image as [1, 3, height, width] in [0, 1], float64."""
     return dataset.read(number).pixels.double()[None] / LEVELS
 
@@ -298,7 +324,7 @@ def between(
 ) -> Iterator[tuple[str, str, str, ReconstructionCard]]:
     """Yield what differs between two cards, one convention at a time: name, before, after, the card."""
     state = first
-    for name in ("psnr", "floor"):
+    for name in ("crop", "psnr", "floor"):
         before, after = getattr(state, name), getattr(second, name)
         if before != after:
             state = dataclasses.replace(state, **{name: after})

@@ -3,26 +3,45 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 
 from sfbench.quality.frechet import Algebra, frechet_distance
 from sfbench.quality.gathered import ExtractedFeatures
 from sfbench.quality.protocols import FrechetWay
-from sfbench.quality.statistics import Moments, Rows
+from sfbench.quality.statistics import Moments, Rows, moments_of
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Reference:
     """The reference for generated images: features, moments of a statistics file, or both.
 
-    `file`: the moments come from a file and count as exact; features, if any, serve the rest.
+    `stated`: moments that come from a file and count as exact; features, if any, serve the rest.
     """
 
     extracted: ExtractedFeatures | None
-    moments: Moments
+    stated: Moments | None
     spatial: Moments | None
-    file: bool
+
+    @property
+    def file(self) -> bool:
+        """Whether the moments come from a file."""
+        return self.stated is not None
+
+    @functools.cached_property
+    def moments(self) -> Moments:
+        """The moments of the features, or of the file."""
+        if self.stated is not None:
+            return self.stated
+        assert self.extracted is not None  # noqa: S101  # one of the two is there
+        return moments_of(self.extracted.statistics.features)
+
+    @property
+    def count(self) -> int:
+        """How many images there are; that of the moments, where there are no features."""
+        extracted = self.extracted
+        return self.moments.count if extracted is None else len(extracted.statistics)
 
     @property
     def features(self) -> Rows | None:

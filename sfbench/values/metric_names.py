@@ -15,7 +15,7 @@ MINIMUM_MEMORY = "memory.minimum"
 COLD_COMPILE, WARM_COMPILE = "cold.compile", "warm.compile"
 PARAMETERS, FLOPS, MFU, ENERGY = "parameters", "flops", "mfu", "energy"
 STAGE_SECONDS, STAGE_MEMORY = "stage.seconds", "stage.memory"
-FID, FD, IS, KID = "fid", "fd", "is", "kid"
+FID, FD, IS, KID, FWD = "fid", "fd", "is", "kid", "fwd"
 
 UNSTEADY = "unsteady"
 NOISY = "noisy"

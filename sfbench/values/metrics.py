@@ -22,6 +22,7 @@ from sfbench.values.metric_names import (
     FD,
     FID,
     FLOPS,
+    FWD,
     HOST_ABOVE_LOADED,
     HOST_PEAK,
     IS,
@@ -357,6 +358,17 @@ METRICS: tuple[Metric, ...] = (
         "mifid", "FID, divided where images lie near real ones (MiFID)", "lower", inception=True
     ),
     quality("mifd", "the same with another extractor", "lower"),
+    quality(
+        FWD,
+        "Frechet wavelet distance: mean over 256 bands of wavelet packets (arXiv 2312.15289)",
+        "lower",
+        column=Column("FWD", wide_only=True),
+    ),
+    quality(
+        "spectral_slope",
+        "slope of the power spectrum, generated less real images; 0 is best",
+        None,
+    ),
     quality("realism", "median realism; above 1, inside the manifold of real images", "higher"),
     quality(
         "ppl",
@@ -368,6 +380,7 @@ METRICS: tuple[Metric, ...] = (
     quality("ssim", "structural similarity of reconstructions", "higher"),
     quality("ms_ssim", "structural similarity over five scales", "higher"),
     quality("lpips", "LPIPS of reconstructions (arXiv 1801.03924)", "lower"),
+    quality("lpips_diversity", "mean LPIPS of pairs of images of one class", None),
     quality("rfid", "FID of reconstructions to their originals", "lower", inception=True),
     quality("rfd", "the same with another extractor", "lower"),
     quality("path_length", "the same with other weights", "lower"),
@@ -436,9 +449,10 @@ def of_family(name: str, family: Family) -> bool:
 def is_distance(name: str) -> bool:
     """Return whether a metric is the Frechet distance of this project's own protocol.
 
-    For Inception-v3 it is called `fid` without brackets; other protocols are in brackets.
+    For Inception-v3 it is called `fid` without brackets, of wavelet packets `fwd`; other protocols
+    are in brackets.
     """
-    return name == FID or (name.endswith("]") and name.partition("[")[0] == FD)
+    return name in {FID, FWD} or (name.endswith("]") and name.partition("[")[0] == FD)
 
 
 def is_headline(name: str) -> bool:

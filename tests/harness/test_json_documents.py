@@ -40,6 +40,10 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         "path-length", "--model", "stylegan2", "--option", "preset=nano", "--res", "32", "--paths",
         "4", "--vgg-weights", "vgg.pth",
     ),
+    "diversity": (
+        "diversity", "--images", "real.zip", "--pairs", "4", "--vgg-weights", "vgg.pth",
+    ),
+    "panel": ("panel", "made.zip", "--reference", "real.zip"),
     "reconstruct": ("reconstruct", "--originals", "real.zip", "--reconstructions", "made.zip"),
     "lottery": (
         "lottery", "--model", "stylegan2", "--preset", "nano-16", "--train-kimg", "0.064",
@@ -85,7 +89,7 @@ def prepare(name: str, sfbench: Command, folder: Path) -> tuple[str, ...]:
     images(folder / "real.zip", 0)
     images(folder / "made.zip", 1)
     (folder / "suite.toml").write_text(SUITE, encoding="utf-8")
-    if name == "path-length":
+    if name in {"path-length", "diversity"}:
         torch.manual_seed(0)
         torch.save(models.vgg16(weights=None).state_dict(), folder / "vgg.pth")
     if name == "data-info":

@@ -13,7 +13,9 @@ import torch
 from PIL import Image, ImageFilter
 from scipy import ndimage
 from torch import Tensor
+from torchvision import transforms
 
+from sfbench.quality.cropping import cropped
 from sfbench.quality.fidelity import (
     SsimWay,
     multi_scale_ssim,
@@ -88,7 +90,7 @@ def test_equal_images_are_alike_and_small_ones_have_no_value() -> None:
 def test_steps_lead_from_one_card_to_the_other() -> None:
     cards = read_cards()
     steps = list(between(cards["sfbench"], cards["llamagen"]))
-    assert [name for name, *_ in steps] == ["window", "range", "sample"]
+    assert [name for name, *_ in steps] == ["crop", "window", "range", "sample"]
     assert steps[-1][3].ssim == cards["llamagen"].ssim
     assert list(between(cards["piq-0.8"], cards["piq-0.8"])) == []
 
@@ -169,3 +171,56 @@ def test_a_pair_that_cannot_be_compared_is_named_and_left_out(
     assert "have no names to pair them by" in nameless.stderr
     wrong = sfbench(*asked, "--card", "magic")
     assert "--card magic: expected all, or any of sfbench" in wrong.stderr
+
+
+def center_crop_adm(image: Image.Image, side: int) -> Image.Image:
+    """Return what guided-diffusion's description says, written out with other means."""
+    width, height = image.size
+    while min(width, height) >= 2 * side:
+        width, height = width // 2, height // 2
+        image = image.resize((width, height), Image.Resampling.BOX)
+    scale = side / min(width, height)
+    image = image.resize((round(width * scale), round(height * scale)), Image.Resampling.BICUBIC)
+    pixels = np.asarray(image)
+    top, left = (pixels.shape[0] - side) // 2, (pixels.shape[1] - side) // 2
+    return Image.fromarray(pixels[top : top + side, left : left + side])
+
+
+@pytest.mark.parametrize("size", [(70, 50), (33, 96), (32, 32), (210, 130)])
+def test_crops_are_those_of_the_packages(size: tuple[int, int]) -> None:
+    source = np.random.RandomState(0)
+    image = Image.fromarray(source.randint(0, 256, (size[1], size[0], 3)).astype(np.uint8))
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+    by_adm = np.asarray(center_crop_adm(image, 32)).transpose(2, 0, 1)
+    assert np.array_equal(cropped(pixels, "adm", 32).numpy(), by_adm)
+    peer = transforms.Compose([transforms.Resize(32), transforms.CenterCrop(32)])
+    found = cropped(pixels, "torchvision-bilinear", 32)
+    assert np.array_equal(found.numpy(), np.asarray(peer(image)).transpose(2, 0, 1))
+
+
+def test_originals_of_another_size_are_cropped_by_the_card(
+    sfbench: Command, tmp_path: Path
+) -> None:
+    source = np.random.RandomState(0)
+    for name in ("originals", "made"):
+        (tmp_path / name).mkdir()
+    for index in range(6):
+        small = Image.fromarray(source.randint(0, 256, (10, 14, 3)).astype(np.uint8))
+        image = small.resize((112, 80), Image.Resampling.BICUBIC)
+        image.save(tmp_path / "originals" / f"{index}.png")
+        center_crop_adm(image, 64).save(tmp_path / "made" / f"{index}.png")
+    both = ("--originals", str(tmp_path / "originals"), "--reconstructions", str(tmp_path / "made"))
+    cards = ("--card", "crop-adm,crop-torchvision", "--json")
+    done = sfbench("reconstruct", *both, *cards)
+    assert done.returncode == 0, done.stderr
+    found = {one["metric"]: one for one in json.loads(done.stdout)["readings"]}
+    assert "infinite" in found["psnr[crop-adm]"]["reason"]
+    assert found["ssim[crop-adm]"]["value"] == pytest.approx(1)
+    assert found["ssim[crop-torchvision]"]["value"] < 0.9999
+    assert found["rfd[cifar-cnn7, crop adm]"]["value"] == pytest.approx(0, abs=1e-6)
+    assert found["rfd[cifar-cnn7, crop torchvision-bilinear]"]["value"] > 1e-6
+    steps = sfbench("reconstruct", *both, "--explain", "crop-torchvision", "crop-adm")
+    assert "crop" in steps.stdout
+    none = sfbench("reconstruct", *both)
+    assert none.returncode == 1
+    assert "give --res" in none.stderr

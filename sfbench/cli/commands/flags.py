@@ -39,6 +39,13 @@ Options = Annotated[list[str] | None, option_of("option")]
 Trust = Annotated[bool, option_of("trust")]
 Threads = Annotated[int | None, option_of("threads")]
 ExtractorWeights = Annotated[str, option_of("extractor_weights")]
+VggWeights = Annotated[
+    str, typer.Option(help="Weights of VGG16, for LPIPS: auto, download, or a file.")
+]
+LpipsWeights = Annotated[
+    str,
+    typer.Option(help="Linear layers of LPIPS: auto (cache, package lpips), download, a file."),
+]
 Trials = Annotated[int, typer.Option(help="Repetitions per case, each in a new process.")]
 Timeout = Annotated[float, typer.Option(help="Time limit per trial, in seconds.")]
 Extractor = Annotated[

@@ -24,7 +24,7 @@ GROUPS = {
         "lottery",
         "replay",
     ),
-    "Images": ("quality", "explain", "path-length", "reconstruct", "data"),
+    "Images": ("quality", "explain", "panel", "diversity", "path-length", "reconstruct", "data"),
     "Models": ("list", "check", "sample", "inspect", "convert", "train", "plugins"),
     "Many machines": ("plan", "work", "status"),
     "Share": ("reproduce", "site", "export", "import", "doctor"),

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from sfbench.cli import defaults, sound
-from sfbench.cli.commands.flags import AsJson, NoPlugins, Plugins
+from sfbench.cli.commands.flags import AsJson, LpipsWeights, NoPlugins, Plugins, VggWeights
 from sfbench.cli.commands.once import Once
 from sfbench.cli.commands.request_flags import with_request
 from sfbench.cli.commands.root import app
@@ -28,13 +28,8 @@ def path_length_command(
         str, typer.Option(help="Cards to follow, NAME[,NAME]: see docs/quality.md.")
     ] = PPL,
     paths: Annotated[int, typer.Option(help="Number of paths; packages take 50000.")] = 50000,
-    vgg_weights: Annotated[
-        str, typer.Option(help="Weights of VGG16: auto, download, or a file.")
-    ] = "auto",
-    lpips_weights: Annotated[
-        str,
-        typer.Option(help="Linear layers of LPIPS: auto (cache, package lpips), download, a file."),
-    ] = "auto",
+    vgg_weights: VggWeights = "auto",
+    lpips_weights: LpipsWeights = "auto",
     plugin: Plugins = None,
     no_plugin: NoPlugins = None,
     *,

@@ -13,7 +13,9 @@ from sfbench.cli.commands.flags import (
     DeviceName,
     Extractor,
     ExtractorWeights,
+    LpipsWeights,
     Plugins,
+    VggWeights,
 )
 from sfbench.cli.commands.once import Once
 from sfbench.cli.commands.root import app
@@ -37,12 +39,8 @@ def reconstruct_command(
     res: AllResolution = None,
     extractor: Extractor = None,
     extractor_weights: ExtractorWeights = "auto",
-    vgg_weights: Annotated[
-        str, typer.Option(help="Weights of VGG16, for LPIPS: auto, download, or a file.")
-    ] = "auto",
-    lpips_weights: Annotated[
-        str, typer.Option(help="Linear layers of LPIPS: auto, download, or a file.")
-    ] = "auto",
+    vgg_weights: VggWeights = "auto",
+    lpips_weights: LpipsWeights = "auto",
     device: DeviceName = "auto",
     plugin: Plugins = None,
     *,
