@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from reference_models.batch_norm import ConditionalNorm, PlainNorm, StandingStatistics
 from reference_models.biggan_config import START_SIDE, BigGANConfig
 from reference_models.doubling import doubled
+from reference_models.slicing import at_once, slices
 from reference_models.spectral_norm import (
     SpectralConv2d,
     SpectralLayer,
@@ -26,6 +27,8 @@ from reference_models.spectral_norm import (
 )
 
 IMAGE_CHANNELS = 3
+SLICE_QUERIES = 256
+"""Positions that attend at once on a CPU."""
 OUTPUT_EPS = 1e-5
 """Of the last norm, whatever that of the others."""
 
@@ -126,17 +129,33 @@ class Attention(nn.Module):
     def forward(self, x: Map) -> Map:
         """Return the map with what it attends to."""
         query, key, value = (
-            part.flatten(2).transpose(1, 2).unsqueeze(1)
+            part.flatten(2).transpose(1, 2)
             for part in (
                 self.theta(x),
                 F.max_pool2d(self.phi(x), 2),
                 F.max_pool2d(self.g(x), 2),
             )
         )
-        # The products are not scaled.
-        y = F.scaled_dot_product_attention(query, key, value, scale=1.0)
-        y = y.squeeze(1).transpose(1, 2).reshape(len(x), -1, *x.shape[2:])
+        y = attended(query, key, value).transpose(1, 2).reshape(len(x), -1, *x.shape[2:])
         return torch.addcmul(x, self.gamma, self.o(y))
+
+
+def attended(
+    query: Float[Tensor, "batch positions width"],
+    key: Float[Tensor, "batch places width"],
+    value: Float[Tensor, "batch places value_width"],
+) -> Float[Tensor, "batch positions value_width"]:
+    """Return the values, weighted by the softmax of products that are not scaled.
+
+    torch has no fused attention on CPUs for values wider than keys: there it goes slice by slice.
+    """
+    if at_once(query):
+        return F.scaled_dot_product_attention(query, key, value, scale=1.0)
+    whole = torch.empty(*query.shape[:2], value.shape[2], dtype=value.dtype)
+    turned = key.transpose(1, 2)
+    for part in slices(query.shape[1], SLICE_QUERIES):
+        whole[:, part] = torch.bmm(torch.bmm(query[:, part], turned).softmax(dim=2), value)
+    return whole
 
 
 class BigGAN(nn.Module):
@@ -144,6 +163,9 @@ class BigGAN(nn.Module):
 
     In training an image depends on its whole batch (see `batch_norm`).
     """
+
+    weights_read: tuple[str, ...] = ()
+    """What was taken off a file of weights to get its tensors."""
 
     def __init__(self, config: BigGANConfig) -> None:
         super().__init__()
@@ -235,6 +257,13 @@ def draw(weight: Tensor, way: str, generator: torch.Generator) -> None:
             nn.init.normal_(weight, 0, 0.02, generator=generator)
         else:
             nn.init.xavier_uniform_(weight, generator=generator)
+
+
+def resume_standing(module: BigGAN) -> None:
+    """Let norms stand whose sums a file brought along: their statistics are those over the counter."""
+    for one in module.modules():
+        if isinstance(one, StandingStatistics) and one.accumulation_counter.item() > 0:
+            one.standing = True
 
 
 def accumulate_standing(module: BigGAN, batches: Sequence[tuple[Tensor, Tensor]]) -> None:

@@ -88,6 +88,19 @@ def sizes_of(blocks: int, *, deep: bool) -> tuple[int, int]:
     return resolution, 2
 
 
+def with_own_norms(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors of a network without own norms as those of one that has them."""
+    found: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        head, _, last = name.rpartition(".")
+        if last in {"stored_mean", "stored_var"} and not head.endswith(".bn"):
+            found[f"{head}.bn.{last}"] = tensor
+            found[f"{head}.bn.accumulation_counter"] = torch.zeros(1)
+        else:
+            found[name] = tensor
+    return found
+
+
 def completed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors with the singular values that only logs need, where ports leave them out."""
     found = dict(tensors)

@@ -11,9 +11,12 @@ from typing import Any
 import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from reference_models import official
+from reference_models.biggan import BigGAN
+from reference_models.biggan_config import BigGANConfig
+from reference_models.biggan_files import completed, config_of, is_biggan
 from reference_models.equalized import initialize
 from reference_models.snapshots import read_snapshot
 from reference_models.style_generator import StyleGenerator
@@ -26,11 +29,12 @@ from sfbench.api.pickles import PickleError
 from sfbench.api.regular_files import check_regular
 from sfbench.api.torch_files import is_torch_file, read_torch_file
 
-Config = StyleformerConfig | StyleformerCConfig | StyleGAN2Config
+Config = StyleformerConfig | StyleformerCConfig | StyleGAN2Config | BigGANConfig
 KINDS: Mapping[str, tuple[type[Any], type[Any]]] = {
     "styleformer": (StyleformerConfig, Styleformer),
     "styleformer-c": (StyleformerCConfig, StyleformerC),
     "stylegan2": (StyleGAN2Config, StyleGAN2),
+    "biggan": (BigGANConfig, BigGAN),
 }
 METADATA_KEY = "sfbench.architecture"
 
@@ -92,13 +96,19 @@ def read_safetensors(path: Path) -> Checkpoint:
     text = metadata.get(METADATA_KEY)
     if text is not None:
         return Checkpoint(config=config_from_json(text), tensors=tensors)
-    plain, notes = unwrapped(tensors)
-    return Checkpoint(config=None, tensors=official.official_state(plain), notes=notes)
+    return of_names(*unwrapped(tensors))
 
 
 def read_state_dict(path: Path) -> Checkpoint:
     """Return the tensors of a torch state dict; its pickle is parsed as data."""
-    tensors, notes = unwrapped(read_torch_file(path))
+    return of_names(*unwrapped(read_torch_file(path)))
+
+
+def of_names(tensors: Mapping[str, Tensor], notes: tuple[str, ...]) -> Checkpoint:
+    """Return the weights of a state dict; of BigGAN its shapes say the architecture."""
+    if is_biggan(tensors):
+        whole = completed(tensors)
+        return Checkpoint(config=config_of(whole), tensors=whole, notes=notes)
     return Checkpoint(config=None, tensors=official.official_state(tensors), notes=notes)
 
 
@@ -111,6 +121,8 @@ def model_of(path: Path) -> tuple[str, int] | None:
     if config is None:
         return None
     name = kind_of(config)
+    if isinstance(config, BigGANConfig) and config.deep:
+        name = "biggan-deep"
     linformer = isinstance(config, StyleformerConfig) and config.linformer
     return (f"{name}-linformer" if linformer else name), config.resolution
 
@@ -127,20 +139,20 @@ def snapshot_config(arguments: Mapping[str, Any], tensors: Mapping[str, Tensor])
         raise ValueError(msg) from None
 
 
-def write_checkpoint(path: Path, module: StyleGenerator, config: Config) -> None:
+def write_checkpoint(path: Path, module: nn.Module, config: Config) -> None:
     """Write the module's tensors and its architecture as a safetensors file."""
     state = {name: tensor.contiguous() for name, tensor in module.state_dict().items()}
     metadata = {METADATA_KEY: config_to_json(config)}
     safetensors.torch.save_file(state, path, metadata)
 
 
-def build(config: Config) -> StyleGenerator:
+def build(config: Config) -> nn.Module:
     """Return an uninitialized generator of that architecture."""
-    module: StyleGenerator = KINDS[kind_of(config)][1](config)
+    module: nn.Module = KINDS[kind_of(config)][1](config)
     return module
 
 
-def built(config: Config) -> StyleGenerator:
+def built(config: Config) -> nn.Module:
     """Return the generator of an architecture that a file says; raises ValueError if there is none."""
     try:
         return build(config)
@@ -158,7 +170,7 @@ def load_generator(
     Raises ValueError when the file is of another family or size, or its tensors do not fit.
     """
     if weights is None:
-        module = build(default)
+        module = style_generator(build(default))
         initialize(module, torch.Generator().manual_seed(seed))
         return module, default
     checkpoint = read_checkpoint(weights)
@@ -169,10 +181,18 @@ def load_generator(
     if config.resolution != default.resolution:
         msg = f"it makes {config.resolution} px, {default.resolution} px were asked for"
         raise ValueError(msg)
-    module = built(config)
+    module = style_generator(built(config))
     load_tensors(module, checkpoint.tensors)
     module.weights_read = checkpoint.notes
     return module, config
+
+
+def style_generator(module: nn.Module) -> StyleGenerator:
+    """Return a module that has styles; raises ValueError for another one."""
+    if not isinstance(module, StyleGenerator):
+        msg = f"it holds a {type(module).__name__}, which has no styles"
+        raise ValueError(msg)  # noqa: TRY004  # one kind of complaint about files
+    return module
 
 
 def convert(source: Path, target: Path, kinds: Sequence[str]) -> str | None:
@@ -194,7 +214,7 @@ def convert(source: Path, target: Path, kinds: Sequence[str]) -> str | None:
 
 
 def kind_of(config: Config) -> str:
-    """Return the name of the architecture's family."""
+    """Return the name of the architecture's family; BigGAN-deep is one of BigGAN's."""
     return next(kind for kind, (config_type, _) in KINDS.items() if type(config) is config_type)
 
 
@@ -224,7 +244,7 @@ def tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def load_tensors(module: StyleGenerator, tensors: Mapping[str, Tensor]) -> None:
+def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Copy the tensors into the module; raises ValueError naming the first that does not fit."""
     expected = module.state_dict()
     problems = [f"{name} is missing" for name in expected if name not in tensors]

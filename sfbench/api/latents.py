@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from sfbench.api.errors import ContractError
+from sfbench.api.errors import ContractError, UsageError
 from sfbench.api.labels import Labels
 
 if TYPE_CHECKING:
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 Distribution = Literal["normal", "uniform"]
 """Of each number of z: N(0, 1), or uniform in [-1, 1]."""
+LEAST_TRUNCATION = 0.01
+"""Below it one number in a hundred is kept."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +35,9 @@ class Latents:
 class LatentSource:
     """What the latents of one image are, and where they are put.
 
-    `noise_shapes`: one image's noise in each layer. `dtype` and `device` are torch names.
+    `noise_shapes`: one image's noise in each layer. `truncation`: normal numbers that lie farther from
+    zero are drawn again, as often as it takes; `scale`: all of z is multiplied by it after that.
+    `dtype` and `device` are torch names.
     """
 
     latent_shape: tuple[int, ...]
@@ -41,12 +45,20 @@ class LatentSource:
     noise_shapes: tuple[tuple[int, ...], ...] = ()
     labels: Labels = dataclasses.field(default_factory=Labels)
     distribution: Distribution = "normal"
+    truncation: float | None = None
+    scale: float = 1.0
     one_hot: bool = True
     device: str = "cpu"
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
-        """Check that the labels are classes of this model; raises UnsupportedError if not."""
+        """Check that the labels are classes of this model; raises UnsupportedError if not.
+
+        Raises UsageError for a truncation that hardly any number is within.
+        """
+        if self.truncation is not None and not self.truncation >= LEAST_TRUNCATION:
+            msg = f"truncation {self.truncation:g}: expected {LEAST_TRUNCATION} or more"
+            raise UsageError(msg)
         if self.classes:
             self.labels.check(self.classes)
 
@@ -64,6 +76,10 @@ class LatentSource:
             if self.distribution == "uniform":
                 source.manual_seed(seed)
                 z = torch.rand(self.latent_shape, generator=source) * 2 - 1
+            elif self.truncation is not None:
+                z = self._within(z, source, self.truncation)
+            if self.scale != 1:
+                z = z * self.scale
             # Drawn under every rule: the noise after it must not depend on the rule.
             drawn = torch.randint(max(self.classes, 1), (), generator=source)
             noise = [torch.randn(shape, generator=source) for shape in self.noise_shapes]
@@ -71,6 +87,13 @@ class LatentSource:
         zs, labels, noises = zip(*rows, strict=True)
         layers = [self._place(torch.stack(layer)) for layer in zip(*noises, strict=True)]
         return Latents(z=self._place(torch.stack(zs)), c=self._labels(labels), noise=layers or None)
+
+    def _within(self, z: Tensor, source: torch.Generator, limit: float) -> Tensor:
+        import torch  # sfbench.api must not import torch when imported
+
+        while (outside := z.abs() > limit).any():
+            z[outside] = torch.randn(int(outside.sum()), generator=source)
+        return z
 
     def _labels(self, numbers: Sequence[int]) -> Tensor | None:
         import torch  # sfbench.api must not import torch when imported
@@ -91,6 +114,10 @@ class LatentSource:
     def described(self) -> dict[str, Any]:
         """Return how latents are drawn, for records; labels are told with what is measured of them."""
         spread = {"normal": "N(0, 1)", "uniform": "uniform in [-1, 1]"}[self.distribution]
+        if self.truncation is not None:
+            spread += f", beyond {self.truncation:g} drawn again"
+        if self.scale != 1:
+            spread += f", times {self.scale:g}"
         return {"latents": spread, "classes": self.classes}
 
 

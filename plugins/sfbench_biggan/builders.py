@@ -1,0 +1,149 @@
+"""Builds BigGAN and BigGAN-deep from a request."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+
+from reference_models.biggan import BigGAN, accumulate_standing, resume_standing
+from reference_models.biggan_config import PRESETS, BigGANConfig
+from reference_models.biggan_files import with_own_norms
+from reference_models.checkpoints import load_tensors, read_checkpoint
+from reference_models.spectral_norm import folded
+from sfbench.api import (
+    BuildRequest,
+    Latents,
+    LatentSource,
+    ModuleGenerator,
+    UsageError,
+    WeightsError,
+)
+
+STANDING_SEED = 1 << 40
+"""Latents of standing statistics are those of the seeds from here on: no image's."""
+OVERRIDES = {"channels": "channels", "z_dim": "z_dim", "n_classes": "classes"}
+EPSILONS = ("norm_eps", "spectral_eps")
+
+
+def biggan(request: BuildRequest, *, deep: bool) -> ModuleGenerator:
+    """Return the generator with the file's weights or random ones, its spectral norms folded in.
+
+    Raises UsageError for sizes that cannot be built, WeightsError for a file that does not fit.
+    """
+    options: Any = request.options
+    config = wanted(request, deep=deep)
+    if request.device == "meta":
+        with torch.device("meta"):
+            network = BigGAN(config)
+    elif request.weights is None:
+        network = BigGAN(config)
+        network.reset_parameters(torch.Generator().manual_seed(request.seed))
+    else:
+        network, config = loaded(request, config)
+    told = dataclasses.asdict(config) | {"statistics": options["statistics"]}
+    if options["statistics"] == "standing":
+        network, config = standing(network, config, options, meta=request.device == "meta")
+        told |= {
+            "standing_batches": options["standing_batches"],
+            "standing_batch": options["standing_batch"],
+            "standing_seed": STANDING_SEED,
+        }
+    generator = ModuleGenerator(
+        folded(network),
+        request,
+        latent_shape=(config.drawn,),
+        classes=config.classes,
+        architecture=told,
+    )
+    generator.source = drawn_as(options, generator.source)
+    return generator
+
+
+def drawn_as(options: Any, source: LatentSource) -> LatentSource:
+    """Return a source of latents with the truncation that was asked for."""
+    return dataclasses.replace(source, truncation=options["truncation"], scale=options["z_scale"])
+
+
+def wanted(request: BuildRequest, *, deep: bool) -> BigGANConfig:
+    """Return the sizes that were asked for; raises UsageError for those that cannot be built."""
+    options: Any = request.options
+    found = [
+        preset.config
+        for preset in PRESETS
+        if preset.config.deep == deep
+        and (
+            preset.name == options["preset"]
+            or (
+                options["preset"] == "by-resolution"
+                and preset.config.resolution == request.resolution
+            )
+        )
+    ]
+    if not found:
+        nearest = next(preset.config for preset in PRESETS if preset.config.deep == deep)
+        found = [dataclasses.replace(nearest, resolution=request.resolution, attention=(32,))]
+    changes = {
+        field: options[name] for name, field in OVERRIDES.items() if options[name] is not None
+    }
+    changes |= {name: options[name] for name in EPSILONS if options[name] is not None}
+    try:
+        config = dataclasses.replace(found[0], **changes)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    if config.resolution != request.resolution:
+        msg = f"preset {options['preset']} makes {config.resolution} px, not {request.resolution}"
+        raise UsageError(msg)
+    return config
+
+
+def loaded(request: BuildRequest, asked: BigGANConfig) -> tuple[BigGAN, BigGANConfig]:
+    """Return the network of a file, whose shapes say its sizes; raises WeightsError for another."""
+    options: Any = request.options
+    assert request.weights is not None  # noqa: S101  # looked at by the caller
+    try:
+        checkpoint = read_checkpoint(request.weights)
+        config = checkpoint.config
+        if not isinstance(config, BigGANConfig):
+            msg = "it does not hold BigGAN's generator"
+            raise ValueError(msg)  # noqa: TRY004, TRY301  # one kind of complaint about files
+        for name in ("deep", "resolution"):
+            if getattr(config, name) != getattr(asked, name):
+                msg = f"its {name} is {getattr(config, name)}, {getattr(asked, name)} was asked for"
+                raise ValueError(msg)  # noqa: TRY301
+        eps = {name: options[name] for name in EPSILONS if options[name] is not None}
+        config = dataclasses.replace(config, **eps)
+        network = BigGAN(config)
+        load_tensors(network, checkpoint.tensors)
+    except ValueError as error:
+        msg = f"{request.weights}: {error}"
+        raise WeightsError(msg) from None
+    network.weights_read = checkpoint.notes
+    resume_standing(network)
+    return network, config
+
+
+def standing(
+    network: BigGAN, config: BigGANConfig, options: Any, *, meta: bool
+) -> tuple[BigGAN, BigGANConfig]:
+    """Return a copy of the network whose norms stand on the statistics of batches drawn like images."""
+    config = dataclasses.replace(config, own_norm=True)
+    if meta:
+        with torch.device("meta"):
+            return BigGAN(config), config
+    copy = BigGAN(config)
+    copy.load_state_dict(with_own_norms(network.state_dict()))
+    plain = LatentSource(latent_shape=(config.drawn,), classes=config.classes)
+    source = drawn_as(options, plain)
+    size = options["standing_batch"]
+    starts = range(STANDING_SEED, STANDING_SEED + options["standing_batches"] * size, size)
+    drawn = (source.draw(range(start, start + size)) for start in starts)
+    accumulate_standing(copy, [pair_of(latents) for latents in drawn])
+    return copy, config
+
+
+def pair_of(latents: Latents) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return z and classes."""
+    assert latents.c is not None  # noqa: S101  # BigGAN has classes
+    return latents.z, latents.c
