@@ -18,6 +18,9 @@ from reference_models.biggan import BigGAN
 from reference_models.biggan_config import BigGANConfig
 from reference_models.biggan_files import completed, config_of, is_biggan
 from reference_models.equalized import initialize
+from reference_models.gansformer import Gansformer
+from reference_models.gansformer_config import BipartiteConfig, GansformerConfig
+from reference_models.gansformer_files import gansformer_config, gansformer_state, is_gansformer
 from reference_models.snapshots import read_snapshot
 from reference_models.style_generator import StyleGenerator
 from reference_models.styleformer import Styleformer
@@ -29,12 +32,13 @@ from sfbench.api.pickles import PickleError
 from sfbench.api.regular_files import check_regular
 from sfbench.api.torch_files import is_torch_file, read_torch_file
 
-Config = StyleformerConfig | StyleformerCConfig | StyleGAN2Config | BigGANConfig
+Config = StyleformerConfig | StyleformerCConfig | StyleGAN2Config | BigGANConfig | GansformerConfig
 KINDS: Mapping[str, tuple[type[Any], type[Any]]] = {
     "styleformer": (StyleformerConfig, Styleformer),
     "styleformer-c": (StyleformerCConfig, StyleformerC),
     "stylegan2": (StyleGAN2Config, StyleGAN2),
     "biggan": (BigGANConfig, BigGAN),
+    "gansformer": (GansformerConfig, Gansformer),
 }
 METADATA_KEY = "sfbench.architecture"
 
@@ -75,7 +79,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     except PickleError as error:
         raise ValueError(advised(str(error))) from None
     if snapshot is not None:
-        tensors = official.official_state(snapshot.tensors)
+        tensors = of_snapshot(snapshot.tensors)
         return Checkpoint(config=snapshot_config(snapshot.arguments, tensors), tensors=tensors)
     msg = (
         "unknown or damaged; expected a .safetensors file, a torch state dict or an official .pkl "
@@ -127,9 +131,16 @@ def model_of(path: Path) -> tuple[str, int] | None:
     return (f"{name}-linformer" if linformer else name), config.resolution
 
 
+def of_snapshot(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors of an official snapshot under our names."""
+    return gansformer_state(tensors) if is_gansformer(tensors) else official.official_state(tensors)
+
+
 def snapshot_config(arguments: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Config:
     """Return the architecture that an official snapshot was made with."""
     try:
+        if is_gansformer(tensors):
+            return gansformer_config(arguments)
         if any(name.endswith(".enc.q_weight") for name in tensors):
             start = official.start_resolution(tensors)
             return official.styleformer_config(arguments, start_resolution=start)
@@ -230,6 +241,9 @@ def config_from_json(text: str) -> Config:
         config_type = KINDS[fields.pop("kind")][0]
         if "low" in fields:
             fields["low"] = StyleformerConfig(**tuples(fields["low"]))
+        for name in ("attention", "mapping_attention"):
+            if isinstance(fields.get(name), dict):
+                fields[name] = BipartiteConfig(**fields[name])
         config: Config = config_type(**tuples(fields))
     except (TypeError, KeyError, AttributeError, ValueError, RecursionError) as error:
         msg = f"its architecture cannot be read ({type(error).__name__}: {error})"

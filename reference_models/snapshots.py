@@ -23,14 +23,19 @@ PURPOSE = "generator snapshot"
 MODULE = Global("torch_utils.persistence", "_reconstruct_persistent_obj")
 OPTIONS = Global("dnnlib.util", "EasyDict")
 STORAGE = Global("torch.storage", "_load_from_bytes")
+DROPOUT = Global("torch.nn.modules.dropout", "Dropout")
+"""A part without tensors that the GANsformer's attention layers have."""
 DICTIONARIES = torch_files.ORDERED | {OPTIONS}
+AVERAGE = "G_ema"
+AVERAGES = (AVERAGE, "Gs")
+"""Names of the averaged generator: of StyleGAN2-ADA, and of the GANsformer."""
 ALLOWED = (
     DICTIONARIES
     | torch_files.TENSORS
     | torch_files.PARAMETERS
     | torch_files.SETS
     | pickled_numbers.NAMES
-    | {MODULE, STORAGE}
+    | {MODULE, STORAGE, DROPOUT}
 )
 
 
@@ -42,8 +47,8 @@ class Snapshot:
     tensors: Mapping[str, Tensor]
 
 
-def read_snapshot(path: Path, network: str = "G_ema") -> Snapshot:
-    """Return a network of a snapshot file ("G_ema", "G" or "D").
+def read_snapshot(path: Path, network: str = AVERAGE) -> Snapshot:
+    """Return a network of a snapshot file ("G_ema", "G" or "D"); the average by any of its names.
 
     Raises PickleError (a ValueError) for a file that is no snapshot or needs more than the known
     names.
@@ -53,9 +58,12 @@ def read_snapshot(path: Path, network: str = "G_ema") -> Snapshot:
         raise PickleError(msg)
     with path.open("rb") as file:
         content = parse_pickle(file, ALLOWED.__contains__, purpose=PURPOSE)
-    module = mapping_of(content).get(network)
+    networks = mapping_of(content)
+    if network == AVERAGE:
+        network = next((name for name in AVERAGES if name in networks), network)
+    module = networks.get(network)
     if not isinstance(module, Object) or module.made_by != MODULE:
-        found = ", ".join(map(str, mapping_of(content))) or pickled_numbers.kind_of(content)
+        found = ", ".join(map(str, networks)) or pickled_numbers.kind_of(content)
         msg = f"it holds {found[:200]}: expected a dictionary with a network {network}"
         raise PickleError(msg)
     state = state_of(module)

@@ -14,6 +14,8 @@ import pytest
 import torch
 
 from reference_models import checkpoints, snapshots
+from reference_models.gansformer import Gansformer
+from reference_models.gansformer_config import GansformerConfig
 from sfbench.quality.frechet import frechet_distance
 from sfbench.quality.inception_score import inception_score
 from sfbench.quality.kernel import kernel_distance
@@ -170,3 +172,41 @@ def test_real_images_from_a_stylegan_zip_are_read_with_their_labels(sfbench: Com
     how = next(r["how"] for r in record["readings"] if r["metric"].startswith("fd["))
     assert how["reference"]["name"] == "cifar10-test-jpeg.zip"
     assert len(how["reference"]["sha256"]) == 64
+
+
+def test_a_gansformer_snapshot_loads_bit_equal_without_running_and_draws_its_image() -> None:
+    path = ORACLE / "baselines" / "gansformer_tiny_poison.pkl"
+    with np.load(path.with_suffix(".npz")) as archive:
+        arrays = {key: archive[key] for key in archive.files}
+    for network in ("Gs", "D"):
+        wanted = {
+            key.removeprefix(f"{network}/"): value
+            for key, value in arrays.items()
+            if key.startswith(f"{network}/")
+        }
+        found = snapshots.read_snapshot(path, network).tensors
+        assert wanted
+        assert found.keys() == wanted.keys()
+        assert all(np.array_equal(found[key].numpy(), wanted[key]) for key in wanted)
+    checkpoint = checkpoints.read_checkpoint(path)
+    assert isinstance(checkpoint.config, GansformerConfig)
+    model = Gansformer(checkpoint.config)
+    model.load_state_dict(checkpoint.tensors)
+    with torch.inference_mode():
+        image = model.eval()(torch.from_numpy(arrays["in/z"])).numpy()
+    expected = arrays["out/img"]
+    assert np.abs(image - expected).max() <= 5e-6 * np.abs(expected).max()
+    again = checkpoints.config_from_json(checkpoints.config_to_json(checkpoint.config))
+    assert again == checkpoint.config
+
+
+BASELINES = sorted(str(path) for path in ORACLE.glob("baselines/[bg]*_[a-z]*.npz"))
+
+
+def test_every_baseline_file_verifies() -> None:
+    files = [path for path in BASELINES if "poison" not in path]
+    done = subprocess.run(
+        [sys.executable, str(VERIFY), *files], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count(": ok") == len(files) > 20

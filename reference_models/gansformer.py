@@ -1,0 +1,495 @@
+"""The GANsformer: StyleGAN2's convolutions, between which the image attends to several latents.
+
+Source: Hudson and Zitnick, "Generative Adversarial Transformers" (arXiv 2103.01209). Tensor names are
+those of the authors' PyTorch program, but for constant buffers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from reference_models import winograd
+from reference_models.bipartite_attention import Attended, BipartiteAttention
+from reference_models.convolution import EqualizedConv2d
+from reference_models.equalized import EqualizedLinear, activated
+from reference_models.gansformer_config import GansformerConfig
+from reference_models.mapping import W_AVERAGE_DECAY
+from reference_models.modulation import energy_demodulation
+from reference_models.noise import Noise, draw_noise, layer_noise
+from reference_models.resampling import conv2d_up, upsample2d
+
+LATENT_EPSILON = 1e-8
+WAVELENGTH = 10000.0
+
+Styles = Float[Tensor, "batch latents num_ws width"]
+
+
+def grid_positions(side: int, width: int, directions: int) -> Float[Tensor, "places width"]:
+    """Return sines and cosines of each place's distance along some directions, row by row."""
+    line = torch.linspace(-1, 1, side, dtype=torch.float64)
+    rows, columns = torch.meshgrid(line, line, indexing="ij")
+    count = width // (2 * directions)
+    exponents = torch.arange(count, dtype=torch.float64) * (2 * directions / width)
+    frequencies = WAVELENGTH**-exponents
+    if directions == 2:  # noqa: PLR2004  # the axes
+        along = [columns, rows]
+    else:
+        angles = [math.pi * number / directions for number in range(directions)]
+        along = [columns * math.cos(angle) + rows * math.sin(angle) for angle in angles]
+    parts = [
+        function(distance[..., None] * frequencies)
+        for distance in along
+        for function in (torch.sin, torch.cos)
+    ]
+    return torch.cat(parts, dim=2).flatten(0, 1).float()
+
+
+class ResidualLayer(nn.Module):
+    """Two layers of the mapping network, and what goes past them."""
+
+    def __init__(self, inputs: int, outputs: int, rate: float) -> None:
+        super().__init__()
+        self.fc0 = EqualizedLinear(inputs, outputs, rate_multiplier=rate, activation="leaky_relu")
+        self.fc1 = EqualizedLinear(outputs, outputs, rate_multiplier=rate)
+
+    def forward(
+        self, x: Float[Tensor, "rows inputs"], past: Float[Tensor, "rows outputs"]
+    ) -> Float[Tensor, "rows outputs"]:
+        """Return the sum, activated without a gain."""
+        return F.leaky_relu(self.fc1(self.fc0(x)) + past, 0.2)
+
+
+class MappingMLP(nn.Module):
+    """Latents [batch, rows, width] -> styles; components attend to each other before every stage."""
+
+    def __init__(self, config: GansformerConfig, inputs: int, *, attends: bool) -> None:
+        super().__init__()
+        rate, layers = config.rate_multiplier, config.mapping_layers
+        width = config.mapping_width or config.latent_dim
+        self.residual = config.mapping_resnet
+        sizes = [inputs, *[width] * (layers - 1), config.latent_dim]
+        self.stages = (layers + 1) // 2 if self.residual else layers
+        self.out_layer = EqualizedLinear(
+            config.latent_dim, config.latent_dim, rate_multiplier=rate, activation="leaky_relu"
+        )
+        for stage in range(self.stages):
+            size = sizes[2 * stage] if self.residual else sizes[stage]
+            after = sizes[min(2 * stage + 2, layers)] if self.residual else sizes[stage + 1]
+            if attends and config.mapping_attention is not None:
+                attention = BipartiteAttention(
+                    config.mapping_attention,
+                    channels=size,
+                    to_dim=size,
+                    from_pos_dim=size,
+                    to_pos_dim=size,
+                    latents=config.components,
+                )
+                self.add_module(f"sa{stage}", attention)
+            layer = (
+                ResidualLayer(size, after, rate)
+                if self.residual
+                else EqualizedLinear(size, after, rate_multiplier=rate, activation="leaky_relu")
+            )
+            self.add_module(f"l{stage}", layer)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch rows inputs"],
+        positions: Float[Tensor, "rows position_dim"] | None = None,
+    ) -> Float[Tensor, "batch rows width"]:
+        """Return the styles of each row."""
+        batch, rows = x.shape[:2]
+        for stage in range(self.stages):
+            past = x
+            if hasattr(self, f"sa{stage}"):
+                x = self.get_submodule(f"sa{stage}")(x, x, positions, positions).x
+            layer = self.get_submodule(f"l{stage}")
+            flat = x.flatten(0, 1)
+            flat = layer(flat, past.flatten(0, 1)) if self.residual else layer(flat)
+            x = flat.view(batch, rows, -1)
+        found: Tensor = self.out_layer(x.flatten(0, 1))
+        return found.view(batch, rows, -1)
+
+
+class GansformerMapping(nn.Module):
+    """z [batch, latents, width] -> w of the same shape; the last latent is the global one."""
+
+    w_avg: Tensor
+
+    def __init__(self, config: GansformerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.z_dim, self.c_dim = config.latent_dim, config.c_dim
+        self.register_buffer("w_avg", torch.zeros(config.latent_dim))
+        if config.c_dim:
+            self.embed = EqualizedLinear(config.c_dim, config.latent_dim)
+        inputs = config.latent_dim * (2 if config.c_dim else 1)
+        self.global_mlp = MappingMLP(config, inputs, attends=False)
+        if config.components:
+            self.mlp = MappingMLP(config, config.latent_dim, attends=True)
+
+    def forward(
+        self,
+        z: Float[Tensor, "batch latents width"],
+        c: Float[Tensor, "batch classes"] | None,
+        positions: Float[Tensor, "components width"] | None,
+    ) -> Float[Tensor, "batch latents width"]:
+        """Return the style vectors; in training mode also move their running mean."""
+        count = self.config.components
+        whole = z[:, count:]
+        if self.config.normalize_global:
+            whole = unit(whole)
+        if self.c_dim:
+            if c is None:
+                msg = (
+                    f"this model is class-conditional: c must be given, shape [batch, {self.c_dim}]"
+                )
+                raise ValueError(msg)
+            whole = torch.cat([whole, unit(self.embed(c).unsqueeze(1))], dim=2)
+        parts = [self.global_mlp(whole)]
+        if count:
+            used = positions if self.config.mapping_positions else None
+            parts.insert(0, self.mlp(unit(z[:, :count]), used))
+        w = torch.cat(parts, dim=1)
+        if self.training:
+            self.w_avg.copy_(w.detach().mean(dim=(0, 1)).lerp(self.w_avg, W_AVERAGE_DECAY))
+        return w
+
+
+def unit(x: Float[Tensor, "batch rows width"]) -> Float[Tensor, "batch rows width"]:
+    """Return all rows of a sample over their joint root mean square."""
+    return x * (x.square().mean(dim=(1, 2), keepdim=True) + LATENT_EPSILON).rsqrt()
+
+
+class Layer(nn.Module):
+    """A convolution of 3x3, modulated or not, attention, noise, bias and leaky ReLU.
+
+    `plain`: the last convolution, which has none of what follows.
+    """
+
+    noise_const: Tensor
+    grid_pos: Tensor
+
+    def __init__(
+        self,
+        config: GansformerConfig,
+        *,
+        inputs: int,
+        outputs: int,
+        resolution: int,
+        up: bool = False,
+        gain: float = 1.0,
+        plain: bool = False,
+    ) -> None:
+        super().__init__()
+        self.up, self.style, self.plain = up, config.style, plain
+        self.gain = math.sqrt(2) * gain
+        self.weight = nn.Parameter(torch.empty(outputs, inputs, 3, 3))
+        self.affine = EqualizedLinear(config.latent_dim, inputs, bias_init=1.0)
+        if plain:
+            return
+        self.noise_strength = nn.Parameter(torch.empty(()))
+        self.register_buffer("noise_const", torch.empty(resolution, resolution))
+        self.biasAct = Bias(outputs)
+        if config.attention is not None and config.attends(resolution):
+            grid = grid_positions(resolution, config.place_dim, config.directions)
+            self.register_buffer("grid_pos", grid, persistent=False)
+            self.transformer = BipartiteAttention(
+                config.attention,
+                channels=outputs,
+                to_dim=config.latent_dim,
+                from_pos_dim=config.place_dim,
+                to_pos_dim=config.place_dim,
+                latents=config.components,
+            )
+
+    def reset_parameters(self, generator: torch.Generator) -> None:
+        """Draw weights and stored noise from N(0, 1); noise strength starts at 0."""
+        self.weight.data.normal_(generator=generator)
+        if not self.plain:
+            self.noise_strength.data.zero_()
+            self.noise_const.normal_(generator=generator)
+
+    def convolved(
+        self, x: Float[Tensor, "batch inputs height width"], w: Float[Tensor, "batch width_of_w"]
+    ) -> Float[Tensor, "batch outputs new_height new_width"]:
+        """Return the convolution, modulated by the global style."""
+        gain = 1 / math.sqrt(self.weight[0].numel())
+        scale = None
+        if self.style:
+            style = self.affine(w)
+            energy = self.weight.square().sum(dim=(2, 3)) * gain**2
+            scale = energy_demodulation(energy, style) * gain
+            x = x * style[:, :, None, None]
+        y = conv2d_up(x, self.weight) if self.up else winograd.convolution(x, self.weight)
+        return y * (gain if scale is None else scale[:, :, None, None])
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch inputs height width"],
+        w: Float[Tensor, "batch latents width_of_w"],
+        positions: Float[Tensor, "components width_of_w"] | None,
+        noise: Noise,
+        shares: Tensor | None,
+    ) -> tuple[Float[Tensor, "batch outputs new_height new_width"], Attended | None]:
+        """Return features, and what attended."""
+        y = self.convolved(x, w[:, -1])
+        if self.plain:
+            return y, None
+        attended = None
+        if hasattr(self, "transformer"):
+            places = y.permute(0, 2, 3, 1).flatten(1, 2)
+            attended = self.transformer(places, w[:, :-1], self.grid_pos, positions, shares)
+            y = attended.x.view(len(y), *y.shape[2:], -1).permute(0, 3, 1, 2)
+        gain = torch.full((), self.gain, dtype=y.dtype, device=y.device)
+        extra = layer_noise(noise, self.noise_const, self.noise_strength * self.gain)
+        bias = (self.biasAct.bias * self.gain)[:, None, None]
+        return activated(y, bias, extra, scale=gain), attended
+
+
+class Bias(nn.Module):
+    """A bias under the released program's name."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.empty(channels))
+
+    def reset_parameters(self, generator: torch.Generator) -> None:
+        """Start at 0."""
+        del generator
+        self.bias.data.zero_()
+
+
+class ColorLayer(nn.Module):
+    """1x1 convolution to colors, modulated by the global style but not demodulated."""
+
+    def __init__(self, config: GansformerConfig, channels: int) -> None:
+        super().__init__()
+        self.style = config.style
+        self.weight = nn.Parameter(torch.empty(config.image_channels, channels, 1, 1))
+        self.affine = EqualizedLinear(config.latent_dim, channels, bias_init=1.0)
+        self.biasAct = Bias(config.image_channels)
+
+    def reset_parameters(self, generator: torch.Generator) -> None:
+        """Draw weights from N(0, 1)."""
+        self.weight.data.normal_(generator=generator)
+
+    def forward(
+        self, x: Float[Tensor, "batch channels height width"], w: Float[Tensor, "batch width_of_w"]
+    ) -> Float[Tensor, "batch colors height width"]:
+        """Return the image."""
+        weights = self.weight[:, :, 0, 0] / math.sqrt(x.shape[1])
+        weights = weights.expand(len(x), -1, -1)
+        if self.style:
+            weights = weights * self.affine(w).unsqueeze(1)
+        image = torch.baddbmm(self.biasAct.bias.unsqueeze(1), weights, x.flatten(2))
+        return image.view(*image.shape[:2], *x.shape[2:])
+
+
+class State(NamedTuple):
+    """What goes from block to block: features, the image so far, and the last layer's shares."""
+
+    x: Tensor | None
+    image: Tensor | None
+    shares: Tensor | None
+
+
+class GansformerBlock(nn.Module):
+    """The layers of one resolution."""
+
+    def __init__(self, config: GansformerConfig, *, resolution: int, inputs: int) -> None:
+        super().__init__()
+        outputs = config.channels(resolution)
+        self.first, self.last = inputs == 0, resolution == config.resolution
+        self.image_path = config.image_path
+        residual = config.image_path == "resnet" and not self.first
+        if self.first:
+            self.const = nn.Parameter(torch.empty(outputs, resolution, resolution))
+        else:
+            self.conv0 = Layer(
+                config, inputs=inputs, outputs=outputs, resolution=resolution, up=True
+            )
+        self.conv1 = Layer(
+            config,
+            inputs=outputs,
+            outputs=outputs,
+            resolution=resolution,
+            gain=math.sqrt(0.5) if residual else 1.0,
+        )
+        if residual:
+            self.skip = EqualizedConv2d(
+                inputs, outputs, kernel=1, resample="up", gain=math.sqrt(0.5)
+            )
+        if self.last:
+            self.conv_last = Layer(
+                config, inputs=outputs, outputs=outputs, resolution=resolution, plain=True
+            )
+        if self.last or config.image_path == "skip":
+            self.torgb = ColorLayer(config, outputs)
+
+    def reset_parameters(self, generator: torch.Generator) -> None:
+        """Draw the constant input from N(0, 1)."""
+        if self.first:
+            self.const.data.normal_(generator=generator)
+
+    @property
+    def layers(self) -> int:
+        """Number of convolutions, the last one's included (each consumes one style vector)."""
+        return (1 if self.first else 2) + self.last
+
+    def forward(
+        self,
+        state: State,
+        ws: Float[Tensor, "batch latents layers_and_color width_of_w"],
+        positions: Float[Tensor, "components width_of_w"] | None,
+        noise: Sequence[Noise],
+        attended: list[Attended],
+    ) -> State:
+        """Return the state after this resolution; what attended is appended to `attended`."""
+        x, image, shares = state
+        if self.first or x is None:
+            x = self.const.expand(len(ws), -1, -1, -1)
+        if x.is_cpu and not torch.compiler.is_compiling():
+            x = x.contiguous(memory_format=torch.channels_last)
+        shortcut = self.skip(x) if hasattr(self, "skip") else None
+        layers = [self.conv1] if self.first else [self.conv0, self.conv1]
+        for place, layer in enumerate(layers):
+            x, found = layer(x, ws[:, :, place], positions, noise[place], shares)
+            if found is not None:
+                attended.append(found)
+                shares = found.shares
+        if shortcut is not None:
+            x = shortcut + x
+        if self.last:
+            x, _ = self.conv_last(x, ws[:, :, len(layers)], positions, "none", None)
+        if image is not None:
+            image = upsample2d(image)
+        if hasattr(self, "torgb"):
+            rgb = self.torgb(x, ws[:, -1, self.layers])
+            image = rgb if image is None else image + rgb
+        return State(x, image, shares)
+
+
+class GansformerSynthesis(nn.Module):
+    """Styles [batch, latents, num_ws, width] -> images [batch, channels, R, R]."""
+
+    def __init__(self, config: GansformerConfig) -> None:
+        super().__init__()
+        self.config = config
+        inputs = 0
+        for resolution in config.resolutions:
+            block = GansformerBlock(config, resolution=resolution, inputs=inputs)
+            self.add_module(f"b{resolution}", block)
+            inputs = config.channels(resolution)
+
+    @property
+    def noise_shapes(self) -> list[tuple[int, ...]]:
+        """Shape of one image's noise in each layer that has some."""
+        shapes: list[tuple[int, ...]] = []
+        for resolution in self.config.resolutions:
+            shapes += [(1, resolution, resolution)] * (1 if not shapes else 2)
+        return shapes
+
+    def forward(
+        self,
+        ws: Styles,
+        noise: Noise | Sequence[Tensor],
+        positions: Float[Tensor, "components width"] | None,
+        attended: list[Attended] | None = None,
+    ) -> Float[Tensor, "batch colors side side"]:
+        """Return images; `attended` is filled with what each attention layer did."""
+        used = positions if self.config.positions else None
+        state = State(None, None, None)
+        place, drawn = 0, 0
+        for resolution in self.config.resolutions:
+            block: GansformerBlock = self.get_submodule(f"b{resolution}")  # type: ignore[assignment]  # by name
+            noisy = block.layers - block.last
+            chosen = (
+                [noise] * noisy
+                if isinstance(noise, str | Tensor)
+                else list(noise[drawn : drawn + noisy])
+            )
+            part = ws[:, :, place : place + block.layers + 1]
+            state = block(state, part, used, chosen, [] if attended is None else attended)
+            place += block.layers
+            drawn += noisy
+        if state.image is None:
+            msg = "no resolution to synthesise"
+            raise ValueError(msg)
+        return state.image
+
+
+class Gansformer(nn.Module):
+    """The generator: latents [batch, latents, width] (and labels) -> images, not bounded to [-1, 1]."""
+
+    weights_read: tuple[str, ...] = ()
+    """What was taken off a file of weights to get its tensors."""
+
+    def __init__(self, config: GansformerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.pos: nn.Parameter | None = None
+        if config.components:
+            self.pos = nn.Parameter(torch.empty(config.components, config.latent_dim))
+        self.synthesis = GansformerSynthesis(config)
+        self.mapping = GansformerMapping(config)
+        self.num_ws = config.num_ws
+        self.noise_shapes = tuple(self.synthesis.noise_shapes)
+
+    def reset_parameters(self, generator: torch.Generator) -> None:
+        """Draw the components' positions uniformly from [0, 1]."""
+        if self.pos is not None:
+            self.pos.data.uniform_(generator=generator)
+
+    def draw_noise(self, generators: Sequence[torch.Generator]) -> list[Tensor]:
+        """Return one noise tensor a layer; row i comes from `generators[i]` alone."""
+        return draw_noise(self.noise_shapes, generators)
+
+    def styles(
+        self,
+        z: Float[Tensor, "batch latents width"],
+        c: Float[Tensor, "batch classes"] | None = None,
+        *,
+        truncation_psi: float = 1.0,
+        truncation_cutoff: int | None = None,
+    ) -> Styles:
+        """Return the styles of every layer, all latents pulled towards their common mean."""
+        w: Tensor = self.mapping(z, c, self.pos)
+        ws = w.unsqueeze(2).repeat(1, 1, self.num_ws, 1)
+        if truncation_psi != 1:
+            ws[:, :, :truncation_cutoff] = self.mapping.w_avg.lerp(
+                ws[:, :, :truncation_cutoff], truncation_psi
+            )
+        return ws
+
+    def forward(
+        self,
+        z: Float[Tensor, "batch latents width"],
+        c: Float[Tensor, "batch classes"] | None = None,
+        *,
+        noise: Noise | Sequence[Tensor] = "const",
+        truncation_psi: float = 1.0,
+    ) -> Float[Tensor, "batch colors side side"]:
+        """Return images."""
+        ws = self.styles(z, c, truncation_psi=truncation_psi)
+        return self.synthesis(ws, noise, self.pos)  # type: ignore[no-any-return]  # nn.Module.__call__
+
+    def attention(
+        self, ws: Styles, noise: Noise | Sequence[Tensor] = "const"
+    ) -> list[tuple[int, Float[Tensor, "batch heads components rows columns"]]]:
+        """Return the side of each attention layer, and how much its places attend to each component."""
+        attended: list[Attended] = []
+        self.synthesis(ws, noise, self.pos, attended)
+        found = []
+        for one in attended:
+            side = math.isqrt(one.weights.shape[2])
+            maps = one.weights.transpose(2, 3)
+            found.append((side, maps.reshape(*maps.shape[:3], side, side)))
+        return found
