@@ -123,6 +123,11 @@ class BipartiteAttention(nn.Module):
         config = self.config
         if config.duplex:
             scores = self.duplex_scores(x, y.shape[1], x_positions, shares)
+        elif self.as_written(x):
+            keys = self.keys(y, y_positions)
+            queries = rows_of(self.to_queries, x) + self.position_part(x_positions, x.shape[1])
+            scores = torch.matmul(self.heads_of(queries), self.heads_of(keys).transpose(2, 3))
+            scores = scores * self.temperature**config.rounds
         else:
             scores = self.simplex_scores(x, y, x_positions, y_positions)
         weights = self.gated(self.dropped(scores.softmax(dim=3)), x, y, x_positions, y_positions)
@@ -136,6 +141,16 @@ class BipartiteAttention(nn.Module):
     ) -> Float[Tensor, "batch heads rows part"]:
         """Return rows divided into heads of consecutive channels."""
         return x.view(*x.shape[:2], self.config.heads, -1).transpose(1, 2)
+
+    @staticmethod
+    def as_written(x: Tensor) -> bool:
+        """Return whether to do what the paper writes down: on the meta device, where it is counted."""
+        return x.is_meta
+
+    def keys(self, y: Latents, positions: Tensor | None) -> Float[Tensor, "batch latents channels"]:
+        """Return the key of each latent."""
+        found = rows_of(self.to_keys, y)
+        return found if positions is None else found + self.to_pos_map(positions)
 
     @property
     def temperature(self) -> float:
@@ -159,11 +174,8 @@ class BipartiteAttention(nn.Module):
         y_positions: Tensor | None,
     ) -> Float[Tensor, "batch heads places latents"]:
         """Return (W x + b + p) . key over sqrt(d): the matrix is applied to the keys."""
-        keys = rows_of(self.to_keys, y)
-        if y_positions is not None:
-            keys = keys + self.to_pos_map(y_positions)
         weight, bias = effective(self.to_queries)
-        heads = self.heads_of(keys)
+        heads = self.heads_of(self.keys(y, y_positions))
         # [batch, heads, latents, channels]: the part of the matrix that makes each head's queries.
         by_head = weight.view(self.config.heads, -1, weight.shape[1])
         moved = torch.matmul(heads, by_head)
@@ -183,7 +195,8 @@ class BipartiteAttention(nn.Module):
         """Return scores of content and position against centroids, after the rounds of k-means."""
         config = self.config
         positions = self.position_part(x_positions, x.shape[1])
-        if not config.iterative and config.rounds == 1 and config.heads == 1:
+        simple = not config.iterative and config.rounds == 1 and config.heads == 1
+        if simple and not self.as_written(x):
             return self.fixed_scores(x, positions)
         queries = rows_of(self.to_queries, x)
         content = torch.cat([queries, positions.expand_as(queries)], dim=2)
@@ -243,11 +256,11 @@ class BipartiteAttention(nn.Module):
     def integrated(self, x: Places, weights: Tensor, y: Latents) -> Places:
         """Return the features, shifted or scaled by what they attend to."""
         values = self.heads_of(rows_of(self.to_values, y))
-        weight, bias = effective(self.modulation)
-        # Each head's values, carried by its part of the matrix: [batch, heads, latents, outputs].
-        by_head = weight.view(len(weight), self.config.heads, -1).permute(1, 2, 0)
-        carried = torch.matmul(values, by_head)
-        u = torch.einsum("bhnt,bhto->bno", weights, carried) + bias
+        if self.as_written(x):
+            control = torch.matmul(weights, values).transpose(1, 2).flatten(2)
+            u = rows_of(self.modulation, control)
+        else:
+            u = self.modulated(weights, values)
         kind = self.config.integration
         x = normalized(x, kind, self.config.norm)
         if kind == "add":
@@ -256,6 +269,20 @@ class BipartiteAttention(nn.Module):
             return torch.addcmul(x, x, u)
         gain, shift = u.chunk(2, dim=2)
         return torch.addcmul(x, x, gain) + shift
+
+    def modulated(
+        self,
+        weights: Float[Tensor, "batch heads places latents"],
+        values: Float[Tensor, "batch heads latents part"],
+    ) -> Float[Tensor, "batch places outputs"]:
+        """Return W (sum of weighted values) + b: the matrix is applied to the values."""
+        weight, bias = effective(self.modulation)
+        # Each head's values, carried by its part of the matrix: [batch, heads, latents, outputs].
+        by_head = weight.view(len(weight), self.config.heads, -1).permute(1, 2, 0)
+        carried = torch.matmul(values, by_head)
+        batch, heads, places, latents = weights.shape
+        rows = weights.transpose(1, 2).reshape(batch, places, heads * latents)
+        return torch.baddbmm(bias.expand(batch, 1, -1), rows, carried.flatten(1, 2))
 
 
 def normalized(x: Places, kind: str, norm: str | None) -> Places:
