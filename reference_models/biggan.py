@@ -128,16 +128,16 @@ class Attention(nn.Module):
 
     def forward(self, x: Map) -> Map:
         """Return the map with what it attends to."""
-        query, key, value = (
-            part.flatten(2).transpose(1, 2)
-            for part in (
-                self.theta(x),
-                F.max_pool2d(self.phi(x), 2),
-                F.max_pool2d(self.g(x), 2),
-            )
-        )
-        y = attended(query, key, value).transpose(1, 2).reshape(len(x), -1, *x.shape[2:])
+        value = F.max_pool2d(self.g(x), 2).flatten(2).transpose(1, 2)
+        y = attended(*self.scored(x), value).transpose(1, 2).reshape(len(x), -1, *x.shape[2:])
         return torch.addcmul(x, self.gamma, self.o(y))
+
+    def scored(
+        self, x: Map
+    ) -> tuple[Float[Tensor, "batch positions part"], Float[Tensor, "batch places part"]]:
+        """Return queries and keys."""
+        query, key = self.theta(x), F.max_pool2d(self.phi(x), 2)
+        return query.flatten(2).transpose(1, 2), key.flatten(2).transpose(1, 2)
 
 
 def attended(

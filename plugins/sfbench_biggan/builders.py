@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 
-from reference_models.biggan import BigGAN, accumulate_standing, resume_standing
+from reference_models.biggan import Attention, BigGAN, accumulate_standing, resume_standing
 from reference_models.biggan_config import PRESETS, BigGANConfig
 from reference_models.biggan_files import with_own_norms
 from reference_models.checkpoints import load_tensors, read_checkpoint
 from reference_models.spectral_norm import folded
 from sfbench.api import (
+    AttentionLayer,
+    AttentionMaps,
     BuildRequest,
     Latents,
     LatentSource,
@@ -50,7 +53,7 @@ def biggan(request: BuildRequest, *, deep: bool) -> ModuleGenerator:
             "standing_batch": options["standing_batch"],
             "standing_seed": STANDING_SEED,
         }
-    generator = ModuleGenerator(
+    generator = BigGANGenerator(
         folded(network),
         request,
         latent_shape=(config.drawn,),
@@ -59,6 +62,49 @@ def biggan(request: BuildRequest, *, deep: bool) -> ModuleGenerator:
     )
     generator.source = drawn_as(options, generator.source)
     return generator
+
+
+class BigGANGenerator(ModuleGenerator):
+    """BigGAN, whose attention can be looked at."""
+
+    module: BigGAN
+
+    @property
+    def attention_layers(self) -> list[AttentionLayer]:
+        """Its attention layers; a key is the largest of four neighboring positions."""
+        return [
+            AttentionLayer(name, side, heads=1, keys=side**2 // 4)
+            for name, side, _ in self.attending()
+        ]
+
+    def attending(self) -> Iterator[tuple[str, int, Attention]]:
+        """Yield name, side and module of each attention layer."""
+        config = self.module.config
+        modules = [
+            (name, part)
+            for name, part in self.module.named_modules()
+            if isinstance(part, Attention)
+        ]
+        sides = [side for side in config.sides if side in config.attention]
+        for (name, part), side in zip(modules, sides, strict=True):
+            yield name, side, part
+
+    def attention(self, latents: Latents, layer: str, queries: Sequence[int]) -> AttentionMaps:
+        """Return what these positions of a layer attend to, and the positions behind each key."""
+        side, part = next((side, part) for name, side, part in self.attending() if name == layer)
+        seen: list[torch.Tensor] = []
+        handle = part.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+        try:
+            self.synthesize(latents)
+        finally:
+            handle.remove()
+        query, key = part.scored(seen[0])
+        weights = (query[:, list(queries)] @ key.transpose(1, 2)).softmax(dim=2)
+        places = torch.arange(side**2).view(side, side)
+        keys = places.new_zeros(side**2 // 4, side**2).float()
+        below = (places // side // 2) * (side // 2) + places % side // 2
+        keys[below.flatten(), places.flatten()] = 0.25
+        return AttentionMaps(weights.unsqueeze(1), keys)
 
 
 def drawn_as(options: Any, source: LatentSource) -> LatentSource:

@@ -19,7 +19,13 @@ if TYPE_CHECKING:
     from sfbench.api.graph_inputs import GraphInput
     from sfbench.api.hooks import Hooks, hookimpl
     from sfbench.api.images import ImageCollection
-    from sfbench.api.inspecting import AttentionLayer, AttentionMaps, Attentive, StyleBased
+    from sfbench.api.inspecting import (
+        AttentionLayer,
+        AttentionMaps,
+        Attentive,
+        LatentAttentive,
+        StyleBased,
+    )
     from sfbench.api.labels import Conditional, Labels
     from sfbench.api.latents import Latents, LatentSource
     from sfbench.api.learning import Learner, Losses, Means, Phase, Shard
@@ -66,6 +72,7 @@ HOMES = {
     "AttentionLayer": "inspecting",
     "AttentionMaps": "inspecting",
     "Attentive": "inspecting",
+    "LatentAttentive": "inspecting",
     "ImageCollection": "images",
     "GraphGenerator": "graph_generator",
     "GraphInput": "graph_inputs",
@@ -128,6 +135,7 @@ __all__ = [
     "ImageCollection",
     "ImageGenerator",
     "Labels",
+    "LatentAttentive",
     "LatentSource",
     "Latents",
     "LearnRequest",

@@ -56,6 +56,23 @@ class AttentionMaps(NamedTuple):
 
 
 @runtime_checkable
+class LatentAttentive(Protocol):
+    """A generator whose places attend to a few latents, such as the GANsformer's components.
+
+    `component_layers`: its attention layers; `keys` is the number of latents.
+    """
+
+    component_layers: Sequence[AttentionLayer]
+
+    def component_maps(self, latents: Any, layer: str) -> Tensor:
+        """Return how much each place attends to each latent: [batch, heads, latents, side, side].
+
+        The numbers of a place add up to 1 over the latents.
+        """
+        ...
+
+
+@runtime_checkable
 class Attentive(Protocol):
     """A generator with attention layers over the tokens of a square map."""
 

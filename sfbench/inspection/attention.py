@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sfbench.api.inspecting import AttentionLayer, Attentive
+from sfbench.api.inspecting import AttentionLayer, Attentive, LatentAttentive
 from sfbench.api.protocols import ImageGenerator
 from sfbench.inspection.tiles import enlarged, grid, pixels_of, table
 
@@ -74,9 +74,10 @@ def coverage(cover: Tensor) -> Tensor:
     return size / size.sum(dim=1, keepdim=True)
 
 
-def heat(values: Tensor, side: int) -> Tensor:
-    """Return a square map as colors: uint8 [1, 3, side, side], 0 dark, its largest value yellow."""
-    part = (values / values.max().clamp_min(1e-12)).clamp(0, 1).numpy()
+def heat(values: Tensor, side: int, largest: float | None = None) -> Tensor:
+    """Return a square map as colors: uint8 [1, 3, side, side], 0 dark, the largest value yellow."""
+    most = values.max().clamp_min(1e-12) if largest is None else largest
+    part = (values / most).clamp(0, 1).numpy()
     places = np.linspace(0, 1, len(COLORS))
     channels = [np.interp(part, places, COLORS[:, c]) for c in range(3)]
     pixels = torch.from_numpy(np.stack(channels).round().astype(np.uint8))[None]
@@ -102,6 +103,35 @@ def marked(image: Tensor, place: tuple[float, float]) -> Tensor:
     return found
 
 
+def components(
+    generator: ImageGenerator, attentive: LatentAttentive, seed: int
+) -> tuple[Image.Image, str]:
+    """Return one row per latent: the image, then where it is attended to, one map per resolution.
+
+    A map is the mean over the heads of the last layer of its resolution; yellow is attention by this
+    latent alone.
+    """
+    latents = generator.draw_latents([seed])
+    image = enlarged(pixels_of(generator.synthesize(latents)))
+    side = image.shape[-1]
+    layers = list({layer.resolution: layer for layer in attentive.component_layers}.values())
+    maps = [
+        attentive.component_maps(latents, layer.name).float().mean(dim=1)[0].cpu()
+        for layer in layers
+    ]
+    rows = [
+        torch.cat([image, *(heat(found[number], side, largest=1.0) for found in maps)])
+        for number in range(layers[0].keys)
+    ]
+    told = ", ".join(layer.name for layer in layers)
+    caption = (
+        f"Where each of {layers[0].keys} latents is attended to, for seed {seed}: layers {told}, mean "
+        "over heads; yellow: by this latent alone."
+    )
+    names = [f"{number + 1}" for number in range(layers[0].keys)]
+    return table(rows, ["image", *(f"{layer.resolution} px" for layer in layers)], names), caption
+
+
 def linformer_tokens(
     generator: ImageGenerator, attentive: Attentive, seed: int
 ) -> tuple[Image.Image, str] | None:
@@ -122,6 +152,6 @@ def linformer_tokens(
     tiles = torch.cat([heat(one[0], one.shape[-1]) for one in cover])
     picture = Image.fromarray(grid(tiles, across=math.isqrt(len(tiles))))
     return picture, (
-        f"Linformer: the {layer.keys} keys of {layer.name}, each as its coverage of the "
+        f"Projected keys: the {layer.keys} of {layer.name}, each as its coverage of the "
         f"{layer.resolution} px map (|E|; yellow: largest value of each key), equal for all images."
     )

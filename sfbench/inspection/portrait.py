@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from PIL import Image
 
-from sfbench.api.inspecting import Attentive, StyleBased
+from sfbench.api.inspecting import Attentive, LatentAttentive, StyleBased
 from sfbench.api.protocols import ImageGenerator
 from sfbench.generators.contract import check_finite
-from sfbench.inspection.attention import attention, linformer_tokens
+from sfbench.inspection.attention import attention, components, linformer_tokens
 from sfbench.inspection.styles import interpolation, mixing, truncation
 from sfbench.inspection.tiles import grid, pixels_of
 from sfbench.store import album
@@ -58,6 +58,10 @@ def pictures(
     else:
         for kind in ("attention", "linformer-tokens"):
             yield kind, "its generator exposes no attention (sfbench.api.Attentive)"
+    if isinstance(generator, LatentAttentive):
+        yield "components", lambda: components(generator, generator, seeds[0])
+    else:
+        yield "components", "its places attend to no latents (sfbench.api.LatentAttentive)"
 
 
 def keep(

@@ -24,6 +24,7 @@ KINDS = (
     "mixing",
     "attention",
     "linformer-tokens",
+    "components",
     "neighbors",
 )
 """Names of pictures, in the order in which they are shown."""

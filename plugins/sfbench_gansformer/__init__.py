@@ -1,0 +1,87 @@
+"""The GANsformer as an sfbench plugin (arXiv 2103.01209)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sfbench.api import BuildRequest, GeneratorSpec, ImageGenerator, Option, WeightsError, hookimpl
+
+OPTIONS = (
+    Option(
+        name="preset",
+        kind="str",
+        default="published",
+        choices=("published", "clevr", "nano"),
+        help="sizes of FFHQ, bedrooms and Cityscapes, of CLEVR, or few enough to train on a CPU",
+    ),
+    Option(
+        name="attention",
+        kind="str",
+        default="duplex",
+        choices=("duplex", "simplex"),
+        help="whether centroids (k-means) or keys of the latents are what places are compared with",
+    ),
+    Option(
+        name="components", kind="int", help="latents beside the global one [default: the preset's]"
+    ),
+    Option(name="latent_dim", kind="int", help="numbers of each latent [default: the preset's]"),
+    Option(
+        name="channel_base", kind="int", help="channels = base / resolution [default: the preset's]"
+    ),
+    Option(
+        name="channel_max", kind="int", help="most channels at a resolution [default: the preset's]"
+    ),
+    Option(
+        name="noise",
+        kind="str",
+        default="random",
+        choices=("random", "const", "none"),
+        help="per-pixel noise",
+    ),
+    Option(name="truncation_psi", kind="float", default=1.0, help="truncation toward the mean w"),
+)
+
+
+def build(request: BuildRequest) -> ImageGenerator:
+    """Build the GANsformer (torch is imported here, not when plugins are listed)."""
+    from sfbench_gansformer.builders import gansformer  # torch comes with it
+
+    return gansformer(request)
+
+
+@hookimpl
+def sfbench_generators() -> list[GeneratorSpec]:
+    """Return the model."""
+    return [
+        GeneratorSpec(
+            name="gansformer",
+            summary="StyleGAN2's convolutions with attention of the image to several latents",
+            resolutions=(8, 16, 32, 64, 128, 256, 512, 1024),
+            options=OPTIONS,
+            build=build,
+            license="Apache-2.0",
+            citation="Hudson and Zitnick, GANsformer, ICML 2021, arXiv 2103.01209",
+            code=("reference_models",),
+        )
+    ]
+
+
+@hookimpl
+def sfbench_convert(source: Path, target: Path) -> str | None:
+    """Convert a checkpoint of this family to safetensors."""
+    from reference_models.checkpoints import convert  # torch comes with it
+
+    try:
+        return convert(source, target, ("gansformer",))
+    except ValueError as error:
+        msg = f"{source}: {error}"
+        raise WeightsError(msg) from None
+
+
+@hookimpl
+def sfbench_recognize(source: Path) -> tuple[str, int] | None:
+    """Return the model and resolution of weights of this family."""
+    from reference_models.checkpoints import model_of  # torch comes with it
+
+    found = model_of(source)
+    return found if found and found[0] == "gansformer" else None
