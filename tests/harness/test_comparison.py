@@ -29,7 +29,7 @@ pytestmark = pytest.mark.fast
 
 
 def test_every_protocol_is_read_and_gives_names_of_its_own(tmp_path: Path) -> None:
-    assert len(protocol_names()) == 16
+    assert len(protocol_names()) == 18
     assert protocol_names()[0] == "sfbench"
     readings = compared(Means(), tmp_path, protocol_names())
     names = [reading.metric for reading in readings]

@@ -88,9 +88,9 @@ def test_explain_names_how_files_are_read(tmp_path: Path) -> None:
     assert reading.change != 0
 
 
-def test_only_our_own_card_turns_images() -> None:
+def test_only_our_own_cards_turn_images() -> None:
     turning = [name for name in protocol_names() if read_protocol(name).reading == "upright"]
-    assert turning == ["sfbench"]
+    assert turning == ["sfbench", "spectral-slope"]
 
 
 def test_an_explanation_adds_up_to_the_gap(tmp_path: Path) -> None:

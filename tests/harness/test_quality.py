@@ -329,7 +329,9 @@ def test_inception_is_chosen_from_the_cache_only_with_the_right_digest(tmp_path:
 def test_an_extractor_that_nobody_offers_is_refused_with_the_names(name: str) -> None:
     listed = {"name": "timm", "summary": "", "weights": [], "variants": "MODEL"}
     with pytest.raises(
-        UsageError, match="expected auto, inception-v3, vgg16, cifar-cnn7, timm:MODEL"
+        UsageError,
+        match="expected auto, inception-v3, vgg16, cifar-cnn7, haar-packets, power-spectrum, "
+        "timm:MODEL",
     ):
         choose(name, "auto", Path("nowhere"), offers([listed]))
 
