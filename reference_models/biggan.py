@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from reference_models.batch_norm import ConditionalNorm, PlainNorm, StandingStatistics
 from reference_models.biggan_config import START_SIDE, BigGANConfig
 from reference_models.doubling import doubled
-from reference_models.slicing import at_once, slices
+from reference_models.slicing import at_once, by_slices, image_slices, slices
 from reference_models.spectral_norm import (
     SpectralConv2d,
     SpectralLayer,
@@ -27,6 +27,8 @@ from reference_models.spectral_norm import (
 )
 
 IMAGE_CHANNELS = 3
+TOGETHER = 4096
+"""Pixels of a batch that a CPU works on at once."""
 SLICE_QUERIES = 256
 """Positions that attend at once on a CPU."""
 OUTPUT_EPS = 1e-5
@@ -225,16 +227,37 @@ class BigGAN(nn.Module):
         """Return images."""
         first, conditions = self.conditions(z, self.embedded(c))
         x: Tensor = self.linear(first)
-        x = x.view(len(x), -1, START_SIDE, START_SIDE)
+        return self.grown(x.view(len(x), -1, START_SIDE, START_SIDE), conditions, 0)
+
+    def grown(self, x: Map, conditions: Sequence[Tensor], first: int) -> Tensor:
+        """Return the images of a map that enters block number `first`.
+
+        On a CPU a few of them at a time, from each resolution to the last: their maps are then small.
+        """
         per_stage = len(self.blocks) // len(conditions)
-        for place, stage in enumerate(self.blocks):
-            for part in stage.children():
+        for place in range(first, len(self.blocks)):
+            parts = image_slices(x, 4 * x.shape[2] * x.shape[3], TOGETHER)
+            # Statistics of a batch are of all of it.
+            if len(parts) > 1 and not self.training:
+                return self.by_parts(x, conditions, place, parts)
+            for part in self.blocks[place].children():
                 x = (
                     part(x)
                     if isinstance(part, Attention)
                     else part(x, conditions[place // per_stage])
                 )
         return torch.tanh(self.output_layer(x))
+
+    def by_parts(
+        self, x: Map, conditions: Sequence[Tensor], place: int, parts: Sequence[slice]
+    ) -> Tensor:
+        """Return the images of a map, part by part of the batch."""
+        return by_slices(
+            lambda part: self.grown(x[part], [one[part] for one in conditions], place),
+            parts,
+            dim=0,
+            length=len(x),
+        )
 
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Draw weights as the authors do; biases are torch's own, gamma is 0, gains are 1."""

@@ -19,6 +19,10 @@ from reference_models import winograd
 from reference_models.doubling import convolve_doubled, doubled
 
 
+WINOGRAD_CHANNELS = 384
+"""From so many channels on tiles pay where a few images are convolved at once."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class SpectralNorm:
     """How weights are divided: `singular_values`: buffers kept, of which the first alone counts."""
@@ -110,7 +114,8 @@ class SpectralConv2d(SpectralLayer):
     ) -> Float[Tensor, "batch outputs height width"]:
         """Return the correlation, with zeros around."""
         weight = self.used()
-        if self.padding and winograd.pays(x, len(weight)):
+        wide = min(weight.shape[:2]) >= WINOGRAD_CHANNELS
+        if self.padding and wide and winograd.pays(x, len(weight)):
             y = winograd.convolution(x, weight)
             return y if self.bias is None else y + self.bias[:, None, None]
         return F.conv2d(x, weight, self.bias, padding=self.padding)
