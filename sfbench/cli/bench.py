@@ -25,6 +25,7 @@ from sfbench.hardware.policy import set_policy
 from sfbench.hardware.processes import process_group
 from sfbench.quality import extractors, published
 from sfbench.quality.protocols import AUTO, Protocol
+from sfbench.run.grid import MOST_THREADS
 from sfbench.values.case import Source
 from sfbench.values.sizes import square
 
@@ -54,6 +55,23 @@ class Asked:
     disabled: tuple[str, ...] = ()
 
 
+MOST_SIDE = 16384
+"""Pixels: what is larger is a slip of the finger."""
+
+
+def check_numbers(asked: Asked) -> None:
+    """Raise UsageError for a number that nothing can be measured with."""
+    for flag, value, least, most in (
+        ("--threads", asked.threads, 1, MOST_THREADS),
+        ("--res", asked.resolution, 1, MOST_SIDE),
+        ("--seed", asked.seed, 0, 1 << 62),
+        ("--batch", asked.batch, 1, 1 << 20),
+    ):
+        if value is not None and not least <= value <= most:
+            msg = f"{flag} {value}: expected a whole number from {least} to {most}"
+            raise UsageError(msg)
+
+
 class Bench:
     """What an evaluation needs, resolved once: device, extractors, feature stores, progress."""
 
@@ -78,6 +96,7 @@ class Bench:
         if asked.samples is not None and asked.samples < 1:
             msg = f"--samples {asked.samples}: expected a whole number, 1 or more"
             raise UsageError(msg)
+        check_numbers(asked)
         threads = asked.threads or max(cpu_count() // self.world, 1)
         set_policy(backend, "fp32", threads)
         self.progress = PassProgress(sys.stderr, live=sys.stderr.isatty(), quiet=self.rank > 0)

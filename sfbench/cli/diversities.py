@@ -14,6 +14,7 @@ from sfbench.cli.drawn_sides import faults_of
 from sfbench.cli.exits import Exit
 from sfbench.quality.published import LPIPS_FILE, VGG16, VGG16_FILE
 from sfbench.quality.weights import find_lpips, find_weights
+from sfbench.values.messages import counted
 from sfbench.values.records import Reading
 
 METRIC = "lpips_diversity"
@@ -83,7 +84,9 @@ def reading_of(
     classes = classes_of_set(images)
     chosen = pairs_within(classes, pairs, bench.asked.seed)
     if not chosen:
-        return Reading(metric=metric, reason=f"{len(classes)} images: no two are of one class")
+        return Reading(
+            metric=metric, reason=f"{counted(len(classes), 'image')}: no two are of one class"
+        )
     found = diversity(images, chosen, distance, bench.progress)
     low, high = found.estimate.bounds()
     labels = {classes[first] for first, _ in chosen}

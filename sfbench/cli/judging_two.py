@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from sfbench.api.errors import UsageError
@@ -15,6 +16,7 @@ from sfbench.quality.influences import Influences, difference
 from sfbench.quality.protocols import OWN, read_protocol
 from sfbench.report import comparison, verdict_table, verdicts
 from sfbench.report.verdicts import Row
+from sfbench.values.metrics import is_distance
 from sfbench.values.records import Reading
 
 
@@ -41,6 +43,8 @@ def against(asked: Asked, other: str, protocol: str, *, as_json: bool) -> Exit:
     if first.rank > 0:
         return Exit.OK
     rows = rows_of(a, b, kept)
+    for line in left_out(a, b, {row.metric for row in rows}):
+        print(line, file=sys.stderr)
     name = str(asked.images or asked.model)
     if as_json:
         documents = [[dataclasses.asdict(without_name(one)) for one in side] for side in (a, b)]
@@ -52,13 +56,17 @@ def against(asked: Asked, other: str, protocol: str, *, as_json: bool) -> Exit:
         from sfbench.cli.reporting import console  # pandas comes with it
 
         console().print(verdict_table.table(rows, name, other))
-    if not rows:
-        reasons = [r.reason for side in (a, b) for r in side if r.reason]
-        print(
-            f"nothing to compare: {(reasons or ['no value has an interval'])[0]}", file=sys.stderr
-        )
-        return Exit.NOTHING_MEASURED
-    return Exit.OK
+    return Exit.OK if rows else Exit.NOTHING_MEASURED
+
+
+def left_out(a: list[Reading], b: list[Reading], compared: set[str]) -> Iterator[str]:
+    """Yield why a distance is not compared."""
+    for side in (a, b):
+        for reading in side:
+            if is_distance(reading.metric) and reading.metric not in compared:
+                compared.add(reading.metric)
+                reason = reading.reason or reading.how.get("interval", "it has no interval")
+                yield f"{reading.metric}: not compared: {reason}"
 
 
 def judged(bench: Bench, kept: dict[str, Influences]) -> list[Reading]:

@@ -76,6 +76,9 @@ def panel(
 
 def spaces_of(bench: Bench, text: str) -> list[str]:
     """Return the extractors that were named, or all whose weights are here; the slope comes last."""
+    if text == "auto" and bench.asked.extractor_weights not in {"auto", "download"}:
+        msg = f"--extractor-weights {bench.asked.extractor_weights}: name its --extractor"
+        raise UsageError(msg)
     if text != "auto":
         named = list(dict.fromkeys(text.split(",")))
         for name in named:
@@ -96,6 +99,9 @@ def carried_out(
     """Return what every set is in every space."""
     images: dict[str, ImageSet] = {text: image_set(bench, text) for text in sets}
     reference, kept = real_images(bench, held_out)
+    for text, one in images.items():
+        if getattr(one, "dataset", None) is not None and of_one_set(one, reference):
+            print(f"warning: {text} holds images of the reference itself", file=sys.stderr)
     count = min(len(one.indices) for one in (*images.values(), kept))
     if count < FEWEST:
         msg = f"{counted(count, 'image')} of a set; at least {FEWEST} of each are needed"
@@ -109,9 +115,16 @@ def carried_out(
         readings = {text: one for text, (one, _) in found.items()}
         if name == SPECTRUM:
             slopes = {text: one.value for text, one in readings.items()}
+            spaces += [
+                Space(extractor=name, metric=one.metric, reason=f"{text}: {one.reason}")
+                for text, one in readings.items()
+                if one.value is None
+            ]
             continue
         metric = readings[HELD_OUT].metric
-        reason = next((one.reason for one in readings.values() if one.value is None), None)
+        reason = next(
+            (f"{text}: {one.reason}" for text, one in readings.items() if one.value is None), None
+        )
         if reason is not None:
             spaces.append(Space(extractor=name, metric=metric, reason=reason))
             continue
@@ -142,6 +155,17 @@ def image_set(bench: Bench, text: str) -> ImageSet:
     if interpreter is not None:
         msg = f"{text}: images are drawn by this installation; omit python="
         raise UsageError(msg)
+    if request != dataclasses.replace(
+        blank,
+        model=request.model,
+        option=request.option,
+        weights=request.weights,
+        batch=request.batch,
+    ):
+        msg = (
+            f"{text}: expected MODEL with weights=, batch= or options; --res and --seed are for all"
+        )
+        raise UsageError(msg)
     drawn = dataclasses.replace(
         asked,
         images=None,
@@ -161,13 +185,28 @@ def of(bench: Bench, asked: Asked) -> ImageSet:
     return found
 
 
+def of_one_set(a: Any, b: Any) -> bool:
+    """Return whether two sets are of the same files."""
+    return bool(a.dataset.identity == b.dataset.identity)
+
+
 def real_images(bench: Bench, held_out: str | None) -> tuple[ImageSet, ImageSet]:
     """Return the reference, and the held-out images; without any, a random half of the reference."""
     from sfbench.quality.image_sets import chosen  # torch comes with it
 
-    whole = bench.real(str(bench.asked.reference), "--reference")
     if held_out is not None:
+        whole = bench.real(str(bench.asked.reference), "--reference")
         return whole, dataclasses.replace(bench.real(held_out, "--held-out"), what=HELD_OUT)
+    # Of each half as many images as were asked for.
+    samples = bench.asked.samples
+    wanted = dataclasses.replace(bench.asked, samples=None if samples is None else 2 * samples)
+    whole = Bench(wanted).real(str(bench.asked.reference), "--reference")
+    if len(whole.indices) < 2 * FEWEST:
+        msg = (
+            f"--reference {bench.asked.reference}: {counted(len(whole.indices), 'image')}; a half is "
+            f"held out, so {2 * FEWEST} or more are needed, or --held-out"
+        )
+        raise UsageError(msg)
     places = chosen(len(whole.indices), len(whole.indices) // 2, bench.asked.seed + 1)
     mine = {whole.indices[place] for place in places}
     rest = [index for index in whole.indices if index not in mine]

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from sfbench.cli.exits import Exit
 from sfbench.cli.one_case import one_case
 from sfbench.cli.progress import PassProgress
 from sfbench.generators.loading import load_plugins
-from sfbench.values.case import UNIFORM, Case, Request
+from sfbench.values.case import UNIFORM, Case, Request, key_of
 from sfbench.values.documents import DocumentError
 from sfbench.values.fields import names
 from sfbench.values.messages import counted
@@ -26,7 +26,7 @@ from sfbench.values.records import Record
 
 if TYPE_CHECKING:
     from sfbench.api.protocols import Dataset
-    from sfbench.quality.receipts import Checked
+    from sfbench.quality.receipts import Checked, Receipt
 
 SHOWN = 4
 DATA_LABELS = "data"
@@ -75,10 +75,10 @@ def spot_check(
     try:
         about, kept = receipts.read_receipt(receipt)
     except DocumentError as error:
-        msg = f"{path}: {error}"
+        msg = f"{path}: provenance.receipt: {error}; measure it again"
         raise DataError(msg) from None
-    if not receipts.belongs(about, stored.readings, stored.case_key):
-        reason = "its values are not those for which these images were chosen"
+    reason = contradiction(stored, about, receipts.belongs)
+    if reason is not None:
         found = Verdict(images=about["images"], kept=[], seconds=0.0, apart=None, reason=reason)
         return told(found, as_json=as_json)
     bar = PassProgress(sys.stderr, live=sys.stderr.isatty(), quiet=False)
@@ -100,6 +100,19 @@ def spot_check(
         reason=differing(drawn, receipts.apart_of(drawn), receipts.rounding_of(case.dtype)),
     )
     return told(found, as_json=as_json)
+
+
+def contradiction(stored: Record, about: Receipt, belongs: Callable[..., bool]) -> str | None:
+    """Return what of a record cannot be, whatever its images are; None if nothing is wrong."""
+    if stored.status != "ok":
+        return f"its status is {stored.status}"
+    if key_of(stored.case) != stored.case_key:
+        return "its case is not the one that its key stands for"
+    if not belongs(about, stored.readings, stored.case_key):
+        return "its values are not those for which these images were chosen"
+    if about["first_seed"] != stored.case["seed"] or about["images"] != stored.case.get("samples"):
+        return "its receipt is of other seeds, or of another number of images"
+    return None
 
 
 def case_of(

@@ -105,7 +105,7 @@ def packet_readings(told: Telling) -> Iterator[Reading]:
     metric, real = told.names.frechet, told.reference.features
     refusal = misfit(told.features, real)
     if refusal is not None:
-        yield told.null(metric, refusal if told.features.shape[1] != BANDS else divided(refusal))
+        yield told.null(metric, divided() if told.features.shape[1] == BANDS else refusal)
         return
     assert real is not None  # noqa: S101  # else refused
     fewest, width = min(told.count, len(real)), told.features.shape[1] // BANDS
@@ -152,9 +152,9 @@ def one_thread(width: int) -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def divided(refusal: str) -> str:
+def divided() -> str:
     """Return why there are no packets."""
-    return f"level {LEVEL} needs images whose sides {STEP} divides, all of one size ({refusal})"
+    return f"wavelet packets of level {LEVEL} need images whose sides {STEP} divides; give --res"
 
 
 def mean(values: Sequence[float]) -> float:

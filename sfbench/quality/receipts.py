@@ -12,7 +12,7 @@ import dataclasses
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 from jaxtyping import Float
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from sfbench.values.documents import DocumentError, as_document
 from sfbench.values.pixels import to_bytes
-from sfbench.values.records import Count, Number, Reading, digest
+from sfbench.values.records import Count, Reading, digest
 
 EVERY = 64
 """One of so many images is kept."""
@@ -34,11 +34,11 @@ ROUNDING = 0.25
 """Root mean square difference, of 255 levels, that other kernels may make in single precision."""
 HALF_ROUNDING = 2.0
 """The same with half precision or integers."""
+PROTOCOL = "protocol"
+"""What every reading of images says of how it was made, and no other."""
 SINGLE = 4
 """So much more of one image."""
 
-Bounded = tuple[Number | None, Number | None, Number | None]
-"""A value and the ends of its interval."""
 Fingerprints = NDArray[np.uint8]
 """[images, 24]: 8 bytes of the SHA-256 of an image's bytes, and 16 of these bytes."""
 
@@ -48,7 +48,6 @@ class Receipt(TypedDict):
 
     images: Count
     first_seed: Count
-    metrics: list[str]
     chosen_by: str
     fingerprints: str
 
@@ -95,7 +94,6 @@ def make_receipt(
     return Receipt(
         images=len(seeds),
         first_seed=seeds[0],
-        metrics=sorted(values),
         chosen_by=challenge,
         fingerprints=base64.b64encode(b"".join(map(fingerprints.__getitem__, chosen))).decode(),
     )
@@ -132,19 +130,22 @@ def read_receipt(found: object) -> tuple[Receipt, dict[int, bytes]]:
 
 
 def belongs(receipt: Receipt, readings: Sequence[Reading], case_key: str) -> bool:
-    """Return whether a receipt was made for these values of this case."""
-    values = measured([one for one in readings if one.metric in receipt["metrics"]])
-    return receipt["chosen_by"] == challenge_of(case_key, values)
+    """Return whether a receipt was made for all that these readings say, of this case."""
+    return receipt["chosen_by"] == challenge_of(case_key, measured(readings))
 
 
-def measured(readings: Sequence[Reading]) -> dict[str, Bounded]:
-    """Return the values that were measured, each with its interval."""
-    return {one.metric: (one.value, one.low, one.high) for one in readings if one.value is not None}
+def measured(readings: Sequence[Reading]) -> dict[str, Any]:
+    """Return the values of images that were measured: intervals, and how each was made."""
+    return {
+        one.metric: [one.value, one.low, one.high, one.how]
+        for one in readings
+        if one.value is not None and PROTOCOL in one.how
+    }
 
 
-def challenge_of(case_key: str, values: Mapping[str, Bounded]) -> str:
+def challenge_of(case_key: str, values: Mapping[str, Any]) -> str:
     """Return what chooses images: the digest of a case and its values."""
-    return digest([case_key, {name: list(bounded) for name, bounded in values.items()}])
+    return digest([case_key, values])
 
 
 def checked(seed: int, kept: bytes, again: bytes) -> Checked:

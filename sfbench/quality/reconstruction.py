@@ -226,7 +226,7 @@ def check_sizes(x: Tensor, y: Tensor, dataset: ContainerDataset, number: int) ->
     if x.shape != y.shape:
         sizes = [f"{one.shape[3]}x{one.shape[2]}" for one in (x, y)]
         name = dataset.container.item(number).name
-        msg = f"{name}: {sizes[1]} px, its original has {sizes[0]}; give --res"
+        msg = f"{name}: {sizes[1]} px, its original has {sizes[0]}; give --res, or a --card that crops"
         raise DataError(msg)
 
 
@@ -268,12 +268,13 @@ def readings(
     found: Found, card: ReconstructionCard, *, how: Mapping[str, Any]
 ) -> Iterator[Reading]:
     """Yield the readings of a card: PSNR, SSIM, MS-SSIM."""
+    bracket = "" if card.name == "sfbench" else f"[{card.name}]"
     if not found.kept:
         reason = f"no pair could be compared: {(found.problems or ('',))[0]}"
-        yield from (Reading(metric=name, reason=reason) for name in ("psnr", "ssim"))
+        names = (f"{name}{bracket}" for name in ("psnr", "ssim"))
+        yield from (Reading(metric=name, reason=reason) for name in names)
         return
     told = dict(how) | {"card": card.name, "source": card.source}
-    bracket = "" if card.name == "sfbench" else f"[{card.name}]"
     yield psnr_reading(found, card, f"psnr{bracket}", told)
     ways = {"ssim": f"ssim {card.ssim}"}
     if card.multi_scale:

@@ -27,7 +27,7 @@ FEWEST = 256
 PER_FEATURE = 4
 """Images per feature at the first look: from there on a Frechet distance can be debiased."""
 
-Sign = Literal["higher", "lower", "open"]
+Sign = Literal["higher", "lower", "same", "open"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,9 @@ class Look:
 
     @property
     def sign(self) -> Sign:
-        """Whether B is higher or lower than A; open where the sequence holds zero."""
+        """Whether B is higher or lower than A, or the same to the last bit; else open."""
+        if self.low == self.high == 0:
+            return "same"
         if self.low > 0:
             return "higher"
         return "lower" if self.high < 0 else "open"

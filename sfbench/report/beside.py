@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sfbench.quality.influence_files import read_influences
-from sfbench.quality.influences import NORMAL_95, Difference, difference
+from sfbench.quality.influences import NORMAL_95, Difference, Influences, difference
 from sfbench.store.lotteries import Lottery, read_lottery
 from sfbench.values.records import Reading
 
@@ -37,7 +37,7 @@ class Beside:
     def difference(self, *readings: Reading) -> Difference | None:
         """Return the difference of two readings whose images are paired; None if they cannot be."""
         found = [
-            read_influences(store, reading.how.get("influences"))
+            influences_of(store, reading)
             for store, reading in zip(self.stores, readings, strict=False)
         ]
         if len(found) != len(readings) or found[0] is None or found[1] is None:
@@ -62,6 +62,17 @@ class Beside:
             for store, case, value in zip(self.stores, cases, values, strict=True)
         ]
         return retrained(spreads[0], spreads[1], bounds)
+
+
+def influences_of(store: Path, reading: Reading) -> Influences | None:
+    """Return the influences of a reading; None where they are missing, or are of another one."""
+    found = read_influences(store, reading.how.get("influences"))
+    if found is None:
+        return None
+    counts = reading.how.get("generated"), reading.how.get("real")
+    real = counts[1] if found.real is None else len(found.real)
+    fits = (found.value, found.debiased) == (reading.value, reading.how.get("debiased"))
+    return found if fits and (len(found.own), real) == counts else None
 
 
 def spread_of(found: Lottery | None, value: float) -> float | None:

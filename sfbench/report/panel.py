@@ -52,7 +52,8 @@ def notes(found: Any) -> Iterator[str]:
     """Yield what must be known of the numbers."""
     for flip in found.flips:
         yield alarm(flip)
-    if len(found.names) > 1 and not found.flips and len(found.spaces) > 1:
+    measured = [space for space in found.spaces if space.standings]
+    if len(found.names) > 1 and not found.flips and len(measured) > 1:
         yield "all spaces rank the sets alike"
     for space in found.spaces:
         if space.reason is not None:

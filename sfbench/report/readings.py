@@ -126,5 +126,6 @@ def extractor_line(how: Any) -> str:
     digest = extractor["weights_sha256"]
     return (
         f"  {how['protocol']}: {extractor['name']}{f' ({digest[:8]})' if digest else ''}, "
-        f"resize {extractor['resize']}, {extractor['features']} features"
+        f"resize {extractor['resize']}"
+        + (f", {extractor['features']} features" if extractor["features"] else "")
     )

@@ -12,6 +12,7 @@ from rich.text import Text
 from sfbench.quality.influences import Difference
 from sfbench.quality.sequential import Look
 from sfbench.report.beside import Retraining
+from sfbench.report.columns import number
 from sfbench.report.verdicts import SPEED, Row
 from sfbench.values.messages import counted
 
@@ -67,9 +68,17 @@ def sequential(metric: str, look: Look) -> str:
     """Return how many images settled the sign of a difference, or that all of them did not."""
     images = f"{counted(look.images, 'image')} of each"
     bounds = f"confidence sequence [{look.low:+.3g}, {look.high:+.3g}]"
+    if look.sign == "same":
+        return f"{metric}: {images}: the images of both sides are equal"
     if look.sign == "open":
         return f"{metric}: {images} do not settle which is lower; {bounds}"
     return f"{metric}: {images} suffice: B is {look.sign}, whenever one looks; {bounds}"
+
+
+def told_values(row: Row) -> str:
+    """Return the last values of both sides."""
+    first, second = (number(side[-1]) for side in row.values)
+    return f"{first} -> {second}"
 
 
 def notes(rows: Sequence[Row]) -> list[str]:
@@ -92,10 +101,26 @@ def notes(rows: Sequence[Row]) -> list[str]:
     lines += [paired(row, row.difference) for row in rows if row.difference is not None]
     lines += [retraining(row.metric, row.retraining) for row in rows if row.retraining is not None]
     speeds = [row for row in rows if row.metric in SPEED and row.result is not None]
-    if any(not row.interleaved and row.difference is None for row in rows):
+    if any(not row.interleaved and row.kind != "worse-quality" for row in rows):
         lines.append("stored runs were not interleaved: confirm a change in speed with --live")
-    if any(not (row.result or row.difference or row.failure or row.reason) for row in rows):
-        lines.append("- inconclusive without a number: two trials per side are needed (--trials 3)")
+    lines += [
+        f"{row.metric}: compared by two intervals, which is less sharp: the influences of images are "
+        "missing for a side, or are not its own (measure it again)"
+        for row in rows
+        if row.unpaired
+    ]
+    lines += [
+        f"- {row.metric}: {told_values(row)}: no verdict, too few images for an interval (--samples)"
+        for row in rows
+        if row.unbounded and row.verdict != "same"
+    ]
+    unknown = [
+        row
+        for row in rows
+        if not (row.result or row.difference or row.failure or row.reason or row.unbounded)
+    ]
+    if unknown:
+        lines.append("- no verdict without a spread: measure both sides again with --trials 3")
     if speeds:
         worst = max(row.result.resolvable for row in speeds if row.result is not None)
         units = min(row.result.units for row in speeds if row.result is not None)

@@ -86,7 +86,8 @@ class Row:
         if self.biased:
             return "inconclusive"
         if self.look is not None:
-            return self.by_sign(self.look.low, self.look.high)
+            same = self.look.sign == "same"
+            return "same" if same else self.by_sign(self.look.low, self.look.high)
         if self.result is None:
             return "inconclusive" if self.difference is None else self.of_pairs(self.difference)
         found = self.result.verdict(higher_is_better=metric_of(self.metric).better == "higher")
@@ -111,6 +112,17 @@ class Row:
             return "inconclusive"
         higher = metric_of(self.metric).better == "higher"
         return GOOD[self.kind] if (low > 0) == higher else self.kind
+
+    @property
+    def unpaired(self) -> bool:
+        """Whether it is of quality, compared by two intervals since no images could be paired."""
+        return self.difference is None and self.result is not None and self.kind == "worse-quality"
+
+    @property
+    def unbounded(self) -> bool:
+        """Whether it is of quality, and a side has no interval."""
+        known = self.result or self.difference or self.failure or self.reason
+        return not known and self.kind == "worse-quality"
 
     @property
     def better(self) -> bool:

@@ -41,6 +41,7 @@ from sfbench.values.records import digest
 from sfbench.values.sizes import Size, parse_sizes
 from sfbench.values.sweeps import Sweep, combinations, parse_sweeps
 
+MOST_THREADS = 1024
 LARGEST_SEED = (1 << 32) - 1
 MOST_CASES = 10_000
 JUDGED_BATCH = 8
@@ -262,6 +263,10 @@ class Grid:
         """Record an error for counts and seeds below their minimum."""
         if self.request.seed > LARGEST_SEED:
             msg = f"--seed {self.request.seed}: expected at most {LARGEST_SEED}"
+            self.complaints.append(UsageError(msg))
+        threads = self.request.threads
+        if threads is not None and threads > MOST_THREADS:
+            msg = f"--threads {threads}: expected at most {MOST_THREADS}"
             self.complaints.append(UsageError(msg))
         kimg = self.request.train_kimg
         if kimg is not None and not kimg > 0:

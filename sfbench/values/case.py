@@ -276,6 +276,14 @@ class Case:
         return f"{self.model} {self.size}px b{batch} {self.dtype} {self.mode}"
 
 
+def key_of(case: Mapping[str, Any]) -> str:
+    """Return the key of a stored case."""
+    inputs = {name: value for name, value in case.items() if name != "files"}
+    if inputs.get("batch_rule", "fixed") != "fixed":
+        inputs["batch"] = None
+    return digest(inputs)
+
+
 COLUMNS = names(Case, "column", "headline")
 """Parts of a case that are columns of a report."""
 SETTINGS = names(Case, "column")

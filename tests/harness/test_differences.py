@@ -16,9 +16,11 @@ from sfbench.quality import sequential
 from sfbench.quality.inception_score import inception_score, score_influences
 from sfbench.quality.influence_files import FOLDER, keep_influences, read_influences
 from sfbench.quality.influences import Difference, Influences, difference
+from sfbench.report.beside import Beside
 from sfbench.report.comparison import of_difference
 from sfbench.report.verdict_table import notes
 from sfbench.report.verdicts import Row
+from sfbench.values.records import Reading
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Array = NDArray[np.float64]
@@ -144,6 +146,30 @@ def test_records_of_two_options_are_compared_image_by_image(
     assert (found["high"] - found["low"]) / 2 < 0.7 * apart
     again = sfbench("compare", str(records[0]), str(records[0]), "--json")
     assert {row["verdict"] for row in json.loads(again.stdout)} == {"same"}
+
+
+def test_influences_of_another_reading_pair_nothing(tmp_path: Path) -> None:
+    source = np.random.default_rng(0)
+    found = []
+    for value in (5.0, 7.0):
+        own = Influences(
+            value=value,
+            own=source.standard_normal(50),
+            real=source.standard_normal(60),
+            images="seeds",
+            reference="real",
+        )
+        how = {"influences": keep_influences(tmp_path, own), "generated": 50, "real": 60}
+        found.append(Reading(metric="fd[x]", value=value, how=how))
+    beside = Beside((tmp_path, tmp_path))
+    assert beside.difference(*found) is not None
+    swapped = [
+        dataclasses.replace(one, how=other.how)
+        for one, other in zip(found, reversed(found), strict=True)
+    ]
+    assert beside.difference(*swapped) is None
+    fewer = dataclasses.replace(found[0], how={**found[0].how, "generated": 40})
+    assert beside.difference(fewer, found[1]) is None
 
 
 def test_two_folders_are_compared_on_one_reference(sfbench: Command) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import subprocess
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from sfbench.values.records import Reading
 Command = Callable[..., subprocess.CompletedProcess[str]]
 FAULTS = str(Path(__file__).with_name("misbehaving.py"))
 READINGS = [
-    Reading(metric="fd[x]", value=3.5, low=3.0, high=4.0),
+    Reading(metric="fd[x]", value=3.5, low=3.0, high=4.0, how={"protocol": "sfbench", "n": 3}),
     Reading(metric="is", reason="no"),
 ]
 
@@ -51,11 +52,15 @@ def test_the_values_choose_the_images_and_a_changed_value_does_not_belong() -> N
     assert receipt is not None
     assert belongs(receipt, READINGS, "key")
     assert not belongs(receipt, READINGS, "another")
-    for change in ({"value": 3.4}, {"low": 2.0}):
-        changed = {"metric": "fd[x]", "value": 3.5, "low": 3.0, "high": 4.0} | change
-        other = make_receipt(prints(2000), [Reading(**changed)], "key")
+    more = Reading(metric="fid", value=1.0, how={"protocol": "sfbench"})
+    assert not belongs(receipt, [*READINGS, more], "key")
+    speed = Reading(metric="throughput.core", value=1.0)
+    assert belongs(receipt, [*READINGS, speed], "key")
+    for change in ({"value": 3.4}, {"low": 2.0}, {"how": {"protocol": "sfbench", "n": 4}}):
+        changed = dataclasses.replace(READINGS[0], **change)  # type: ignore[arg-type]  # any field
+        other = make_receipt(prints(2000), [changed], "key")
         assert other is not None
-        assert not belongs(receipt, [Reading(**changed)], "key")
+        assert not belongs(receipt, [changed], "key")
         assert read_receipt(other)[1].keys() != read_receipt(receipt)[1].keys()
     assert make_receipt(prints(20), [READINGS[1]], "key") is None
     assert make_receipt({}, READINGS, "key") is None
@@ -93,7 +98,6 @@ def test_sampled_bytes_are_spread_over_the_image() -> None:
         {"images": 1 << 53},
         {"images": -1},
         {"first_seed": "none"},
-        {"metrics": 3},
     ],
 )
 def test_a_receipt_that_is_none_is_refused_in_one_line(change: dict[str, Any]) -> None:
@@ -130,7 +134,12 @@ def test_a_spot_check_accepts_what_was_judged_and_rejects_what_was_changed(
         if reading["metric"] == "fd[cifar-cnn7]":
             reading["value"] += 1
     rejected(edited, "values")
+    for change in ({"seed": 5}, {"samples": 50000}, {"data": None}):
+        rejected({**record, "case": {**record["case"], **change}}, "case")
+    rejected({**record, "status": "error"}, "status")
     kept = record["provenance"]["receipt"]
+    other_seed = {**record["provenance"], "receipt": {**kept, "first_seed": 1}}
+    rejected({**record, "provenance": other_seed}, "other seeds")
     data = bytearray(base64.b64decode(kept["fingerprints"]))
     for place in (0, *range(8, 24)):
         data[place] ^= 0x80

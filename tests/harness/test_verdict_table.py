@@ -55,7 +55,7 @@ def test_stored_rows_say_that_they_were_not_interleaved_and_what_is_missing() ->
     text = told(rows)
     for words in (
         "u (B): oom: no room", "v: measured elsewhere", "--live",
-        "- inconclusive without a number", "3 trials; smallest detectable difference",
+        "- no verdict without a spread", "3 trials; smallest detectable difference",
     ):  # fmt: skip
         assert words in text, words
     assert text.count("u (B): oom: no room") == 1
@@ -72,7 +72,7 @@ def test_notes_are_said_only_where_they_hold() -> None:
     assert notes([because]) == ["because"]
     empty = dataclasses.replace(failed, failure=None)
     assert notes([empty]) == [
-        "- inconclusive without a number: two trials per side are needed (--trials 3)"
+        "- no verdict without a spread: measure both sides again with --trials 3"
     ]
     memory = Row(title="t", metric="memory.host_peak", result=found, interleaved=True)
     assert notes([memory]) == []
