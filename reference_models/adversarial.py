@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -22,9 +22,10 @@ from reference_models.average import ema_update, half_life_decay
 from reference_models.diff_augment import UNIFORMS as DIFF_UNIFORMS
 from reference_models.diff_augment import diff_augment
 from reference_models.discriminator import Discriminator
+from reference_models.gansformer import Gansformer
 from reference_models.learning import Losses, Means, Phase, Shard
 from reference_models.losses import discriminator_loss, generator_loss
-from reference_models.mapping import W_AVERAGE_DECAY, broadcast_styles
+from reference_models.mapping import W_AVERAGE_DECAY
 from reference_models.penalties import (
     moved_average,
     path_length_penalty,
@@ -39,7 +40,10 @@ KIMG = 1000
 HALF_BYTES = 2
 
 
-class AdversarialLearner:
+Trained = TypeVar("Trained", StyleGenerator, Gansformer)
+
+
+class AdversarialLearner(Generic[Trained]):
     """Trains a generator; `average` is the generator to be used.
 
     Random numbers, labels and images come from the shard alone: a step is a function of it.
@@ -47,7 +51,7 @@ class AdversarialLearner:
 
     def __init__(
         self,
-        generator: StyleGenerator,
+        generator: Trained,
         discriminator: Discriminator,
         config: AdversarialConfig,
         *,
@@ -55,10 +59,10 @@ class AdversarialLearner:
         autocast: Callable[[], Any],
         compiled: bool = False,
     ) -> None:
-        self.live = generator.train().requires_grad_(requires_grad=False)
+        self.live: Trained = generator.train().requires_grad_(requires_grad=False)
         self.live.mapping.eval()  # its running mean is moved here, once a phase
         self.discriminator = discriminator.train().requires_grad_(requires_grad=False)
-        self.average = copy.deepcopy(generator).eval()
+        self.average: Trained = copy.deepcopy(generator).eval()
         self.config = config
         self.batch = batch
         self.autocast = autocast
@@ -73,7 +77,7 @@ class AdversarialLearner:
         }
         self.optimizers = {name: self.adam(name) for name in self.learned}
         self.plain: dict[str, Callable[..., Any]] = {
-            "synthesis": self.live.synthesis,
+            "synthesis": self.live.synthesized,
             "seen": self.seen,
             "slopes": self.slopes,
             "walks": self.walks,
@@ -180,7 +184,7 @@ class AdversarialLearner:
         """Return the path lengths of images."""
         # No fused attention can be differentiated twice.
         with sdpa_kernel(SDPBackend.MATH):
-            return path_lengths(lambda styles: self.live.synthesis(styles, noise), ws, directions)
+            return path_lengths(lambda styles: self.live.synthesized(styles, noise), ws, directions)
 
     def generated(self, means: Means) -> None:
         """Move the running mean of the styles."""
@@ -196,22 +200,21 @@ class AdversarialLearner:
         self, shard: Shard, use: str, count: int | None = None
     ) -> tuple[Tensor, Tensor, list[Tensor], Tensor | None]:
         """Return styles [batch, num_ws, w_dim], their mean, noise a layer, and labels."""
-        mapping = self.live.mapping
+        live = self.live
         rows = slice(count)
         labels = shard.drawn_labels(f"{use}/labels")
         labels = None if labels is None else labels[rows]
-        w = mapping(shard.normal(f"{use}/z", mapping.z_dim)[rows], labels)
-        ws = broadcast_styles(w, self.live.num_ws)
+        w = live.mapped(shard.normal(f"{use}/z", *live.latent_shape)[rows], labels)
+        ws = live.spread(w)
         if self.config.mixing and shard.number(f"{use}/mixing") < self.config.mixing:
-            cut = 1 + int(shard.number(f"{use}/cut") * (self.live.num_ws - 1))
-            other = mapping(shard.normal(f"{use}/mixed z", mapping.z_dim)[rows], labels)
-            others = broadcast_styles(other, self.live.num_ws)
-            ws = torch.cat([ws[:, :cut], others[:, cut:]], dim=1)
+            cut = 1 + int(shard.number(f"{use}/cut") * (live.num_ws - 1))
+            other = live.mapped(shard.normal(f"{use}/mixed z", *live.latent_shape)[rows], labels)
+            ws = torch.cat([ws[..., :cut, :], live.spread(other)[..., cut:, :]], dim=-2)
         noise = [
             shard.normal(f"{use}/noise {i}", *shape)[rows]
-            for i, shape in enumerate(self.live.noise_shapes)
+            for i, shape in enumerate(live.noise_shapes)
         ]
-        return ws, w.detach().mean(dim=0), noise, labels
+        return ws, w.detach().flatten(0, -2).mean(dim=0), noise, labels
 
     def draw(self, shard: Shard, use: str) -> tuple[Tensor, Tensor | None, Tensor]:
         """Return generated images, their labels, and the mean style."""

@@ -452,6 +452,27 @@ class Gansformer(nn.Module):
         """Return one noise tensor a layer; row i comes from `generators[i]` alone."""
         return draw_noise(self.noise_shapes, generators)
 
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """Shape of one image's z."""
+        return self.config.latents, self.config.latent_dim
+
+    def mapped(
+        self, z: Float[Tensor, "batch latents width"], c: Float[Tensor, "batch classes"] | None
+    ) -> Float[Tensor, "batch latents width"]:
+        """Return the styles of each image, one a latent."""
+        return self.mapping(z, c, self.pos)  # type: ignore[no-any-return]  # nn.Module.__call__
+
+    def spread(self, w: Float[Tensor, "batch latents width"]) -> Styles:
+        """Return styles for every layer, untruncated."""
+        return w.unsqueeze(2).repeat(1, 1, self.num_ws, 1)
+
+    def synthesized(
+        self, ws: Styles, noise: Noise | Sequence[Tensor]
+    ) -> Float[Tensor, "batch colors side side"]:
+        """Return the images of styles."""
+        return self.synthesis(ws, noise, self.pos)  # type: ignore[no-any-return]  # nn.Module.__call__
+
     def styles(
         self,
         z: Float[Tensor, "batch latents width"],
@@ -461,8 +482,7 @@ class Gansformer(nn.Module):
         truncation_cutoff: int | None = None,
     ) -> Styles:
         """Return the styles of every layer, all latents pulled towards their common mean."""
-        w: Tensor = self.mapping(z, c, self.pos)
-        ws = w.unsqueeze(2).repeat(1, 1, self.num_ws, 1)
+        ws = self.spread(self.mapped(z, c))
         if truncation_psi != 1:
             ws[:, :, :truncation_cutoff] = self.mapping.w_avg.lerp(
                 ws[:, :, :truncation_cutoff], truncation_psi
@@ -478,8 +498,7 @@ class Gansformer(nn.Module):
         truncation_psi: float = 1.0,
     ) -> Float[Tensor, "batch colors side side"]:
         """Return images."""
-        ws = self.styles(z, c, truncation_psi=truncation_psi)
-        return self.synthesis(ws, noise, self.pos)  # type: ignore[no-any-return]  # nn.Module.__call__
+        return self.synthesized(self.styles(z, c, truncation_psi=truncation_psi), noise)
 
     def attention(
         self, ws: Styles, noise: Noise | Sequence[Tensor] = "const"

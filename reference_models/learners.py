@@ -9,12 +9,11 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 
-from reference_models.adversarial import AdversarialLearner
+from reference_models.adversarial import AdversarialLearner, Trained
 from reference_models.adversarial_config import AdversarialConfig
 from reference_models.discriminator import Discriminator, DiscriminatorConfig
 from reference_models.equalized import initialize
 from reference_models.parity import check_compiled
-from reference_models.style_generator import StyleGenerator
 
 DISCRIMINATOR_SEED = 1
 """Added to the generator's: the two must not begin with the same numbers."""
@@ -67,7 +66,7 @@ class Wanted(Protocol):
         """Torch's name of the type of the cheaper parts."""
 
 
-def adversarial_learner(generator: StyleGenerator, wanted: Wanted) -> AdversarialLearner:
+def adversarial_learner(generator: Trained, wanted: Wanted) -> AdversarialLearner[Trained]:
     """Return the learner on its device; raises ValueError for settings that cannot be meant."""
     start = wanted.build
     asked = AdversarialConfig(**wanted.settings)

@@ -7,6 +7,7 @@ every phase is taken both ways on drawn images, and a difference ends the run be
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -50,7 +51,7 @@ class DrawnShard:
         return self.labels
 
 
-def check_compiled(learner: AdversarialLearner, images: int, side: int, width: int) -> None:
+def check_compiled(learner: AdversarialLearner[Any], images: int, side: int, width: int) -> None:
     """Take every phase of a step compiled and plain; `width`: bytes of the cheaper numbers.
 
     Raises ValueError naming the phase where the gradients differ.
@@ -71,7 +72,7 @@ def check_compiled(learner: AdversarialLearner, images: int, side: int, width: i
             raise ValueError(msg)
 
 
-def drawn_shard(learner: AdversarialLearner, images: int, side: int) -> DrawnShard:
+def drawn_shard(learner: AdversarialLearner[Any], images: int, side: int) -> DrawnShard:
     """Return a shard of noise that the learner can train on."""
     classes = learner.live.mapping.c_dim
     source = torch.Generator(learner.device).manual_seed(0)

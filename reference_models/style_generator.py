@@ -79,6 +79,27 @@ class StyleGenerator(nn.Module):
         self.noise_shapes = tuple(noise_shapes)
         self.style_resolutions = tuple(style_resolutions)
 
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """Shape of one image's z."""
+        return (self.mapping.z_dim,)
+
+    def mapped(
+        self, z: Float[Tensor, "batch z_dim"], c: Float[Tensor, "batch c_dim"] | None
+    ) -> Float[Tensor, "batch w_dim"]:
+        """Return the style of each image."""
+        return self.mapping(z, c)  # type: ignore[no-any-return]  # nn.Module.__call__
+
+    def spread(self, w: Float[Tensor, "batch w_dim"]) -> Float[Tensor, "batch num_ws w_dim"]:
+        """Return a style for every layer, untruncated."""
+        return broadcast_styles(w, self.num_ws)
+
+    def synthesized(
+        self, ws: Float[Tensor, "batch num_ws w_dim"], noise: Noise | Sequence[Tensor]
+    ) -> Float[Tensor, "batch image_channels side side"]:
+        """Return the images of styles."""
+        return self.synthesis(ws, noise)  # type: ignore[no-any-return]  # nn.Module.__call__
+
     def draw_noise(self, generators: Sequence[torch.Generator]) -> list[Tensor]:
         """Return one noise tensor a layer; row i comes from `generators[i]` alone."""
         return draw_noise(self.noise_shapes, generators)

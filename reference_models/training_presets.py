@@ -183,5 +183,7 @@ TRAINING_PRESETS = (
     nano("styleformer-c", 32, split=16, widths=(64, 64), layers=(1, 1), channel_base=1024),
     nano("stylegan2", 16, channel_base=512, channel_max=64),
     nano("stylegan2", 32, kimg=100.0, settings={**NANO, "rate": 0.0015}, preset="nano"),
+    nano("gansformer", 16, preset="nano"),
+    nano("gansformer", 32, preset="nano"),
 )  # fmt: skip
 """Every preset; a name belongs to a model."""

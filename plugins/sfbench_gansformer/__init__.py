@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
-from sfbench.api import BuildRequest, GeneratorSpec, ImageGenerator, Option, WeightsError, hookimpl
+from reference_models.adversarial_config import AdversarialConfig
+from reference_models.training_presets import TRAINING_PRESETS
+from sfbench.api import (
+    BuildRequest,
+    GeneratorSpec,
+    ImageGenerator,
+    Learner,
+    LearnRequest,
+    Option,
+    TrainingPreset,
+    WeightsError,
+    hookimpl,
+    options_of,
+)
 
 OPTIONS = (
     Option(
@@ -49,6 +63,20 @@ def build(request: BuildRequest) -> ImageGenerator:
     return gansformer(request)
 
 
+def learn(request: LearnRequest) -> Learner:
+    """Train the GANsformer."""
+    from sfbench_gansformer.learners import learner  # torch comes with it
+
+    return learner(request)
+
+
+PRESETS = tuple(
+    TrainingPreset(**dataclasses.asdict(preset))
+    for preset in TRAINING_PRESETS
+    if preset.model == "gansformer"
+)
+
+
 @hookimpl
 def sfbench_generators() -> list[GeneratorSpec]:
     """Return the model."""
@@ -59,6 +87,9 @@ def sfbench_generators() -> list[GeneratorSpec]:
             resolutions=(8, 16, 32, 64, 128, 256, 512, 1024),
             options=OPTIONS,
             build=build,
+            build_learner=learn,
+            settings=options_of(AdversarialConfig),
+            presets=PRESETS,
             license="Apache-2.0",
             citation="Hudson and Zitnick, GANsformer, ICML 2021, arXiv 2103.01209",
             code=("reference_models",),

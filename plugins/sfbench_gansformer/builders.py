@@ -28,8 +28,14 @@ OVERRIDES = ("components", "latent_dim", "channel_base", "channel_max")
 
 def gansformer(request: BuildRequest) -> GansformerGenerator:
     """Return the generator with the file's weights or random ones."""
+    return adapt(*loaded(request), request)
+
+
+def adapt(
+    network: Gansformer, config: GansformerConfig, request: BuildRequest
+) -> GansformerGenerator:
+    """Return the network as an ImageGenerator with the requested noise and truncation."""
     options: Any = request.options
-    network, config = loaded(request)
     return GansformerGenerator(
         network,
         request,

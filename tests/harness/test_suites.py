@@ -101,7 +101,9 @@ def test_what_is_wrong_in_a_suite_is_named(text: str, words: str, tmp_path: Path
 
 @pytest.mark.fast
 def test_unknown_suites_and_scales_are_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="not one of attention, demo, gpu, smoke, styleformer-ablation"):
+    with pytest.raises(
+        UsageError, match="not one of attention, demo, gpu, smoke, styleformer-ablation"
+    ):
         read_suite("nowhere")
     with pytest.raises(UsageError, match="expected smoke, quick, full"):
         read_suite("smoke", "tiny")

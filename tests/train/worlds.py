@@ -26,6 +26,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "styleformer-linformer": {"widths": (16, 8, 8), "layers": (1, 1, 1)},
     "styleformer-c": {"widths": (16,), "layers": (1,), "split": 8, "channel_base": 128},
     "stylegan2": {"channel_base": 128, "channel_max": 8},
+    "gansformer": {"preset": "nano", "channel_base": 128, "channel_max": 8},
 }
 SMALL = {"d_channel_base": 128, "d_channel_max": 8, "gamma": 0.1, "g_interval": 2, "d_interval": 4}
 
