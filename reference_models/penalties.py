@@ -34,12 +34,12 @@ def squared_gradient(
 
 def path_lengths(
     synthesize: Callable[[Tensor], Tensor],
-    ws: Float[Tensor, "batch num_ws w_dim"],
+    ws: Float[Tensor, "batch *latents num_ws w_dim"],
     directions: Float[Tensor, "batch channels height width"],
 ) -> Float[Tensor, " batch"]:
     """Return |J_w^T y| of every image, the root mean square over its style vectors.
 
-    `directions`: y ~ N(0, 1) an image; divided here by the square root of its pixels.
+    The styles of all latents of a layer are one vector. `directions`: y ~ N(0, 1) an image; divided here by the square root of its pixels.
     """
     scaled = directions / math.sqrt(directions.shape[2] * directions.shape[3])
 
@@ -47,7 +47,10 @@ def path_lengths(
         return (synthesize(styles) * scaled).sum()
 
     gradient = torch.func.grad(projected)(ws)
-    lengths: Tensor = gradient.square().sum(dim=2).mean(dim=1).sqrt()
+    squares = gradient.square().sum(dim=-1)
+    while squares.ndim > 2:  # noqa: PLR2004  # images, layers
+        squares = squares.sum(dim=1)
+    lengths: Tensor = squares.mean(dim=1).sqrt()
     return lengths
 
 
