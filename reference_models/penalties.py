@@ -39,7 +39,8 @@ def path_lengths(
 ) -> Float[Tensor, " batch"]:
     """Return |J_w^T y| of every image, the root mean square over its style vectors.
 
-    The styles of all latents of a layer are one vector. `directions`: y ~ N(0, 1) an image; divided here by the square root of its pixels.
+    The styles of all latents of a layer are one vector. `directions`: y ~ N(0, 1) an image; divided
+    here by the square root of its pixels.
     """
     scaled = directions / math.sqrt(directions.shape[2] * directions.shape[3])
 
