@@ -52,10 +52,13 @@ class Parts:
             )
 
     def convolution(
-        self, inputs: int, outputs: int, kernel: int, *, bias: bool = True
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int,
     ) -> SpectralConv2d:
         """Return a convolution."""
-        return SpectralConv2d(self.norm, inputs, outputs, kernel, bias=bias)
+        return SpectralConv2d(self.norm, inputs, outputs, kernel)
 
     def conditional_norm(self, channels: int) -> ConditionalNorm:
         """Return a conditional norm."""
@@ -120,12 +123,12 @@ class DeepBlock(nn.Module):
 class Attention(nn.Module):
     """Self-attention over positions, keys and values at half the size; `gamma` starts at 0."""
 
-    def __init__(self, parts: Parts, channels: int) -> None:
+    def __init__(self, norm: SpectralNorm | None, channels: int) -> None:
         super().__init__()
-        self.theta = parts.convolution(channels, channels // 8, 1, bias=False)
-        self.phi = parts.convolution(channels, channels // 8, 1, bias=False)
-        self.g = parts.convolution(channels, channels // 2, 1, bias=False)
-        self.o = parts.convolution(channels // 2, channels, 1, bias=False)
+        self.theta = SpectralConv2d(norm, channels, channels // 8, 1, bias=False)
+        self.phi = SpectralConv2d(norm, channels, channels // 8, 1, bias=False)
+        self.g = SpectralConv2d(norm, channels, channels // 2, 1, bias=False)
+        self.o = SpectralConv2d(norm, channels // 2, channels, 1, bias=False)
         self.gamma = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Map) -> Map:
@@ -189,7 +192,7 @@ class BigGAN(nn.Module):
             self.blocks.extend(nn.ModuleList([block]) for block in blocks)
             if side in config.attention:
                 last_stage: nn.ModuleList = self.blocks[-1]  # type: ignore[assignment]  # of lists
-                last_stage.append(Attention(parts, outputs))
+                last_stage.append(Attention(parts.norm, outputs))
         last_width = config.outputs[-1]
         self.output_layer = nn.Sequential(
             PlainNorm(last_width, OUTPUT_EPS, standing=config.own_norm),

@@ -204,4 +204,28 @@ PRESETS = (
         source=SCRIPTS,
         dataset="ImageNet",
     ),
+    BigGANPreset(
+        name="nano",
+        config=BigGANConfig(
+            resolution=32, channels=12, z_dim=32, classes=5, shared_dim=32, attention=(16,)
+        ),
+        evidence="extrapolated",
+        source="small enough to train on a CPU",
+        dataset="shapes",
+    ),
+    BigGANPreset(
+        name="deep-nano",
+        config=BigGANConfig(
+            resolution=32,
+            channels=24,
+            z_dim=32,
+            classes=5,
+            shared_dim=32,
+            attention=(16,),
+            deep=True,
+        ),
+        evidence="extrapolated",
+        source="small enough to train on a CPU",
+        dataset="shapes",
+    ),
 )

@@ -59,6 +59,13 @@ NANO: Values = {
     "d_channel_base": 1024,
     "d_channel_max": 64,
 }
+NANO_BIGGAN: Values = {
+    "rate": 0.0005,
+    "d_rate": 0.001,
+    "ema_kimg": 5.0,
+    "ema_ramp": 0.1,
+    "d_channels": 12,
+}
 TEN_MINUTES: Values = {**CIFAR, "d_channel_base": 8192, "d_channel_max": 256, "ema_kimg": 50.0}
 
 
@@ -183,6 +190,8 @@ TRAINING_PRESETS = (
     nano("styleformer-c", 32, split=16, widths=(64, 64), layers=(1, 1), channel_base=1024),
     nano("stylegan2", 16, channel_base=512, channel_max=64),
     nano("stylegan2", 32, kimg=100.0, settings={**NANO, "rate": 0.0015}, preset="nano"),
+    nano("biggan", 32, settings=NANO_BIGGAN, preset="nano", c_dim=5),
+    nano("biggan-deep", 32, settings=NANO_BIGGAN, preset="deep-nano", c_dim=5),
     nano("gansformer", 16, preset="nano"),
     nano("gansformer", 32, preset="nano"),
 )  # fmt: skip

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from reference_models.biggan_config import INPUTS, PRESETS
-from sfbench.api import BuildRequest, GeneratorSpec, ImageGenerator, Option, WeightsError, hookimpl
+from reference_models.biggan_training import BigGANTraining
+from reference_models.training_presets import TRAINING_PRESETS
+from sfbench.api import (
+    BuildRequest,
+    GeneratorSpec,
+    ImageGenerator,
+    Learner,
+    LearnRequest,
+    Option,
+    TrainingPreset,
+    WeightsError,
+    hookimpl,
+    options_of,
+)
 
 CITATION = "Brock et al., BigGAN, ICLR 2019, arXiv 1809.11096"
 RESOLUTIONS = tuple(sorted(INPUTS))
 
 
-def options_of(*, deep: bool) -> tuple[Option, ...]:
+def model_options(*, deep: bool) -> tuple[Option, ...]:
     """Return the options of a model."""
     names = tuple(preset.name for preset in PRESETS if preset.config.deep == deep)
     return (
@@ -23,8 +37,13 @@ def options_of(*, deep: bool) -> tuple[Option, ...]:
             help="published sizes by name",
         ),
         Option(name="channels", kind="int", help="base of all widths [default: the preset's]"),
+        Option(
+            name="shared_dim",
+            kind="int",
+            help="width of the shared class embedding",
+        ),
         Option(name="z_dim", kind="int", help="numbers of z [default: the preset's]"),
-        Option(name="n_classes", kind="int", help="classes [default: the preset's]"),
+        Option(name="c_dim", kind="int", help="number of classes [default: the preset's]"),
         Option(
             name="truncation",
             kind="float",
@@ -72,6 +91,32 @@ def build_deep(request: BuildRequest) -> ImageGenerator:
     return biggan(request, deep=True)
 
 
+def learn_biggan(request: LearnRequest) -> Learner:
+    """Train BigGAN."""
+    from sfbench_biggan.learners import learner  # torch comes with it
+
+    return learner(request, deep=False)
+
+
+def learn_deep(request: LearnRequest) -> Learner:
+    """Train BigGAN-deep."""
+    from sfbench_biggan.learners import learner  # torch comes with it
+
+    return learner(request, deep=True)
+
+
+def presets_of(model: str) -> tuple[TrainingPreset, ...]:
+    """Return the ways to train a model."""
+    return tuple(
+        TrainingPreset(**dataclasses.asdict(preset))
+        for preset in TRAINING_PRESETS
+        if preset.model == model
+    )
+
+
+SETTINGS = options_of(BigGANTraining)
+
+
 @hookimpl
 def sfbench_generators() -> list[GeneratorSpec]:
     """Return the models."""
@@ -80,8 +125,11 @@ def sfbench_generators() -> list[GeneratorSpec]:
             name="biggan",
             summary="convolutions with self-attention, conditioned through batch norm",
             resolutions=RESOLUTIONS,
-            options=options_of(deep=False),
+            options=model_options(deep=False),
             build=build_biggan,
+            build_learner=learn_biggan,
+            settings=SETTINGS,
+            presets=presets_of("biggan"),
             license="Apache-2.0",
             citation=CITATION,
             code=("reference_models",),
@@ -90,8 +138,11 @@ def sfbench_generators() -> list[GeneratorSpec]:
             name="biggan-deep",
             summary="BigGAN of bottleneck blocks, each conditioned by all of z",
             resolutions=RESOLUTIONS[:-1],
-            options=options_of(deep=True),
+            options=model_options(deep=True),
             build=build_deep,
+            build_learner=learn_deep,
+            settings=SETTINGS,
+            presets=presets_of("biggan-deep"),
             license="Apache-2.0",
             citation=CITATION,
             code=("reference_models",),

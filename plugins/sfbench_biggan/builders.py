@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -26,7 +27,12 @@ from sfbench.api import (
 
 STANDING_SEED = 1 << 40
 """Latents of standing statistics are those of the seeds from here on: no image's."""
-OVERRIDES = {"channels": "channels", "z_dim": "z_dim", "n_classes": "classes"}
+OVERRIDES = {
+    "channels": "channels",
+    "z_dim": "z_dim",
+    "c_dim": "classes",
+    "shared_dim": "shared_dim",
+}
 EPSILONS = ("norm_eps", "spectral_eps")
 
 
@@ -35,16 +41,26 @@ def biggan(request: BuildRequest, *, deep: bool) -> ModuleGenerator:
 
     Raises UsageError for sizes that cannot be built, WeightsError for a file that does not fit.
     """
-    options: Any = request.options
+    return adapt(*initial(request, deep=deep), request)
+
+
+def initial(request: BuildRequest, *, deep: bool) -> tuple[BigGAN, BigGANConfig]:
+    """Return the network with its weights, and its sizes."""
     config = wanted(request, deep=deep)
     if request.device == "meta":
         with torch.device("meta"):
-            network = BigGAN(config)
-    elif request.weights is None:
-        network = BigGAN(config)
-        network.reset_parameters(torch.Generator().manual_seed(request.seed))
-    else:
-        network, config = loaded(request, config)
+            return BigGAN(config), config
+    if request.weights is not None:
+        return loaded(request, config)
+    network = BigGAN(config)
+    network.reset_parameters(torch.Generator().manual_seed(request.seed))
+    return network, config
+
+
+def adapt(network: BigGAN, config: BigGANConfig, request: BuildRequest) -> ModuleGenerator:
+    """Return a copy of the network as an ImageGenerator, with the requested latents and statistics."""
+    options: Any = request.options
+    network = copy.deepcopy(network)
     told = dataclasses.asdict(config) | {"statistics": options["statistics"]}
     if options["statistics"] == "standing":
         network, config = standing(network, config, options, meta=request.device == "meta")

@@ -15,14 +15,14 @@ import torch
 from reference_models.biggan import BigGAN
 from reference_models.biggan_config import BigGANConfig
 from sfbench.api import BuildRequest, LatentSource, UsageError, WeightsError
-from sfbench_biggan import options_of
+from sfbench_biggan import model_options
 from sfbench_biggan.builders import biggan
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def request(*, deep: bool = False, weights: Path | None = None, **options: Any) -> BuildRequest:
-    given = {option.name: option.default for option in options_of(deep=deep)} | options
+    given = {option.name: option.default for option in model_options(deep=deep)} | options
     return BuildRequest(resolution=32, options=given, weights=weights)
 
 
