@@ -122,7 +122,7 @@ class Row:
     def unbounded(self) -> bool:
         """Whether it is of quality, and a side has no interval."""
         known = self.result or self.difference or self.failure or self.reason
-        return not known and self.kind == "worse-quality"
+        return not known and bool(self.values) and self.kind == "worse-quality"
 
     @property
     def better(self) -> bool:

@@ -100,7 +100,8 @@ def prepare(name: str, sfbench: Command, folder: Path) -> tuple[str, ...]:
         "replay-spot-check": ("results",),
         "status": ("base",),
     }.get(name, ()):
-        assert sfbench(*COMMANDS["run"], "--store", store).returncode == 0
+        more = ("--measure", "quality") if name == "replay-spot-check" else ()
+        assert sfbench(*COMMANDS["run"], *more, "--store", store).returncode == 0
     record = next(iter(sorted((folder / "results" / "runs").glob("*.json"))), Path("none"))
     return tuple(str(record) if word == "RECORD" else word for word in COMMANDS[name])
 
