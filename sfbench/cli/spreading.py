@@ -195,6 +195,6 @@ def on_slurm(asked: Sequence[Request], settings: Settings, cluster: Cluster) -> 
             file=sys.stderr,
         )
         return Exit.INTERRUPTED
-    if watched.there:
+    if watched.misses == 0:
         print(f"job {job}: its last tasks end by themselves (scancel {job})", file=sys.stderr)
     return ended(standing, settings, f"logs: {logs}")

@@ -86,6 +86,7 @@ def test_what_slurm_says_is_understood(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(slurm.SlurmError, match="squeue: slurm_load_jobs error: Unable to contact"):
         slurm.running(job)
     programs(tmp_path / "bin", squeue="echo 'error: Invalid job id specified' >&2; exit 1")
+    assert watched()  # it may be on its way back to the queue
     assert not watched()
     programs(tmp_path / "bin", sbatch="echo 'sbatch: error: no\nsuch' >&2; exit 1")
     with pytest.raises(slurm.SlurmError, match=r"^sbatch: no such$"):

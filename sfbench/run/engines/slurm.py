@@ -29,6 +29,7 @@ OWN = {"array": "; see --workers", "output": "", "wrap": "", "requeue": "", "ope
 """Flags of sbatch that users cannot set, and what does it instead."""
 NAMED = re.compile(r"[a-z][a-z0-9-]*")
 SECONDS = 60
+GONE = 2
 WATCH_SECONDS = 5.0
 FORGOTTEN = "Invalid job id"
 """What Slurm says of a job that ended some time ago."""
@@ -139,24 +140,28 @@ def running(job_file: Path) -> str | None:
 
 
 class Watched:
-    """Whether a job is still there; Slurm is asked now and then, however often this is called."""
+    """Whether a job is still there; Slurm is asked now and then, however often this is called.
+
+    A job that is put back in the queue is nowhere for a moment: it is gone when Slurm has not known it
+    twice in a row.
+    """
 
     def __init__(self, job_file: Path, seconds: float = WATCH_SECONDS) -> None:
         self.job_file = job_file
         self.seconds = seconds
         self.next = 0.0
-        self.there = True
+        self.misses = 0
         self.state = ""
 
     def __call__(self) -> bool:
-        """Return whether it was there when Slurm was last asked."""
+        """Return whether it was there when Slurm was asked last, or before that."""
         if time.monotonic() >= self.next:
             self.next = time.monotonic() + self.seconds
             with contextlib.suppress(SlurmError):  # it may be restarted: the job is not gone
                 job = running(self.job_file)
-                self.there = job is not None
+                self.misses = 0 if job is not None else self.misses + 1
                 self.state = "" if job is None else told(job)
-        return self.there
+        return self.misses < GONE
 
 
 def told(job: str) -> str:
