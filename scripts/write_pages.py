@@ -19,12 +19,12 @@ from sfbench.cli.commands import app
 from sfbench.run.plan_file import SCHEMA as PLAN_SCHEMA
 from sfbench.run.plan_file import PlanDocument
 from sfbench.trial import steps_page
-from sfbench.values import flags, metrics
+from sfbench.values import flags, metrics_page
 from sfbench.values.records import SCHEMA, Record, StoredCase, StoredProvenance
 
 DOCS = Path(__file__).parents[1] / "docs"
 TABLES = {
-    "metrics.md": metrics.markdown(),
+    "metrics.md": metrics_page.markdown(),
     "steps.md": steps_page.markdown(),
     "measuring.md": flags.markdown(),
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -58,9 +57,11 @@ def initial(request: BuildRequest, *, deep: bool) -> tuple[BigGAN, BigGANConfig]
 
 
 def adapt(network: BigGAN, config: BigGANConfig, request: BuildRequest) -> ModuleGenerator:
-    """Return a copy of the network as an ImageGenerator, with the requested latents and statistics."""
+    """Return the network as an ImageGenerator with the requested latents and statistics.
+
+    Its spectral norms are folded in: it learns no more.
+    """
     options: Any = request.options
-    network = copy.deepcopy(network)
     told = dataclasses.asdict(config) | {"statistics": options["statistics"]}
     if options["statistics"] == "standing":
         network, config = standing(network, config, options, meta=request.device == "meta")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 
 from reference_models.biggan_discriminator import BigGANDiscriminator, BigGANDiscriminatorConfig
@@ -48,6 +50,6 @@ def learner(request: LearnRequest, *, deep: bool) -> ModuleLearner:
     )
     return ModuleLearner(
         inner,
-        build=lambda: adapt(inner.average, config, request.build),
+        build=lambda: adapt(copy.deepcopy(inner.average), config, request.build),
         write=lambda path: write_checkpoint(path, inner.average, config),
     )

@@ -25,8 +25,7 @@ from sfbench.hardware.policy import set_policy
 from sfbench.hardware.processes import process_group
 from sfbench.quality import extractors, published
 from sfbench.quality.protocols import AUTO, Protocol
-from sfbench.run.grid import MOST_THREADS
-from sfbench.values.case import Source
+from sfbench.values.case import LARGEST_SEED, MOST_THREADS, Source
 from sfbench.values.sizes import square
 
 
@@ -64,7 +63,7 @@ def check_numbers(asked: Asked) -> None:
     for flag, value, least, most in (
         ("--threads", asked.threads, 1, MOST_THREADS),
         ("--res", asked.resolution, 1, MOST_SIDE),
-        ("--seed", asked.seed, 0, 1 << 62),
+        ("--seed", asked.seed, 0, LARGEST_SEED),
         ("--batch", asked.batch, 1, 1 << 20),
     ):
         if value is not None and not least <= value <= most:

@@ -14,7 +14,7 @@ from sfbench.quality.extractors import offers
 from sfbench.quality.published import INCEPTION
 from sfbench.quality.weights import place
 from sfbench.store.content import file_sha256
-from sfbench.values.metrics import MEBI
+from sfbench.values.metric import MEBI
 
 BUSY_PERCENT = 10.0
 

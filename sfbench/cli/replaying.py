@@ -22,7 +22,7 @@ from sfbench.run.schedule import job_of, pending_trials
 from sfbench.store.runs import Store, read
 from sfbench.values.case import Request, request_of
 from sfbench.values.job import Launcher
-from sfbench.values.metrics import FAMILIES, Family
+from sfbench.values.metric import FAMILIES, Family
 from sfbench.values.records import Record, plugin_file
 
 

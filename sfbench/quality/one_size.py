@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ from sfbench.api.protocols import Features
 from sfbench.quality.statistics import Rows
 
 
-class OneSizeExtractor:
+class OneSizeExtractor(abc.ABC):
     """Base of extractors that compute a vector of an image's pixels, whose length follows its size.
 
     The first image decides the size; the features of any other size are not-a-number, since sets of
@@ -43,9 +44,9 @@ class OneSizeExtractor:
         like = self.of(torch.zeros(1, 3, *self.size))
         return Features(like.new_full((len(images), like.shape[1]), torch.nan))
 
+    @abc.abstractmethod
     def of(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch features"]:
         """Return the features of images in 0..1."""
-        raise NotImplementedError
 
 
 def misfit(generated: Rows, real: Rows | None) -> str | None:

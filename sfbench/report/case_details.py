@@ -13,8 +13,8 @@ from sfbench.report.machines import processor_of
 from sfbench.report.pairing import joined_case
 from sfbench.report.row_text import badges
 from sfbench.values.case import request_of
+from sfbench.values.metric import MEBI
 from sfbench.values.metric_names import CORE
-from sfbench.values.metrics import MEBI
 from sfbench.values.records import Reading, Record, plugin_file
 from sfbench.values.sizes import size_of
 

@@ -10,13 +10,9 @@ from typing import Any
 import pandas as pd
 
 from sfbench.report.comparable import best
+from sfbench.values.metric import Better
 from sfbench.values.metric_names import CORE
-from sfbench.values.metrics import (
-    METRICS,
-    Better,
-    is_own,
-    metric_of,
-)
+from sfbench.values.metrics import METRICS, is_own, metric_of
 from sfbench.values.sizes import size_of
 
 ABSENT = "-"

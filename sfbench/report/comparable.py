@@ -10,8 +10,9 @@ from collections.abc import Iterator
 import pandas as pd
 
 from sfbench.values.flags import DISTURBED
+from sfbench.values.metric import Better
 from sfbench.values.metric_names import CUSTOM_TIMING
-from sfbench.values.metrics import Better, is_distance, metric_of
+from sfbench.values.metrics import is_distance, metric_of
 
 PLACE = ["origin", "machine", "device"]
 """Where rows were measured, and whose records they are."""

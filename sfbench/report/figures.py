@@ -25,6 +25,7 @@ from sfbench.report.spread_figures import latency, noise
 from sfbench.report.time_figure import time
 from sfbench.report.training_figure import training
 from sfbench.store.training_runs import TrainingRun
+from sfbench.values.metric import MEBI
 from sfbench.values.metric_names import (
     CORE,
     DEVICE_ALLOCATED,
@@ -32,7 +33,6 @@ from sfbench.values.metric_names import (
     HOST_ABOVE_LOADED,
     WEIGHTS,
 )
-from sfbench.values.metrics import MEBI
 from sfbench.values.records import Record
 
 KINDS = {WEIGHTS: "weights", HOST_ABOVE_LOADED: "above the loaded model"}

@@ -14,8 +14,8 @@ from sfbench.report.comparable import ALIKE, BASIS, common_distance
 from sfbench.report.figure import Figure, Look, fitted, labeled_without, significant
 from sfbench.report.pareto_figure import PALE
 from sfbench.values.frontier import Point, cost_alike, on_front
+from sfbench.values.metric import MEBI
 from sfbench.values.metric_names import CORE, DEVICE_ALLOCATED, HOST_PEAK
-from sfbench.values.metrics import MEBI
 from sfbench.values.sizes import HasGet
 from sfbench.values.sweeps import number
 

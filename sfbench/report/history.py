@@ -17,8 +17,9 @@ from sfbench.report.frame import variants
 from sfbench.report.measurements import measurements
 from sfbench.report.steps import FEWEST, Step, steps
 from sfbench.values.case import weights_words
+from sfbench.values.metric import MEBI
 from sfbench.values.metric_names import CORE, DEVICE_ALLOCATED, HOST_ABOVE_LOADED
-from sfbench.values.metrics import MEBI, is_distance
+from sfbench.values.metrics import is_distance
 from sfbench.values.records import Record
 from sfbench.values.sizes import size_of
 

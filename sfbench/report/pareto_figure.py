@@ -10,8 +10,8 @@ import pandas as pd
 from sfbench.report.comparable import common_distance, groups, is_disturbed
 from sfbench.report.figure import HEIGHT, WIDTH, Figure, Look, fitted, measured, with_tips
 from sfbench.values.frontier import Point, on_front
+from sfbench.values.metric import MEBI
 from sfbench.values.metric_names import CORE, DEVICE_ALLOCATED, HOST_ABOVE_LOADED
-from sfbench.values.metrics import MEBI
 
 PEAKS = (DEVICE_ALLOCATED, HOST_ABOVE_LOADED)
 FEWEST = 2

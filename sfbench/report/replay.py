@@ -17,7 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from sfbench.report.columns import number
-from sfbench.values.metrics import FAMILIES, Family, find_metric
+from sfbench.values.metric import FAMILIES, Family
+from sfbench.values.metrics import find_metric
 from sfbench.values.records import Reading, Record
 
 QUALITY_TOLERANCE = 1e-4

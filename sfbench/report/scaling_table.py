@@ -16,8 +16,8 @@ from rich.text import Text
 
 from sfbench.report.columns import ABSENT, number
 from sfbench.report.scaling import Interval, Scaling, crossover, fitted
+from sfbench.values.metric import MEBI
 from sfbench.values.metric_names import CORE, DEVICE_ALLOCATED, HOST_ABOVE_LOADED
-from sfbench.values.metrics import MEBI
 from sfbench.values.records import Record
 
 TERMS = ("1", "r^2", "r^4")

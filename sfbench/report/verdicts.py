@@ -15,19 +15,14 @@ from sfbench.report.comparison import Comparison, holm, of_difference, of_interv
 from sfbench.report.frame import current
 from sfbench.store.runs import ANY, Store, read
 from sfbench.values.case import COLUMNS, Case
+from sfbench.values.metric import Family
 from sfbench.values.metric_names import (
     CORE,
     DEVICE_ALLOCATED,
     DEVICE_RESERVED,
     HOST_ABOVE_LOADED,
 )
-from sfbench.values.metrics import (
-    Family,
-    is_distance,
-    is_headline,
-    metric_of,
-    of_family,
-)
+from sfbench.values.metrics import is_distance, is_headline, metric_of, of_family
 from sfbench.values.records import Reading, Record, canonical
 from sfbench.values.sizes import size_of
 

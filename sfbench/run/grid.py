@@ -41,8 +41,6 @@ from sfbench.values.records import digest
 from sfbench.values.sizes import Size, parse_sizes
 from sfbench.values.sweeps import Sweep, combinations, parse_sweeps
 
-MOST_THREADS = 1024
-LARGEST_SEED = (1 << 32) - 1
 MOST_CASES = 10_000
 JUDGED_BATCH = 8
 """Batch size for quality if every requested batch size is searched."""
@@ -260,14 +258,7 @@ class Grid:
         return list(dict.fromkeys(found))
 
     def check_counts(self) -> None:
-        """Record an error for counts and seeds below their minimum."""
-        if self.request.seed > LARGEST_SEED:
-            msg = f"--seed {self.request.seed}: expected at most {LARGEST_SEED}"
-            self.complaints.append(UsageError(msg))
-        threads = self.request.threads
-        if threads is not None and threads > MOST_THREADS:
-            msg = f"--threads {threads}: expected at most {MOST_THREADS}"
-            self.complaints.append(UsageError(msg))
+        """Record an error for counts and seeds beyond their bounds."""
         kimg = self.request.train_kimg
         if kimg is not None and not kimg > 0:
             msg = f"--train-kimg {kimg:g}: expected thousands of images, above 0"
@@ -276,9 +267,13 @@ class Grid:
             msg = "--train-kimg: training serves quality only; add it to --measure or omit this"
             self.complaints.append(UsageError(msg))
         for field in dataclasses.fields(self.request):
-            value, least = getattr(self.request, field.name), field.metadata["least"]
+            value = getattr(self.request, field.name)
+            least, most = (field.metadata[bound] for bound in ("least", "most"))
             if value is not None and least is not None and value < least:
                 msg = f"--{field.name} {value}: expected a number of {least} or more"
+                self.complaints.append(UsageError(msg))
+            if value is not None and most is not None and value > most:
+                msg = f"--{field.name} {value}: expected at most {most}"
                 self.complaints.append(UsageError(msg))
 
     def swept(self, model: Model, models: int, sweeps: Sequence[Sweep]) -> list[dict[str, str]]:

@@ -26,6 +26,8 @@ from sfbench.values.timing import (
     timing_of,
 )
 
+LARGEST_SEED = (1 << 32) - 1
+MOST_THREADS = 1024
 UNIFORM = "uniform"
 """Labels drawn at random, each class with the same probability."""
 Dtype = Literal["fp32", "tf32", "bf16", "fp16", "int8"]
@@ -154,14 +156,20 @@ class Request:
         least=2,
     )
     seed: int = flag(
-        0, panel="Model", help="Seed for initial weights and for the first latent.", least=0
+        0,
+        panel="Model",
+        help="Seed for initial weights and for the first latent.",
+        least=0,
+        most=LARGEST_SEED,
     )
     labels: str = flag(
         UNIFORM,
         panel="Images and quality",
         help="Labels of generated images for quality: uniform, balanced, data, or class:N.",
     )
-    threads: int | None = flag(None, panel="Case", help="CPU threads [default: all].", least=1)
+    threads: int | None = flag(
+        None, panel="Case", help="CPU threads [default: all].", least=1, most=MOST_THREADS
+    )
     warmup_seconds: float | None = flag(
         None,
         panel="Timing",

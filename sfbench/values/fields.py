@@ -26,14 +26,15 @@ def flag(
     help: str,  # noqa: A002  # its usual name
     panel: Panel,
     least: float | None = None,
+    most: float | None = None,
     suites: bool = True,
 ) -> Any:
-    """Declare a flag of `sfbench run`: its default, help, heading, and least value.
+    """Declare a flag of `sfbench run`: its default, help, heading, least and largest value.
 
     The flag, the key of a suite, and the command that is printed for a row derive from it.
     `suites`: whether a suite file, perhaps a stranger's, may set it.
     """
-    metadata = {"help": help, "least": least, "suites": suites, "panel": panel}
+    metadata = {"help": help, "least": least, "most": most, "suites": suites, "panel": panel}
     return dataclasses.field(default=default, metadata=metadata)
 
 

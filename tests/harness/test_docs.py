@@ -18,7 +18,7 @@ from sfbench.report.frame import ABOUT
 from sfbench.report.measurements import CASE
 from sfbench.run.suites import read_suite
 from sfbench.trial import steps_page
-from sfbench.values import flags, metrics
+from sfbench.values import flags, metrics_page
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 ROOT = Path(__file__).parents[2]
@@ -92,7 +92,7 @@ def test_the_columns_of_a_report_are_documented_in_their_order() -> None:
 @pytest.mark.parametrize(
     ("name", "table"),
     [
-        ("metrics.md", metrics.markdown()),
+        ("metrics.md", metrics_page.markdown()),
         ("steps.md", steps_page.markdown()),
         ("measuring.md", flags.markdown()),
     ],

@@ -12,6 +12,7 @@ from sfbench.cli.commands import (
     paths,
     quality,
     reconstruct,
+    replay,
     root,
     suites,
     train,
@@ -32,6 +33,7 @@ __all__ = [
     "paths",
     "quality",
     "reconstruct",
+    "replay",
     "suites",
     "train",
 ]
