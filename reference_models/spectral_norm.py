@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from reference_models import winograd
 from reference_models.doubling import convolve_doubled, doubled
 
-WINOGRAD_CHANNELS = 384
+WINOGRAD_CHANNELS = 192
 """From so many channels on tiles pay where a few images are convolved at once."""
 
 

@@ -18,8 +18,10 @@ from torch.nn import functional as F
 
 FEWEST_CHANNELS = 128
 """Below, moving tiles costs more than their products save."""
-TILES = 512
-"""Tiles at once: what belongs to them stays in a CPU's cache."""
+FEWEST_PIXELS = 2048
+"""Of a batch; below, rewriting the kernels costs more than their products save."""
+FEWEST_TILES, MOST_TILES = 128, 512
+"""At once; half as many as channels, since kernels are read for each such band of rows."""
 
 
 def pays(x: Float[Tensor, "batch inputs height width"], outputs: int) -> bool:
@@ -31,7 +33,7 @@ def pays(x: Float[Tensor, "batch inputs height width"], outputs: int) -> bool:
         and not torch.compiler.is_compiling()
         and min(inputs, outputs) >= FEWEST_CHANNELS
         and not (height % 2 or width % 2)
-        and batch * height * width >= 4 * TILES
+        and batch * height * width >= FEWEST_PIXELS
     )
 
 
@@ -108,9 +110,8 @@ def transformed(
     weight: Float[Tensor, "outputs inputs 3 3"],
 ) -> Float[Tensor, "16 inputs outputs"]:
     """Return G g G^T of every kernel, as the matrices that tiles are multiplied with."""
-    outputs, inputs = weight.shape[:2]
-    taps = weight.permute(2, 3, 1, 0).reshape(9, inputs * outputs)
-    return (corner(weight) @ taps).view(16, inputs, outputs)
+    found = corner(weight) @ weight.reshape(-1, 9).T
+    return found.view(16, *weight.shape[:2]).transpose(1, 2)
 
 
 def convolve(
@@ -120,7 +121,7 @@ def convolve(
     batch, _, height, width = x.shape
     padded = bordered(x)
     y = x.new_empty(batch, height, width, kernels.shape[2])
-    for top, bottom in bands(x):
+    for top, bottom in bands(x, together(x.shape[1])):
         products = torch.bmm(tiles(padded[:, top : bottom + 2]).flatten(1, 3), kernels)
         untile(products, y[:, top:bottom])
     return y.permute(0, 3, 1, 2)
@@ -135,7 +136,7 @@ def correlate(
     padded = bordered(x)
     g = gradient.permute(0, 2, 3, 1)
     total = x.new_zeros(16, inputs, outputs)
-    for top, bottom in bands(x):
+    for top, bottom in bands(x, MOST_TILES):
         d = tiles(padded[:, top : bottom + 2]).flatten(1, 3)
         total.baddbmm_(d.transpose(1, 2), spread(g[:, top:bottom]).flatten(1, 3))
     taps = corner(x).T @ total.view(16, -1)
@@ -154,10 +155,15 @@ def bordered(
     return whole
 
 
-def bands(x: Float[Tensor, "batch channels height width"]) -> list[tuple[int, int]]:
-    """Return the rows to work on at once: first, and one beyond the last."""
+def together(channels: int) -> int:
+    """Return how many tiles to multiply at once: what belongs to them stays in a CPU's cache."""
+    return min(MOST_TILES, max(FEWEST_TILES, channels // 2))
+
+
+def bands(x: Float[Tensor, "batch channels height width"], count: int) -> list[tuple[int, int]]:
+    """Return the rows of so many tiles: first, and one beyond the last."""
     batch, _, height, width = x.shape
-    rows = 2 * max(1, TILES // (batch * width // 2))
+    rows = 2 * max(1, count // (batch * width // 2))
     return [(top, min(top + rows, height)) for top in range(0, height, rows)]
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from reference_models.biggan_config import INPUTS, PRESETS
 from reference_models.biggan_training import BigGANTraining
+from reference_models.cards import read_cards
 from reference_models.training_presets import TRAINING_PRESETS
 from sfbench.api import (
     BuildRequest,
+    CheckpointCard,
     GeneratorSpec,
     ImageGenerator,
     Learner,
@@ -148,6 +150,12 @@ def sfbench_generators() -> list[GeneratorSpec]:
             code=("reference_models",),
         ),
     ]
+
+
+@hookimpl
+def sfbench_checkpoints() -> list[CheckpointCard]:
+    """Return the cards of published and shipped weights."""
+    return [CheckpointCard(**card) for card in read_cards(("biggan", "biggan-deep"))]
 
 
 @hookimpl

@@ -6,9 +6,11 @@ import dataclasses
 from pathlib import Path
 
 from reference_models.adversarial_config import AdversarialConfig
+from reference_models.cards import read_cards
 from reference_models.training_presets import TRAINING_PRESETS
 from sfbench.api import (
     BuildRequest,
+    CheckpointCard,
     GeneratorSpec,
     ImageGenerator,
     Learner,
@@ -95,6 +97,12 @@ def sfbench_generators() -> list[GeneratorSpec]:
             code=("reference_models",),
         )
     ]
+
+
+@hookimpl
+def sfbench_checkpoints() -> list[CheckpointCard]:
+    """Return the cards of published and shipped weights."""
+    return [CheckpointCard(**card) for card in read_cards(("gansformer",))]
 
 
 @hookimpl

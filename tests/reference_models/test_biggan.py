@@ -119,7 +119,7 @@ def test_folding_and_the_cheaper_convolutions_change_rounding_alone(config: BigG
     scale = before.abs().max()
     assert torch.equal(before, one_hot)
     assert (after - before).abs().max() < 2e-6 * scale
-    assert (single - after[1:2]).abs().max() < 2e-6 * scale
+    assert (single - after[1:2]).abs().max() < 5e-6 * scale  # the tolerance of references
     assert before.abs().max() <= 1
 
 
