@@ -102,6 +102,15 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(python="3.11")
+def bench_baselines(session: nox.Session) -> None:
+    """Time BigGAN and the GANsformer against their authors' code: `-- --biggan PATH`; ten minutes."""
+    installed(session, *PINNED, "-e", ".", "--group", "test")
+    if not session.posargs:
+        session.error("give a checkout: nox -s bench_baselines -- --biggan PATH --gansformer PATH")
+    session.run("python", "scripts/bench_baselines.py", *session.posargs)
+
+
+@nox.session(python="3.11")
 def bench_training(session: nox.Session) -> None:
     """Time training against a checkout of the official code: `-- PATH [--batch 8]`; half an hour."""
     installed(session, *PINNED, "-e", ".", "--group", "test")

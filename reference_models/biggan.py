@@ -134,7 +134,7 @@ class Attention(nn.Module):
     def forward(self, x: Map) -> Map:
         """Return the map with what it attends to."""
         value = F.max_pool2d(self.g(x), 2).flatten(2).transpose(1, 2)
-        y = attended(*self.scored(x), value).transpose(1, 2).reshape(len(x), -1, *x.shape[2:])
+        y = attended(*self.scored(x), value).transpose(1, 2).reshape(x.shape[0], -1, *x.shape[2:])
         return torch.addcmul(x, self.gamma, self.o(y))
 
     def scored(
@@ -155,7 +155,8 @@ def attended(
     torch has no fused attention on CPUs for values wider than keys: there it goes slice by slice.
     """
     if at_once(query):
-        return F.scaled_dot_product_attention(query, key, value, scale=1.0)
+        one, two, three = (part.unsqueeze(1) for part in (query, key, value))  # as one head
+        return F.scaled_dot_product_attention(one, two, three, scale=1.0).squeeze(1)
     whole = torch.empty(*query.shape[:2], value.shape[2], dtype=value.dtype)
     turned = key.transpose(1, 2)
     for part in slices(query.shape[1], SLICE_QUERIES):
@@ -230,7 +231,7 @@ class BigGAN(nn.Module):
         """Return images."""
         first, conditions = self.conditions(z, self.embedded(c))
         x: Tensor = self.linear(first)
-        return self.grown(x.view(len(x), -1, START_SIDE, START_SIDE), conditions, 0)
+        return self.grown(x.view(x.shape[0], -1, START_SIDE, START_SIDE), conditions, 0)
 
     def grown(self, x: Map, conditions: Sequence[Tensor], first: int) -> Tensor:
         """Return the images of a map that enters block number `first`.
@@ -259,7 +260,7 @@ class BigGAN(nn.Module):
             lambda part: self.grown(x[part], [one[part] for one in conditions], place),
             parts,
             dim=0,
-            length=len(x),
+            length=x.shape[0],
         )
 
     def reset_parameters(self, generator: torch.Generator) -> None:

@@ -202,10 +202,10 @@ class BipartiteAttention(nn.Module):
         content = torch.cat([queries, positions.expand_as(queries)], dim=2)
         elements = self.heads_of(content)
         if not config.iterative:
-            centroids = self.centroids.expand(len(x), -1, -1, -1)
+            centroids = self.centroids.expand(x.shape[0], -1, -1, -1)
         elif shares is None:
             drawn = rows_of(self.queries2centroids, queries + positions)
-            centroids = drawn.reshape(len(x), latents, config.heads, -1).transpose(1, 2)
+            centroids = drawn.reshape(x.shape[0], latents, config.heads, -1).transpose(1, 2)
         else:
             centroids = torch.matmul(grown(shares, x.shape[1]), elements)
         scores = torch.matmul(elements * self.att_weight, centroids.transpose(2, 3))
@@ -225,7 +225,7 @@ class BipartiteAttention(nn.Module):
         weight, bias = effective(self.to_queries)
         base = positions @ of_position.T + of_content @ bias
         scores = torch.baddbmm(
-            base.expand(len(x), -1, -1), x, (of_content @ weight).T.expand(len(x), -1, -1)
+            base.expand(x.shape[0], -1, -1), x, (of_content @ weight).T.expand(x.shape[0], -1, -1)
         )
         return scores.unsqueeze(1)
 

@@ -128,7 +128,7 @@ class Layer(nn.Module):
         if hasattr(self, "transformer"):
             places = y.permute(0, 2, 3, 1).flatten(1, 2)
             attended = self.transformer(places, w[:, :-1], self.grid_pos, positions, shares)
-            y = attended.x.view(len(y), *y.shape[2:], -1).permute(0, 3, 1, 2)
+            y = attended.x.view(y.shape[0], *y.shape[2:], -1).permute(0, 3, 1, 2)
         gain = torch.full((), self.gain, dtype=y.dtype, device=y.device)
         extra = layer_noise(noise, self.noise_const, self.noise_strength * self.gain)
         bias = (self.biasAct.bias * self.gain)[:, None, None]
@@ -167,7 +167,7 @@ class ColorLayer(nn.Module):
     ) -> Float[Tensor, "batch colors height width"]:
         """Return the image."""
         weights = self.weight[:, :, 0, 0] / math.sqrt(x.shape[1])
-        weights = weights.expand(len(x), -1, -1)
+        weights = weights.expand(x.shape[0], -1, -1)
         if self.style:
             weights = weights * self.affine(w).unsqueeze(1)
         image = torch.baddbmm(self.biasAct.bias.unsqueeze(1), weights, x.flatten(2))
@@ -236,7 +236,7 @@ class GansformerBlock(nn.Module):
         """Return the state after this resolution; what attended is appended to `attended`."""
         x, image, shares = state
         if self.first or x is None:
-            x = self.const.expand(len(ws), -1, -1, -1)
+            x = self.const.expand(ws.shape[0], -1, -1, -1)
         if x.is_cpu and not torch.compiler.is_compiling():
             x = x.contiguous(memory_format=torch.channels_last)
         shortcut = self.skip(x) if hasattr(self, "skip") else None

@@ -45,9 +45,16 @@ def write(generator: ModuleGenerator, target: Path) -> None:
                 verbose=False,
             )
         except Exception as error:  # noqa: BLE001  # torch's exporter raises anything
-            msg = f"torch.onnx cannot write it ({first_line(error)})"
+            msg = f"torch.onnx cannot write it ({first_line(deepest(error))})"
             raise UnsupportedError(msg) from None
         if made is None:
             msg = "torch.onnx returned nothing to write"
             raise UnsupportedError(msg)
         made.save(target, external_data=bytes_ >= LARGEST)
+
+
+def deepest(error: BaseException) -> BaseException:
+    """Return the error that caused it, whose line says more than those of the steps above it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error

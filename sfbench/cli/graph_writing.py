@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from sfbench.api import ImageGenerator
 from sfbench.api.errors import ContractError, UnsupportedError, UsageError, WeightsError
 from sfbench.catalogue.catalogue import Catalogue
 from sfbench.catalogue.registry import Plugin, find_generator
@@ -15,6 +16,8 @@ from sfbench.generators.loading import load_plugins
 from sfbench.values.case import Request
 from sfbench.values.paths import path_of
 
+SIGNED = "range=signed"
+"""What generators of torch modules make: images in [-1, 1]."""
 RECOGNIZE, WRITE = "sfbench_recognize", "sfbench_write_graph"
 
 
@@ -46,11 +49,15 @@ def write_graph(source: str, target: Path, request: Request, given: Sequence[str
         raise UnsupportedError(msg)
     try:
         reference = written(generator, target, plugins)
-        again = dataclasses.replace(
-            asked, model=reference, option=(), weights="auto", res=asked.res
-        )
-        loaded = one_case(again, defaults.catalogue(given, []), "convert")
-        graph = build(find_generator(plugins, reference)[1], loaded, loaded.device)
+        again = dataclasses.replace(asked, model=reference, option=(), weights="auto")
+        spec = find_generator(plugins, reference)[1]
+
+        def loaded(option: tuple[str, ...]) -> ImageGenerator:
+            more = dataclasses.replace(again, option=option)
+            found = one_case(more, defaults.catalogue(given, []), "convert")
+            return build(spec, found, found.device)
+
+        graph, flags = loaded_again(loaded)
         parity = check_parity(graph, generator)
     except BaseException as error:
         # A graph is kept only once its images were compared.
@@ -62,8 +69,19 @@ def write_graph(source: str, target: Path, request: Request, given: Sequence[str
     return (
         f"{target}: {case.model} at {asked.res} px, {target.stat().st_size:,} bytes, any batch size; "
         f"{parity.images} images differ by at most {parity.difference:.1e} of the largest value; "
-        f"measure it with --model {reference}"
+        f"measure it with --model {reference}{flags}"
     )
+
+
+def loaded_again(loaded: Callable[[tuple[str, ...]], ImageGenerator]) -> tuple[ImageGenerator, str]:
+    """Return the graph as a generator, and the flags that it takes.
+
+    Where values are not those of images, as with some random weights, their range must be said.
+    """
+    try:
+        return loaded(()), ""
+    except ContractError:
+        return loaded((SIGNED,)), f" --option {SIGNED}"
 
 
 def written(generator: object, target: Path, plugins: Sequence[Plugin]) -> str:

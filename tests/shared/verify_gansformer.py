@@ -64,6 +64,14 @@ def check_gansformer(arrays: Arrays, meta: Mapping[str, Any]) -> Iterator[Check]
         yield "parameters without gradient", float(len(wrong)), 0.5
 
 
+def check_snapshot(arrays: Arrays, meta: Mapping[str, Any]) -> Iterator[Check]:
+    """Compare the image of the averaged weights that a snapshot holds."""
+    network = Gansformer(gansformer_config(meta["kwargs"])).eval()
+    network.load_state_dict(gansformer_state(tensors(arrays, "Gs/")))
+    image = network(torch.from_numpy(arrays["in/z"]), noise=meta.get("noise_mode", "const"))
+    yield "out/img", relative_error(image, arrays["out/img"]), VALUE_TOLERANCE
+
+
 def all_maps(attended: list[Attended], side: int) -> Tensor:
     """Return the maps [batch, components, layers, heads, side, side] as the program hands them out."""
     if not attended:

@@ -43,7 +43,7 @@ from comparing import (
     tensors,
 )
 from verify_biggan import check_biggan
-from verify_gansformer import check_gansformer
+from verify_gansformer import check_gansformer, check_snapshot
 
 from reference_models import official, resampling
 from reference_models.activation import LEAKY_SLOPE, leaky_relu
@@ -356,6 +356,7 @@ CHECKS = {
     "biggan_generator": check_biggan,
     "biggan_deep_generator": check_biggan,
     "gansformer_generator": check_gansformer,
+    "gansformer_snapshot": check_snapshot,
     "loss": check_loss,
     "styleformer_generator": check_generator,
     "stylegan2_generator": check_generator,
