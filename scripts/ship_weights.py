@@ -40,7 +40,7 @@ sha256 = "{sha256}"
 "{metric}" = {value}
 
 [options]
-preset = "nano"
+preset = "{preset}"
 
 [details]
 recipe = "sfbench train --model {model} --preset nano {flags}"
@@ -70,11 +70,11 @@ def shipped(run: Path, target: Path) -> dict[str, Any]:
     return card
 
 
-def quality(model: str, weights: Path) -> tuple[str, float]:
+def quality(model: str, preset: str, weights: Path) -> tuple[str, float]:
     """Return the distance of the shipped file's images: its name, its value."""
     with tempfile.TemporaryDirectory() as store:
         text = sfbench(
-            "run", "--model", model, "--option", "preset=nano", "--weights", str(weights),
+            "run", "--model", model, "--option", f"preset={preset}", "--weights", str(weights),
             "--measure", "quality", "--samples", str(SAMPLES), "--store", store, "--json",
         )  # fmt: skip
     readings = json.loads(text)[0]["readings"]
@@ -100,13 +100,15 @@ def main() -> int:
     content = target.read_bytes()
     if len(content) > LARGEST:
         sys.exit(f"{target}: {len(content):,} bytes, at most {LARGEST:,} are shipped")
-    metric, value = quality(given.model, target)
+    preset = asked["options"]["preset"]
+    metric, value = quality(given.model, preset, target)
     card["quality_shipped"] = {metric: value}
     target.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
     text = CARD.format(
         name=name,
         model=given.model,
         resolution=asked["resolution"],
+        preset=preset,
         samples=SAMPLES,
         size=len(content),
         sha256=hashlib.sha256(content).hexdigest(),

@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import re
 
-UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+UNSEEN_ABOVE_SPACE = "\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069"
+UNSEEN = re.compile(f"[\x00-\x1f{UNSEEN_ABOVE_SPACE}]")
 """Control characters, and those that turn the direction of text."""
 
 

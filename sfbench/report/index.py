@@ -62,8 +62,9 @@ def indexed(store: Store, progress: Progress) -> Indexed:
         now = pd.MultiIndex.from_frame(there)
         old, fresh = np.flatnonzero(before.isin(now)), np.flatnonzero(~now.isin(before))
     records, places, unreadable = [], [], []
+    names = there["file"].tolist()
     for count, place in enumerate(fresh.tolist(), 1):
-        loaded = read_of(store.root / there["file"].iloc[place])
+        loaded = read_of(store.root / names[place])
         if isinstance(loaded, Record):
             records.append(loaded)
             places.append(place)
