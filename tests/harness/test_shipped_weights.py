@@ -17,7 +17,7 @@ from sfbench.run.grid import PlanError, make_plan
 from sfbench.values.case import Case, Request
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
-MODELS = ("styleformer", "stylegan2")
+MODELS = ("styleformer", "stylegan2", "biggan", "gansformer")
 SHIPPED = [card for card in read_cards(MODELS) if "file" in card]
 NANO = ("preset=nano",)
 
@@ -30,7 +30,7 @@ def case_of(model: str, option: tuple[str, ...], catalogue: Catalogue | None = N
 
 
 @pytest.mark.fast
-def test_there_are_weights_of_both_models() -> None:
+def test_there_are_weights_of_these_models() -> None:
     assert {card["model"] for card in SHIPPED} == set(MODELS)
 
 
