@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -32,6 +32,8 @@ OVERRIDES = {
     "c_dim": "classes",
     "shared_dim": "shared_dim",
 }
+NEAREST = 128
+"""Resolution whose sizes are continued where none were published."""
 EPSILONS = ("norm_eps", "spectral_eps")
 
 
@@ -132,33 +134,29 @@ def drawn_as(options: Any, source: LatentSource) -> LatentSource:
 def wanted(request: BuildRequest, *, deep: bool) -> BigGANConfig:
     """Return the sizes that were asked for; raises UsageError for those that cannot be built."""
     options: Any = request.options
-    found = [
-        preset.config
-        for preset in PRESETS
-        if preset.config.deep == deep
-        and (
-            preset.name == options["preset"]
-            or (
-                options["preset"] == "by-resolution"
-                and preset.config.resolution == request.resolution
-            )
-        )
-    ]
-    if not found:
-        nearest = next(preset.config for preset in PRESETS if preset.config.deep == deep)
-        found = [dataclasses.replace(nearest, resolution=request.resolution, attention=(32,))]
+    presets = {preset.name: preset.config for preset in PRESETS if preset.config.deep == deep}
+    asked = presets.get(options["preset"]) or by_resolution(presets, request.resolution)
     changes = {
         field: options[name] for name, field in OVERRIDES.items() if options[name] is not None
     }
     changes |= {name: options[name] for name in EPSILONS if options[name] is not None}
     try:
-        config = dataclasses.replace(found[0], **changes)
+        config = dataclasses.replace(asked, **changes)
     except ValueError as error:
         raise UsageError(str(error)) from None
     if config.resolution != request.resolution:
         msg = f"preset {options['preset']} makes {config.resolution} px, not {request.resolution}"
         raise UsageError(msg)
     return config
+
+
+def by_resolution(presets: Mapping[str, BigGANConfig], resolution: int) -> BigGANConfig:
+    """Return the published sizes of a resolution; else those of 128 px, with attention at half of it."""
+    for name, config in presets.items():
+        if config.resolution == resolution and not name.endswith("nano"):
+            return config
+    nearest = next(config for config in presets.values() if config.resolution == NEAREST)
+    return dataclasses.replace(nearest, resolution=resolution, attention=(resolution // 2,))
 
 
 def loaded(request: BuildRequest, asked: BigGANConfig) -> tuple[BigGAN, BigGANConfig]:

@@ -17,7 +17,7 @@ from sfbench.run.grid import PlanError, make_plan
 from sfbench.values.case import Case, Request
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
-MODELS = ("styleformer", "stylegan2", "biggan", "gansformer")
+MODELS = ("styleformer", "stylegan2", "biggan")
 SHIPPED = [card for card in read_cards(MODELS) if "file" in card]
 NANO = ("preset=nano",)
 
