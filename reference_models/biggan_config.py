@@ -25,6 +25,8 @@ OUTPUTS = {
     512: (16, 8, 8, 4, 2, 1, 1),
 }
 """Channels before and after each stage over the base, by resolution (Brock et al., appendix B)."""
+CONTINUED = 128
+"""Resolution whose sizes are continued where none were published."""
 Initialization = Literal["orthogonal", "normal", "xavier"]
 
 
@@ -62,6 +64,11 @@ class BigGANConfig:
         if self.resolution not in sides:
             msg = f"resolution {self.resolution}: expected {', '.join(map(str, sides))}"
             raise ValueError(msg)
+        if self.chunk < 1:
+            msg = (
+                f"z_dim {self.z_dim}: cut into {len(self.inputs) + 1} parts; expected one for each"
+            )
+            raise ValueError(msg)
         if self.deep and self.shared_dim is None:
             msg = "BigGAN-deep needs a shared embedding"
             raise ValueError(msg)
@@ -72,7 +79,10 @@ class BigGANConfig:
             raise ValueError(msg)
         for side, width in zip(self.sides, self.outputs, strict=True):
             if side in self.attention and width < FEWEST_ATTENDED:
-                msg = f"attention at {side} px needs {FEWEST_ATTENDED} channels, there are {width}"
+                msg = (
+                    f"channels {self.channels}: attention at {side} px needs {FEWEST_ATTENDED}, there "
+                    f"are {width}"
+                )
                 raise ValueError(msg)
 
     @property
@@ -229,3 +239,20 @@ PRESETS = (
         dataset="shapes",
     ),
 )
+
+
+def by_resolution(resolution: int, *, deep: bool) -> BigGANConfig:
+    """Return published sizes; else those of 128 px, with attention at half the resolution.
+
+    Raises ValueError for a resolution that cannot be built.
+    """
+    configs = [
+        preset.config
+        for preset in PRESETS
+        if preset.config.deep == deep and not preset.name.endswith("nano")
+    ]
+    for config in configs:
+        if config.resolution == resolution:
+            return config
+    nearest = next(config for config in configs if config.resolution == CONTINUED)
+    return dataclasses.replace(nearest, resolution=resolution, attention=(resolution // 2,))

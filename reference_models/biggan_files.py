@@ -11,12 +11,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from reference_models.biggan_config import INPUTS, START_SIDE, BigGANConfig
+from reference_models.biggan_config import INPUTS, START_SIDE, BigGANConfig, by_resolution
 
 ODD_COUNTS = {3: (32, 1), 9: (32, 3)}
 """BigGAN-deep's numbers of blocks whose depth is not two: resolution and depth."""
-NORM_EPS, SPECTRAL_EPS = 1e-5, 1e-6
-"""What no shape says: those of the authors' launch scripts."""
 
 
 def is_biggan(tensors: Mapping[str, Tensor]) -> bool:
@@ -27,10 +25,13 @@ def is_biggan(tensors: Mapping[str, Tensor]) -> bool:
 def config_of(
     tensors: Mapping[str, Tensor],
     *,
-    norm_eps: float = NORM_EPS,
-    spectral_eps: float = SPECTRAL_EPS,
+    norm_eps: float | None = None,
+    spectral_eps: float | None = None,
 ) -> BigGANConfig:
-    """Return the sizes of a state dict; raises ValueError for one that is not BigGAN's."""
+    """Return the sizes of a state dict; raises ValueError for one that is not BigGAN's.
+
+    No shape says the epsilons: by default they are those of the published sizes of the resolution.
+    """
     if not is_biggan(tensors):
         msg = "it has not the tensors of BigGAN's generator"
         raise ValueError(msg)
@@ -58,6 +59,7 @@ def config_of(
         for stage in range(stages)
         if f"blocks.{(stage + 1) * per_stage - 1}.1.gamma" in tensors
     )
+    published = by_resolution(resolution, deep=deep)
     return BigGANConfig(
         resolution=resolution,
         channels=base,
@@ -70,8 +72,8 @@ def config_of(
         spectral="linear.u0" in tensors,
         singular_values=max(1, sum(f"linear.u{n}" in tensors for n in range(len(tensors)))),
         own_norm="output_layer.0.bn.stored_mean" in tensors,
-        norm_eps=norm_eps,
-        spectral_eps=spectral_eps,
+        norm_eps=published.norm_eps if norm_eps is None else norm_eps,
+        spectral_eps=published.spectral_eps if spectral_eps is None else spectral_eps,
         depth=depth if deep else 2,
     )
 

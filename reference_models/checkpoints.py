@@ -124,11 +124,25 @@ def model_of(path: Path) -> tuple[str, int] | None:
         return None
     if config is None:
         return None
-    name = kind_of(config)
+    return model_name(config), config.resolution
+
+
+def model_name(config: Config) -> str:
+    """Return the name of the model that an architecture is of."""
     if isinstance(config, BigGANConfig) and config.deep:
-        name = "biggan-deep"
+        return "biggan-deep"
     linformer = isinstance(config, StyleformerConfig) and config.linformer
-    return (f"{name}-linformer" if linformer else name), config.resolution
+    return f"{kind_of(config)}-linformer" if linformer else kind_of(config)
+
+
+def holds_another(checkpoint: Checkpoint, wanted: str) -> str:
+    """Return what to say of weights that are another family's than wanted."""
+    if checkpoint.config is None:
+        return (
+            f"its tensors have not the names of a {wanted}; expected a state dict of its generator"
+        )
+    found = model_name(checkpoint.config)
+    return f"it holds {found}, not a {wanted}; measure it with --model {found}"
 
 
 def of_snapshot(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -191,6 +205,7 @@ def load_generator(
         raise ValueError(msg)
     if config.resolution != default.resolution:
         msg = f"it makes {config.resolution} px, {default.resolution} px were asked for"
+        msg += f"; use --res {config.resolution}"
         raise ValueError(msg)
     module = style_generator(built(config))
     load_tensors(module, checkpoint.tensors)
@@ -221,7 +236,7 @@ def convert(source: Path, target: Path, kinds: Sequence[str]) -> str | None:
     load_tensors(module, checkpoint.tensors)
     write_checkpoint(target, module, checkpoint.config)
     side = checkpoint.config.resolution
-    return f"{kind_of(checkpoint.config)}, {side} px, {len(module.state_dict())} tensors"
+    return f"{model_name(checkpoint.config)}, {side} px, {len(module.state_dict())} tensors"
 
 
 def kind_of(config: Config) -> str:
@@ -268,6 +283,11 @@ def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
         for name, tensor in expected.items()
         if name in tensors and tensors[name].shape != tensor.shape
     ]
+    problems += [
+        f"{name} holds {tensors[name].dtype}, the model's are {tensor.dtype}"
+        for name, tensor in expected.items()
+        if name in tensors and tensors[name].is_floating_point() != tensor.is_floating_point()
+    ]
     if problems and expected and not expected.keys() & tensors.keys():
         msg = (
             f"none of its {len(tensors)} tensors has a name of this model: it holds "
@@ -277,5 +297,12 @@ def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         msg = f"its tensors are not this model's: {problems[0]}{more}"
+        raise ValueError(msg)
+    broken = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+    if broken:
+        msg = (
+            f"{broken[0]} holds NaN or infinite values; the file is damaged or its training diverged: "
+            "use an earlier one"
+        )
         raise ValueError(msg)
     module.load_state_dict(tensors)

@@ -75,11 +75,15 @@ class GansformerConfig:
         if (self.components > 0) != (self.attention is not None):
             msg = f"{self.components} components: expected some with attention, none without"
             raise ValueError(msg)
+        if self.channels(side) < 1:
+            msg = f"channel_base {self.channel_base}: no channels at {side} px; expected {side} or more"
+            raise ValueError(msg)
         if self.c_dim and self.mapping_resnet:
             msg = "classes need a plain mapping network: the residual one has no room for them"
             raise ValueError(msg)
         if self.attention is not None and self.place_dim % (2 * self.directions):
-            msg = f"position_dim {self.place_dim}: expected a multiple of {2 * self.directions}"
+            name = "latent_dim" if self.position_dim is None else "position_dim"
+            msg = f"{name} {self.place_dim}: expected a multiple of {2 * self.directions}"
             raise ValueError(msg)
 
     @property

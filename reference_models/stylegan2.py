@@ -57,6 +57,12 @@ class StyleGAN2Config:
         if self.resolution <= START_RESOLUTION or self.resolution & (self.resolution - 1):
             msg = f"resolution {self.resolution}: StyleGAN2 needs a power of two, 8 or more"
             raise ValueError(msg)
+        if self.channels(self.resolution) < 1:
+            msg = (
+                f"channel_base {self.channel_base}: no channels at {self.resolution} px; expected "
+                f"{self.resolution} or more"
+            )
+            raise ValueError(msg)
 
     @property
     def resolutions(self) -> tuple[int, ...]:

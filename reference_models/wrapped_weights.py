@@ -75,7 +75,10 @@ def advised(complaint: str) -> str:
     if "dnnlib.tflib" in complaint:
         return f"{complaint}; it is a TensorFlow snapshot: convert it with the official legacy.py first"
     if "no weights file needs" in complaint:
-        return f"{complaint}; it holds a whole module: save its state_dict() instead"
+        return (
+            f"{complaint}; expected tensors alone: save the generator's state_dict(), or take the file "
+            "that holds it (of a folder of BigGAN's G_ema.pth)"
+        )
     return complaint
 
 

@@ -38,22 +38,44 @@ def model_options(*, deep: bool) -> tuple[Option, ...]:
             choices=("by-resolution", *names),
             help="published sizes by name",
         ),
-        Option(name="channels", kind="int", help="base of all widths [default: the preset's]"),
+        Option(
+            name="channels",
+            kind="int",
+            least=1,
+            most=4096,
+            help="base of all widths [default: the preset's]",
+        ),
         Option(
             name="shared_dim",
             kind="int",
+            least=1,
+            most=65536,
             help="width of the shared class embedding",
         ),
-        Option(name="z_dim", kind="int", help="numbers of z [default: the preset's]"),
-        Option(name="c_dim", kind="int", help="number of classes [default: the preset's]"),
+        Option(
+            name="z_dim",
+            kind="int",
+            least=1,
+            most=65536,
+            help="numbers of z [default: the preset's]",
+        ),
+        Option(
+            name="c_dim",
+            kind="int",
+            least=1,
+            most=1000000,
+            help="number of classes [default: the preset's]",
+        ),
         Option(
             name="truncation",
             kind="float",
+            above=0,
             help="draw numbers of z again that are farther from zero, as the paper does",
         ),
         Option(
             name="z_scale",
             kind="float",
+            above=0,
             default=1.0,
             help="multiply z by this (the authors' z_var; with truncation=2, their TF Hub modules')",
         ),
@@ -65,16 +87,30 @@ def model_options(*, deep: bool) -> tuple[Option, ...]:
             help="of batch norm: as the weights hold them, or averaged over batches drawn first",
         ),
         Option(
-            name="standing_batches", kind="int", default=16, help="batches of standing statistics"
+            name="standing_batches",
+            kind="int",
+            least=1,
+            default=16,
+            help="batches of standing statistics",
         ),
         Option(
-            name="standing_batch", kind="int", default=32, help="images of each of these batches"
+            name="standing_batch",
+            kind="int",
+            least=2,
+            default=32,
+            help="images of each of these batches",
         ),
-        Option(name="norm_eps", kind="float", help="epsilon of batch norm [default: the preset's]"),
+        Option(
+            name="norm_eps",
+            kind="float",
+            above=0,
+            help="epsilon of batch norm [default: what the file says, else the preset's]",
+        ),
         Option(
             name="spectral_eps",
             kind="float",
-            help="epsilon of spectral norm [default: the preset's]",
+            above=0,
+            help="epsilon of spectral norm [default: as norm_eps]",
         ),
     )
 

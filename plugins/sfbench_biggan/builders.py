@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 
 from reference_models.biggan import Attention, BigGAN, accumulate_standing, resume_standing
-from reference_models.biggan_config import PRESETS, BigGANConfig
+from reference_models.biggan_config import PRESETS, BigGANConfig, by_resolution
 from reference_models.biggan_files import with_own_norms
-from reference_models.checkpoints import load_tensors, read_checkpoint
+from reference_models.checkpoints import holds_another, load_tensors, read_checkpoint
 from reference_models.spectral_norm import folded
 from sfbench.api import (
     AttentionLayer,
@@ -32,8 +32,6 @@ OVERRIDES = {
     "c_dim": "classes",
     "shared_dim": "shared_dim",
 }
-NEAREST = 128
-"""Resolution whose sizes are continued where none were published."""
 EPSILONS = ("norm_eps", "spectral_eps")
 
 
@@ -135,7 +133,7 @@ def wanted(request: BuildRequest, *, deep: bool) -> BigGANConfig:
     """Return the sizes that were asked for; raises UsageError for those that cannot be built."""
     options: Any = request.options
     presets = {preset.name: preset.config for preset in PRESETS if preset.config.deep == deep}
-    asked = presets.get(options["preset"]) or by_resolution(presets, request.resolution)
+    asked = presets.get(options["preset"]) or by_resolution(request.resolution, deep=deep)
     changes = {
         field: options[name] for name, field in OVERRIDES.items() if options[name] is not None
     }
@@ -150,15 +148,6 @@ def wanted(request: BuildRequest, *, deep: bool) -> BigGANConfig:
     return config
 
 
-def by_resolution(presets: Mapping[str, BigGANConfig], resolution: int) -> BigGANConfig:
-    """Return the published sizes of a resolution; else those of 128 px, with attention at half of it."""
-    for name, config in presets.items():
-        if config.resolution == resolution and not name.endswith("nano"):
-            return config
-    nearest = next(config for config in presets.values() if config.resolution == NEAREST)
-    return dataclasses.replace(nearest, resolution=resolution, attention=(resolution // 2,))
-
-
 def loaded(request: BuildRequest, asked: BigGANConfig) -> tuple[BigGAN, BigGANConfig]:
     """Return the network of a file, whose shapes say its sizes; raises WeightsError for another."""
     options: Any = request.options
@@ -167,12 +156,8 @@ def loaded(request: BuildRequest, asked: BigGANConfig) -> tuple[BigGAN, BigGANCo
         checkpoint = read_checkpoint(request.weights)
         config = checkpoint.config
         if not isinstance(config, BigGANConfig):
-            msg = "it does not hold BigGAN's generator"
-            raise ValueError(msg)  # noqa: TRY004, TRY301  # one kind of complaint about files
-        for name in ("deep", "resolution"):
-            if getattr(config, name) != getattr(asked, name):
-                msg = f"its {name} is {getattr(config, name)}, {getattr(asked, name)} was asked for"
-                raise ValueError(msg)  # noqa: TRY301
+            raise ValueError(holds_another(checkpoint, "BigGAN"))  # noqa: TRY004, TRY301  # one kind of complaint about files
+        check_asked(config, asked)
         eps = {name: options[name] for name in EPSILONS if options[name] is not None}
         config = dataclasses.replace(config, **eps)
         network = BigGAN(config)
@@ -183,6 +168,18 @@ def loaded(request: BuildRequest, asked: BigGANConfig) -> tuple[BigGAN, BigGANCo
     network.weights_read = checkpoint.notes
     resume_standing(network)
     return network, config
+
+
+def check_asked(found: BigGANConfig, asked: BigGANConfig) -> None:
+    """Raise ValueError for weights of the other model, or of another resolution."""
+    if found.deep != asked.deep:
+        names = {True: "biggan-deep", False: "biggan"}
+        msg = f"it holds {names[found.deep]}; measure it with --model {names[found.deep]}"
+        raise ValueError(msg)
+    if found.resolution != asked.resolution:
+        side = found.resolution
+        msg = f"it makes {side} px, {asked.resolution} px were asked for; use --res {side}"
+        raise ValueError(msg)
 
 
 def standing(

@@ -20,7 +20,7 @@ SCHEDULERS = (
 )
 OPTIONS = (
     Option(name="folder", kind="path", weights=True, help="folder with model_index.json"),
-    Option(name="steps", kind="int", help="denoising steps [default: the pipeline's own]"),
+    Option(name="steps", kind="int", least=1, help="denoising steps [default: the pipeline's own]"),
     Option(
         name="scheduler",
         kind="str",
@@ -29,7 +29,9 @@ OPTIONS = (
         help="scheduler in place of the folder's own, with its noise schedule",
     ),
     Option(name="guidance", kind="float", help="guidance scale [default: the pipeline's own]"),
-    Option(name="eta", kind="float", default=0.0, help="noise of a DDIM step, 0 to 1"),
+    Option(
+        name="eta", kind="float", least=0, most=1, default=0.0, help="noise of a DDIM step, 0 to 1"
+    ),
     Option(name="vae_slicing", kind="bool", default=False, help="decode one image at a time"),
     Option(name="vae_tiling", kind="bool", default=False, help="decode in tiles"),
     Option(name="prompts", kind="path", default="", help="text file, one prompt per line"),

@@ -38,14 +38,31 @@ OPTIONS = (
         help="whether centroids (k-means) or keys of the latents are what places are compared with",
     ),
     Option(
-        name="components", kind="int", help="latents beside the global one [default: the preset's]"
+        name="components",
+        kind="int",
+        least=1,
+        most=4096,
+        help="latents beside the global one [default: the preset's]",
     ),
-    Option(name="latent_dim", kind="int", help="numbers of each latent [default: the preset's]"),
     Option(
-        name="channel_base", kind="int", help="channels = base / resolution [default: the preset's]"
+        name="latent_dim",
+        kind="int",
+        least=1,
+        most=65536,
+        help="numbers of each latent [default: the preset's]",
     ),
     Option(
-        name="channel_max", kind="int", help="most channels at a resolution [default: the preset's]"
+        name="channel_base",
+        kind="int",
+        least=1,
+        help="channels = base / resolution [default: the preset's]",
+    ),
+    Option(
+        name="channel_max",
+        kind="int",
+        least=1,
+        most=65536,
+        help="most channels at a resolution [default: the preset's]",
     ),
     Option(
         name="noise",

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reference_models.checkpoints import load_tensors, read_checkpoint
+from reference_models.checkpoints import holds_another, load_tensors, read_checkpoint
 from reference_models.equalized import initialize
 from reference_models.gansformer import Gansformer
 from reference_models.gansformer_config import GansformerConfig
@@ -71,10 +71,10 @@ def loaded(request: BuildRequest) -> tuple[Gansformer, GansformerConfig]:
         checkpoint = read_checkpoint(request.weights)
         found = checkpoint.config or config
         if not isinstance(found, GansformerConfig):
-            msg = "it does not hold a GANsformer"
-            raise ValueError(msg)  # noqa: TRY004, TRY301  # one kind of complaint about files
+            raise ValueError(holds_another(checkpoint, "GANsformer"))  # noqa: TRY004, TRY301  # one kind of complaint about files
         if found.resolution != request.resolution:
-            msg = f"it makes {found.resolution} px, {request.resolution} px were asked for"
+            side = found.resolution
+            msg = f"it makes {side} px, {request.resolution} px were asked for; use --res {side}"
             raise ValueError(msg)  # noqa: TRY301
         network = Gansformer(found)
         load_tensors(network, checkpoint.tensors)

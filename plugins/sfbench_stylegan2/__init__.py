@@ -24,8 +24,22 @@ from sfbench.api import (
 )
 
 OPTIONS = (
-    Option(name="c_dim", kind="int", default=0, help="number of classes (0: unconditional)"),
-    Option(name="mapping_layers", kind="int", default=2, help="layers of the mapping network"),
+    Option(
+        name="c_dim",
+        kind="int",
+        least=0,
+        most=1000000,
+        default=0,
+        help="number of classes (0: unconditional)",
+    ),
+    Option(
+        name="mapping_layers",
+        kind="int",
+        least=1,
+        most=1000,
+        default=2,
+        help="layers of the mapping network",
+    ),
     Option(
         name="preset",
         kind="str",
@@ -34,11 +48,16 @@ OPTIONS = (
         help="channels as published, or few enough to train on a CPU",
     ),
     Option(
-        name="channel_base", kind="int", help="channels = base / resolution [default: the preset's]"
+        name="channel_base",
+        kind="int",
+        least=1,
+        help="channels = base / resolution [default: the preset's]",
     ),
     Option(
         name="channel_max",
         kind="int",
+        least=1,
+        most=65536,
         help="maximum channels at a resolution [default: the preset's]",
     ),
     Option(

@@ -9,7 +9,7 @@ from reference_models.checkpoints import Config, load_generator
 from reference_models.presets import STYLEGAN2_CHANNELS
 from reference_models.style_generator import StyleGenerator
 from reference_models.stylegan2 import StyleGAN2Config
-from sfbench.api import BuildRequest, StyleModuleGenerator, WeightsError
+from sfbench.api import BuildRequest, StyleModuleGenerator, UsageError, WeightsError
 
 
 def stylegan2(request: BuildRequest) -> StyleModuleGenerator:
@@ -21,14 +21,17 @@ def loaded_stylegan2(request: BuildRequest) -> tuple[StyleGenerator, Config]:
     """Return the module and its architecture; raises WeightsError when the file does not fit."""
     options: Any = request.options
     base, most = STYLEGAN2_CHANNELS[options["preset"]]
-    config = StyleGAN2Config(
-        resolution=request.resolution,
-        c_dim=options["c_dim"],
-        mapping_layers=options["mapping_layers"],
-        channel_base=options["channel_base"] or base,
-        channel_max=options["channel_max"] or most,
-        image_path=options["image_path"],
-    )
+    try:
+        config = StyleGAN2Config(
+            resolution=request.resolution,
+            c_dim=options["c_dim"],
+            mapping_layers=options["mapping_layers"],
+            channel_base=options["channel_base"] or base,
+            channel_max=options["channel_max"] or most,
+            image_path=options["image_path"],
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from None
     try:
         return load_generator(config, request.weights, request.seed)
     except ValueError as error:

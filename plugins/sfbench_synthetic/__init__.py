@@ -9,8 +9,8 @@ from __future__ import annotations
 from sfbench.api import BuildRequest, GeneratorSpec, ImageGenerator, Option, hookimpl
 
 OPTIONS = (
-    Option(name="width", kind="int", default=512, help="features of each matrix product"),
-    Option(name="products", kind="int", default=400, help="matrix products per image"),
+    Option(name="width", kind="int", least=1, default=512, help="features of each matrix product"),
+    Option(name="products", kind="int", least=0, default=400, help="matrix products per image"),
     Option(name="extra", kind="float", default=0.0, help="fraction of additional work, e.g. 0.05"),
 )
 

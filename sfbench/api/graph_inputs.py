@@ -25,7 +25,9 @@ GRAPH_OPTIONS = (
     ),
     Option(name="constants", kind="str", default="", help="values of other inputs, A:0.7+B:1"),
     Option(name="latent_shape", kind="ints", help="shape of z, where the graph does not say"),
-    Option(name="classes", kind="int", default=0, help="classes, where labels are numbers"),
+    Option(
+        name="classes", kind="int", least=0, default=0, help="classes, where labels are numbers"
+    ),
     Option(
         name="distribution",
         kind="str",

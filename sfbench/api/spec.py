@@ -36,6 +36,7 @@ class Option:
     A "path" names a file or folder, "images" a folder or zip file of images, "code" a function or
     class of an installed module, as package.module:name; its content decides what is measured: the
     case holds its digest. It must be given unless the default is "".
+    `least`, `most`: bounds of a number, or of each of several; `above`: what it must exceed.
     `weights`: what it names are the model's weights; raises ValueError for kinds other than "path"
     and "code".
     """
@@ -46,6 +47,9 @@ class Option:
     default: OptionValue = None
     choices: tuple[str, ...] = ()
     weights: bool = False
+    least: float | None = None
+    most: float | None = None
+    above: float | None = None
 
     def __post_init__(self) -> None:
         """Check that the parts fit together."""
@@ -70,7 +74,31 @@ class Option:
         if self.kind == "str" and self.choices and text not in self.choices:
             msg = f"option {self.name}={text}: expected one of {', '.join(self.choices)}"
             raise UsageError(msg)
-        return READERS[self.kind](text)
+        value = READERS[self.kind](text)
+        for one in value if isinstance(value, tuple) else (value,):
+            if isinstance(one, int | float) and not self.within(one):
+                msg = f"option {self.name}={text}: expected {self.bounds()}"
+                raise UsageError(msg)
+        return value
+
+    def within(self, value: float) -> bool:
+        """Return whether a number is within the bounds."""
+        return (
+            (self.least is None or value >= self.least)
+            and (self.most is None or value <= self.most)
+            and (self.above is None or value > self.above)
+        )
+
+    def bounds(self) -> str:
+        """Return the bounds in words."""
+        parts = []
+        if self.above is not None:
+            parts.append(f"a number above {self.above:g}")
+        if self.least is not None:
+            parts.append(f"{self.least:g} or more")
+        if self.most is not None:
+            parts.append(f"at most {self.most:g}")
+        return ", ".join(parts)
 
 
 def finite(text: str) -> float:

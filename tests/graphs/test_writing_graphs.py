@@ -51,7 +51,7 @@ def test_a_graph_makes_the_images_of_its_model(
 def test_a_graph_whose_values_are_not_those_of_images_is_written_with_its_range(
     sfbench: Command,
 ) -> None:
-    sizes = ("--res", "16", "--option", "preset=nano")  # random weights make values up to 30
+    sizes = ("--res", "32", "--option", "preset=nano")  # random weights make values up to 30
     for suffix in ("pt2", "onnx"):
         done = sfbench("convert", "random", f"g.{suffix}", "--model", "gansformer", *sizes)
         assert done.returncode == 0, done.stderr

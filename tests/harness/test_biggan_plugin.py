@@ -15,8 +15,8 @@ import torch
 from reference_models.biggan import BigGAN
 from reference_models.biggan_config import BigGANConfig
 from sfbench.api import BuildRequest, LatentSource, UsageError, WeightsError
-from sfbench_biggan import model_options
-from sfbench_biggan.builders import biggan
+from sfbench_biggan import RESOLUTIONS, model_options
+from sfbench_biggan.builders import biggan, wanted
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -73,7 +73,7 @@ def test_files_say_their_sizes_and_others_are_refused(tmp_path: Path) -> None:
     torch.testing.assert_close(made.synthesize(latents), expected, rtol=1e-5, atol=1e-5)
     eps = biggan(request(weights=path, norm_eps=1e-2), deep=False)
     assert (eps.synthesize(latents) - expected).abs().max() > 1e-4
-    with pytest.raises(WeightsError, match="deep"):
+    with pytest.raises(WeightsError, match="holds biggan; measure"):
         biggan(request(deep=True, weights=path), deep=True)
     state = network.state_dict()
     state["linear.weight"] = state["linear.weight"][:, :5]
@@ -101,3 +101,25 @@ def test_weights_are_converted_and_recognized(sfbench: Command, tmp_path: Path) 
     for record in records:
         assert record["status"] == "ok", record["reason"]
         assert record["provenance"]["architecture"]["z_dim"] == 24
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("deep", [False, True], ids=["biggan", "biggan-deep"])
+def test_sizes_by_resolution_are_those_that_were_published_or_continue_them(*, deep: bool) -> None:
+    for resolution in RESOLUTIONS[: -1 if deep else None]:
+        asked = dataclasses.replace(request(deep=deep), resolution=resolution)
+        config = wanted(asked, deep=deep)
+        assert config.resolution == resolution
+        assert config.channels >= 64
+        assert all(side <= resolution for side in config.attention)
+
+
+@pytest.mark.fast
+def test_epsilons_that_no_shape_says_are_those_of_the_preset(tmp_path: Path) -> None:
+    path = tmp_path / "G_ema.pth"
+    torch.save(biggan(request(preset="nano"), deep=False).module.state_dict(), path)
+    options = {"preset": "cifar10", "statistics": "running"}
+    for more, expected in (({}, 1e-8), ({"spectral_eps": 1e-3}, 1e-3)):
+        found = biggan(request(weights=path, **options, **more), deep=False)
+        assert found.architecture is not None
+        assert found.architecture["spectral_eps"] == expected

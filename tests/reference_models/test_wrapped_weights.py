@@ -100,7 +100,7 @@ def test_a_whole_module_a_list_and_another_model_are_refused_with_advice(tmp_pat
     path = tmp_path / "w.pt"
     torch.save(Whole(), path)
     with pytest.raises(
-        ValueError, match=r"it holds a whole module: save its state_dict\(\) instead"
+        ValueError, match=r"expected tensors alone: save the generator.s state_dict\(\)"
     ):
         checkpoints.read_checkpoint(path)
     torch.save([torch.zeros(2)], path)
