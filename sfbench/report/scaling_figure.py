@@ -17,6 +17,8 @@ from sfbench.report.scaling_table import TERMS, Curve, crossovers, frame
 
 POINTS = 80
 WIDTH = 560
+FONT = "system-ui, DejaVu Sans, sans-serif"
+"""In a PNG the second: a font without the figure ⁴ would be replaced by one with serifs."""
 LABELS = {"1": "constant", "r^2": "pixels (r²)", "r^4": "pixel pairs (r⁴)"}
 
 
@@ -65,7 +67,7 @@ def chart(curves: Sequence[Curve], table: pd.DataFrame, look: Look) -> alt.VConc
         title=f"Time per image, batch {batch}: measured points, fit a + b r² + c r⁴",
     )
     figure: alt.VConcatChart = alt.vconcat(top, shares_chart(data, models))
-    independent: alt.VConcatChart = figure.resolve_scale(color="independent")
+    independent: alt.VConcatChart = figure.resolve_scale(color="independent").configure(font=FONT)
     return independent
 
 
