@@ -51,13 +51,12 @@ def value(random: Random, option: Option) -> str:
     """Return a value of an option as a command line gives it."""
     match option.kind:
         case "int":
-            return str(random.randint(1, 4096))
+            return str(random.randint(1, int(min(4096, option.most or 4096))))
         case "ints":
             return ",".join(str(random.randint(1, 512)) for _ in range(random.randint(1, 4)))
         case "float":
-            return str(
-                random.choice([0.0, 1.0, 5e-324, random.random(), 10 ** random.uniform(-9, 0)])
-            )
+            some = [0.0, 1.0, 5e-324, random.random(), 10 ** random.uniform(-9, 0)]
+            return str(random.choice([one for one in some if option.within(one)]))
         case "bool":
             return random.choice(["true", "false"])
         case "path" | "images":
