@@ -142,7 +142,12 @@ def holds_another(checkpoint: Checkpoint, wanted: str) -> str:
             f"its tensors have not the names of a {wanted}; expected a state dict of its generator"
         )
     found = model_name(checkpoint.config)
-    return f"it holds {found}, not a {wanted}; measure it with --model {found}"
+    return f"it holds {found}; measure it with --model {found}"
+
+
+def of_another_size(found: int, asked: int) -> str:
+    """Return what to say of weights that make images of another resolution."""
+    return f"it makes {found} px, {asked} px were asked for; use --res {found}"
 
 
 def of_snapshot(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -204,9 +209,7 @@ def load_generator(
         msg = f"it holds a {kind_of(config)} model, this is {kind_of(default)}"
         raise ValueError(msg)
     if config.resolution != default.resolution:
-        msg = f"it makes {config.resolution} px, {default.resolution} px were asked for"
-        msg += f"; use --res {config.resolution}"
-        raise ValueError(msg)
+        raise ValueError(of_another_size(config.resolution, default.resolution))
     module = style_generator(built(config))
     load_tensors(module, checkpoint.tensors)
     module.weights_read = checkpoint.notes

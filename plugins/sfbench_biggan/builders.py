@@ -11,7 +11,12 @@ import torch
 from reference_models.biggan import Attention, BigGAN, accumulate_standing, resume_standing
 from reference_models.biggan_config import PRESETS, BigGANConfig, by_resolution
 from reference_models.biggan_files import with_own_norms
-from reference_models.checkpoints import holds_another, load_tensors, read_checkpoint
+from reference_models.checkpoints import (
+    holds_another,
+    load_tensors,
+    of_another_size,
+    read_checkpoint,
+)
 from reference_models.spectral_norm import folded
 from sfbench.api import (
     AttentionLayer,
@@ -155,9 +160,10 @@ def loaded(request: BuildRequest, asked: BigGANConfig) -> tuple[BigGAN, BigGANCo
     try:
         checkpoint = read_checkpoint(request.weights)
         config = checkpoint.config
-        if not isinstance(config, BigGANConfig):
-            raise ValueError(holds_another(checkpoint, "BigGAN"))  # noqa: TRY004, TRY301  # one kind of complaint about files
-        check_asked(config, asked)
+        if not isinstance(config, BigGANConfig) or config.deep != asked.deep:
+            raise ValueError(holds_another(checkpoint, "BigGAN-deep" if asked.deep else "BigGAN"))  # noqa: TRY301  # one kind of complaint about files
+        if config.resolution != asked.resolution:
+            raise ValueError(of_another_size(config.resolution, asked.resolution))  # noqa: TRY301
         eps = {name: options[name] for name in EPSILONS if options[name] is not None}
         config = dataclasses.replace(config, **eps)
         network = BigGAN(config)
@@ -168,18 +174,6 @@ def loaded(request: BuildRequest, asked: BigGANConfig) -> tuple[BigGAN, BigGANCo
     network.weights_read = checkpoint.notes
     resume_standing(network)
     return network, config
-
-
-def check_asked(found: BigGANConfig, asked: BigGANConfig) -> None:
-    """Raise ValueError for weights of the other model, or of another resolution."""
-    if found.deep != asked.deep:
-        names = {True: "biggan-deep", False: "biggan"}
-        msg = f"it holds {names[found.deep]}; measure it with --model {names[found.deep]}"
-        raise ValueError(msg)
-    if found.resolution != asked.resolution:
-        side = found.resolution
-        msg = f"it makes {side} px, {asked.resolution} px were asked for; use --res {side}"
-        raise ValueError(msg)
 
 
 def standing(

@@ -21,6 +21,7 @@ from sfbench.api import (
     hookimpl,
     options_of,
 )
+from sfbench.api.style_generator import NOISE, TRUNCATION
 
 OPTIONS = (
     Option(
@@ -64,14 +65,8 @@ OPTIONS = (
         most=65536,
         help="most channels at a resolution [default: the preset's]",
     ),
-    Option(
-        name="noise",
-        kind="str",
-        default="random",
-        choices=("random", "const", "none"),
-        help="per-pixel noise",
-    ),
-    Option(name="truncation_psi", kind="float", default=1.0, help="truncation toward the mean w"),
+    NOISE,
+    TRUNCATION,
 )
 
 

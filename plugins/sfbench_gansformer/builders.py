@@ -9,7 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reference_models.checkpoints import holds_another, load_tensors, read_checkpoint
+from reference_models.checkpoints import (
+    holds_another,
+    load_tensors,
+    of_another_size,
+    read_checkpoint,
+)
 from reference_models.equalized import initialize
 from reference_models.gansformer import Gansformer
 from reference_models.gansformer_config import GansformerConfig
@@ -73,9 +78,7 @@ def loaded(request: BuildRequest) -> tuple[Gansformer, GansformerConfig]:
         if not isinstance(found, GansformerConfig):
             raise ValueError(holds_another(checkpoint, "GANsformer"))  # noqa: TRY004, TRY301  # one kind of complaint about files
         if found.resolution != request.resolution:
-            side = found.resolution
-            msg = f"it makes {side} px, {request.resolution} px were asked for; use --res {side}"
-            raise ValueError(msg)  # noqa: TRY301
+            raise ValueError(of_another_size(found.resolution, request.resolution))  # noqa: TRY301
         network = Gansformer(found)
         load_tensors(network, checkpoint.tensors)
     except ValueError as error:

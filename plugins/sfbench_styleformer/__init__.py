@@ -23,38 +23,13 @@ from sfbench.api import (
     hookimpl,
     options_of,
 )
+from sfbench.api.style_generator import STYLE_OPTIONS
 
 POWERS = (8, 16, 32, 64, 128, 256, 512, 1024)
 START_12 = (48, 96, 192, 384, 768)
 CITATION = "Park and Kim, Styleformer, CVPR 2022, arXiv 2106.07023"
 
 SETTINGS = options_of(AdversarialConfig)
-STYLE_OPTIONS = (
-    Option(
-        name="c_dim",
-        kind="int",
-        least=0,
-        most=1000000,
-        default=0,
-        help="number of classes (0: unconditional)",
-    ),
-    Option(
-        name="mapping_layers",
-        kind="int",
-        least=1,
-        most=1000,
-        default=2,
-        help="layers of the mapping network",
-    ),
-    Option(
-        name="noise",
-        kind="str",
-        default="random",
-        choices=("random", "const", "none"),
-        help="per-pixel noise; the official code always uses random",
-    ),
-    Option(name="truncation_psi", kind="float", default=1.0, help="truncation toward the mean w"),
-)
 SIZE_OPTIONS = (
     Option(
         name="preset",

@@ -22,24 +22,9 @@ from sfbench.api import (
     hookimpl,
     options_of,
 )
+from sfbench.api.style_generator import STYLE_OPTIONS
 
 OPTIONS = (
-    Option(
-        name="c_dim",
-        kind="int",
-        least=0,
-        most=1000000,
-        default=0,
-        help="number of classes (0: unconditional)",
-    ),
-    Option(
-        name="mapping_layers",
-        kind="int",
-        least=1,
-        most=1000,
-        default=2,
-        help="layers of the mapping network",
-    ),
     Option(
         name="preset",
         kind="str",
@@ -67,14 +52,7 @@ OPTIONS = (
         choices=("skip", "resnet", "orig"),
         help="how the image grows over resolutions",
     ),
-    Option(
-        name="noise",
-        kind="str",
-        default="random",
-        choices=("random", "const", "none"),
-        help="per-pixel noise",
-    ),
-    Option(name="truncation_psi", kind="float", default=1.0, help="truncation toward the mean w"),
+    *STYLE_OPTIONS,
 )
 
 

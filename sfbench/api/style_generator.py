@@ -8,10 +8,42 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from sfbench.api.latents import Latents
 from sfbench.api.module_generator import ModuleGenerator
-from sfbench.api.spec import BuildRequest
+from sfbench.api.spec import BuildRequest, Option
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+NOISE = Option(
+    name="noise",
+    kind="str",
+    default="random",
+    choices=("random", "const", "none"),
+    help="per-pixel noise; the official code of Styleformer always uses random",
+)
+TRUNCATION = Option(
+    name="truncation_psi", kind="float", default=1.0, help="truncation toward the mean w"
+)
+STYLE_OPTIONS = (
+    Option(
+        name="c_dim",
+        kind="int",
+        least=0,
+        most=1000000,
+        default=0,
+        help="number of classes (0: unconditional)",
+    ),
+    Option(
+        name="mapping_layers",
+        kind="int",
+        least=1,
+        most=1000,
+        default=2,
+        help="layers of the mapping network",
+    ),
+    NOISE,
+    TRUNCATION,
+)
+"""What every generator of this family takes."""
 
 
 class StyleModule(Protocol):
