@@ -19,7 +19,8 @@ from torch.nn import functional as F
 from reference_models.attention import project_tokens, split_heads
 from reference_models.equalized import EqualizedLinear
 from reference_models.modulation import demodulation
-from reference_models.styleformer import Place, StyleEncoderLayer, StyleformerSynthesis
+from reference_models.styleformer import Place, StyleformerSynthesis
+from reference_models.styleformer_layer import StyleEncoderLayer
 
 
 def layers_of(module: nn.Module) -> list[tuple[Place, StyleEncoderLayer]]:

@@ -8,6 +8,8 @@ channel, which may scale what goes in, what comes out, or the weights: whatever 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -29,7 +31,8 @@ def energy_demodulation(
     energy: Float[Tensor, "outputs inputs"], styles: Float[Tensor, "batch inputs"]
 ) -> Float[Tensor, "batch outputs"]:
     """Return d_o from squared weights (of a convolution: summed over the kernel)."""
-    return (styles.square() @ energy.T + EPSILON).rsqrt()
+    # The large factor on the left: matrix products with few rows are slow on a CPU.
+    return (energy @ styles.square().T + EPSILON).rsqrt().T
 
 
 def scaled_linear(
@@ -38,13 +41,15 @@ def scaled_linear(
     scale: Float[Tensor, "batch outputs"],
 ) -> Float[Tensor, "batch tokens outputs"]:
     """Return y_o = scale_o sum_i W_oi x_i, scaling the weights where there are many tokens."""
-    if x.shape[1] < TOKENS_PER_CHANNEL * x.shape[2]:
-        return F.linear(x, weight) * scale.unsqueeze(1)
-    return batch_linear(x, weight * scale.unsqueeze(2))
+    return per_sample(weight, scale, tokens=x.shape[1])(x)
 
 
-def batch_linear(
-    x: Float[Tensor, "batch tokens inputs"], weights: Float[Tensor, "batch outputs inputs"]
-) -> Float[Tensor, "batch tokens outputs"]:
-    """Return each sample's tokens times the sample's own weights."""
-    return torch.bmm(x, weights.transpose(1, 2))
+def per_sample(
+    weight: Float[Tensor, "outputs inputs"], scale: Float[Tensor, "batch outputs"], *, tokens: int
+) -> Callable[[Tensor], Tensor]:
+    """Return the function of `scaled_linear`, for that many tokens an image in all."""
+    if tokens < TOKENS_PER_CHANNEL * weight.shape[1]:
+        factor = scale.unsqueeze(1)
+        return lambda x: F.linear(x, weight) * factor
+    own = (weight * scale.unsqueeze(2)).transpose(1, 2)
+    return lambda x: torch.bmm(x, own)

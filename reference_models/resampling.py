@@ -91,6 +91,23 @@ def upsample2d(
     return doubled
 
 
+def upsampled_rows(
+    x: Float[Tensor, "batch channels height width"], start: int, stop: int
+) -> Float[Tensor, "batch channels rows new_width"]:
+    """Return the rows from `start` to before `stop` of `upsample2d`, from the rows they need."""
+    height = x.shape[2]
+    first, last = max((start + 1) // 2 - 1, 0), min(stop // 2, height - 1)
+    found = F.interpolate(
+        x[:, :, first : last + 1], scale_factor=2, mode="bilinear", align_corners=False
+    )[:, :, start - 2 * first : stop - 2 * first]
+    edges = [found[..., :1], found[..., -1:]]
+    edges += [found[:, :, :1]] if start == 0 else []
+    edges += [found[:, :, -1:]] if stop == 2 * height else []
+    for edge in edges:
+        edge.mul_(0.75)
+    return found
+
+
 def binomial_like(x: Float[Tensor, "..."]) -> Float[Tensor, "4 4"]:
     """Return the [1, 3, 3, 1] kernel on the device of `x`."""
     # Made there: a copy from the host cannot be captured in a CUDA graph.

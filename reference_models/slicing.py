@@ -12,8 +12,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-SLICE_TOKENS = 4096
-"""Tokens of an image at once."""
 BATCH_TOKENS = 8192
 """Tokens of a batch that keep matrix products fast; more images at once only take memory."""
 
@@ -21,11 +19,6 @@ BATCH_TOKENS = 8192
 def at_once(x: Tensor) -> bool:
     """Return whether to work on everything at once."""
     return torch.is_grad_enabled() or torch.compiler.is_compiling() or not x.is_cpu
-
-
-def token_slices(x: Float[Tensor, "batch tokens channels"]) -> list[slice]:
-    """Return the slices of tokens to work on one after the other."""
-    return [slice(None)] if at_once(x) else slices(x.shape[1], SLICE_TOKENS)
 
 
 def image_slices(

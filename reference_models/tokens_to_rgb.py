@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from reference_models.equalized import EqualizedLinear
 from reference_models.modulation import demodulation
 from reference_models.precision import full_precision
+from reference_models.token_stream import TokenStream, filled
 
 
 class TokensToRGB(nn.Module):
@@ -32,11 +34,48 @@ class TokensToRGB(nn.Module):
         self, x: Float[Tensor, "batch tokens channels"], w: Float[Tensor, "batch w_dim"]
     ) -> Float[Tensor, "batch image_channels side side"]:
         """Return the image of this resolution (never clamped), in the precision of the weights."""
-        with full_precision(x):
-            x, w = x.to(self.weight.dtype), w.to(self.weight.dtype)
-            style = self.affine(w)
+        return as_image(self.colors(w)(x))
+
+    def streamed(
+        self, x: TokenStream, w: Float[Tensor, "batch w_dim"]
+    ) -> tuple[
+        Float[Tensor, "batch tokens channels"], Float[Tensor, "batch image_channels side side"]
+    ]:
+        """Return all tokens and their image, each slice of which is colored once it is made."""
+        if len(x.parts) == 1:
+            tokens = x.gathered()
+            return tokens, self(tokens, w)
+        colors = self.colors(w)
+        image = self.bias.new_empty(w.shape[0], len(self.bias), x.tokens)
+
+        def colored(part: slice) -> Tensor:
+            tokens = x.make(part)
+            image[:, :, part] = colors(tokens)
+            return tokens
+
+        tokens = filled(x, colored)
+        return tokens, as_image(image)
+
+    def colors(
+        self, w: Float[Tensor, "batch w_dim"]
+    ) -> Callable[[Tensor], Float[Tensor, "batch image_channels tokens"]]:
+        """Return what gives tokens their colors."""
+        with full_precision(w):
+            style = self.affine(w.to(self.weight.dtype))
             scale = style.unsqueeze(1) * demodulation(self.weight, style).unsqueeze(2)
             weights = self.weight * scale  # [batch, image channels, channels]
-            image = torch.baddbmm(self.bias.unsqueeze(1), weights, x.transpose(1, 2))
-        side = math.isqrt(x.shape[1])
-        return image.view(*image.shape[:2], side, side)
+
+        def colored(x: Tensor) -> Tensor:
+            with full_precision(x):
+                turned = x.to(self.weight.dtype).transpose(1, 2)
+                return torch.baddbmm(self.bias.unsqueeze(1), weights, turned)
+
+        return colored
+
+
+def as_image(
+    colors: Float[Tensor, "batch image_channels tokens"],
+) -> Float[Tensor, "batch image_channels side side"]:
+    """Return the colors of the tokens as a square."""
+    side = math.isqrt(colors.shape[2])
+    return colors.view(*colors.shape[:2], side, side)

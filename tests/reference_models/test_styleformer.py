@@ -9,8 +9,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from reference_models.attention import LINFORMER_TOKENS
 from reference_models.equalized import initialize
 from reference_models.presets import PRESETS, StyleformerPreset, by_resolution, preset
-from reference_models.styleformer import FIRST_LINFORMER_RESOLUTION, Styleformer
+from reference_models.styleformer import Styleformer
 from reference_models.styleformer_config import StyleformerConfig
+from reference_models.styleformer_layer import FIRST_LINFORMER_RESOLUTION
 
 SMALL = StyleformerConfig(widths=(32, 16, 8), layers=(1, 2, 1), z_dim=16, w_dim=16, head_width=8)
 
