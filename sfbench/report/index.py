@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ import pandas as pd
 
 from sfbench.data.array_files import read_arrays
 from sfbench.report import measurements as extraction
-from sfbench.report.measurements import BODY, HEAD, Measurements, measurements
+from sfbench.report.measurements import BODY, HEAD, Measurements
+from sfbench.report.reading import Progress, read_files
 from sfbench.store.runs import ANY, Store, Unreadable, read_of
 from sfbench.store.whole_file import whole_file
 from sfbench.values.records import Record
@@ -29,9 +30,6 @@ NAME = ".index.npz"
 INDEXED_FROM = 1000
 """Fewer files are read as quickly without an index."""
 FILES = ("file", "modified", "bytes")
-FEWEST_TOLD = 5000
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -61,23 +59,14 @@ def indexed(store: Store, progress: Progress) -> Indexed:
         before = pd.MultiIndex.from_frame(kept.files)
         now = pd.MultiIndex.from_frame(there)
         old, fresh = np.flatnonzero(before.isin(now)), np.flatnonzero(~now.isin(before))
-    records, places, unreadable = [], [], []
-    names = there["file"].tolist()
-    for count, place in enumerate(fresh.tolist(), 1):
-        loaded = read_of(store.root / names[place])
-        if isinstance(loaded, Record):
-            records.append(loaded)
-            places.append(place)
-        else:
-            unreadable.append(loaded)
-        if len(fresh) >= FEWEST_TOLD:
-            progress("indexing records", count, len(fresh))
-    parts = [(measurements(records), there.iloc[places].reset_index(drop=True))]
+    chunks = read_files(store.root, there["file"].tolist(), fresh.tolist(), progress)
+    parts = [(one.found, there.iloc[one.places].reset_index(drop=True)) for one in chunks]
+    unreadable = [bad for one in chunks for bad in one.unreadable]
     if kept is not None:
         parts.insert(0, (kept.found.of(old), kept.files.iloc[old].reset_index(drop=True)))
     whole = joined([found for found, _ in parts])
     files = pd.concat([part for _, part in parts], ignore_index=True)
-    changed = len(records) > 0 or (kept is not None and len(old) < len(kept.files))
+    changed = any(one.places for one in chunks) or (kept is not None and len(old) < len(kept.files))
     if len(there) >= INDEXED_FROM and changed:
         keep(store.root / NAME, whole, files)
     order = whole.heads["started"].argsort(kind="stable").to_numpy()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Required, TypedDict
 
 import msgspec
@@ -59,11 +60,11 @@ class Reading:
         if (self.value is None) == (self.reason is None):
             msg = f"reading {self.metric}: give a value, or None with a reason"
             raise ValueError(msg)
+        # The sum is below the limit only if every one of them is a number, and below it.
+        if size_of((self.value or 0, self.low or 0, self.high or 0, *self.samples)) < MOST:
+            return
         few = [one for one in (self.value, self.low, self.high) if one is not None]
-        # The sum is below the limit only if every sample is a number, and below it.
-        if not sum(map(abs, self.samples)) < MOST:
-            few += self.samples
-        for value in few:
+        for value in (*few, *self.samples):
             if not is_measurable(value):
                 msg = f"reading {self.metric}: {str(value)[:40]}; expected a number below {MOST:g}"
                 raise ValueError(msg)
@@ -137,6 +138,14 @@ class Record:
     seconds: float = 0.0
     schema: int = SCHEMA
     protocol: int = PROTOCOL
+
+
+def size_of(values: Iterable[Number]) -> Number:
+    """Return the sum of absolute values; infinity where a count is beyond every floating number."""
+    try:
+        return sum(map(abs, values))
+    except OverflowError:
+        return math.inf
 
 
 def is_measurable(value: Number) -> bool:

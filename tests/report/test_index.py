@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from making import a_record
 
-from sfbench.report import frame, index
+from sfbench.report import frame, index, reading
 from sfbench.report.index import INDEXED_FROM, NAME, Indexed, indexed
 from sfbench.report.measurements import measurements
 from sfbench.store.runs import Store, file_name
@@ -152,6 +152,36 @@ def test_whole_records_are_found_again_by_position(store: Store) -> None:
     found = indexed(store, quiet)
     place = int(np.flatnonzero(found.found.heads["identity"] == record(7).identity)[0])
     assert found.records([place]) == [record(7)]
+
+
+def test_several_processes_find_what_one_finds(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (store.runs / "bad.json").write_text("{}")
+    alone = indexed(store, quiet)
+    (store.root / NAME).unlink()
+    told: list[tuple[int, int]] = []
+    monkeypatch.setattr(reading, "FEWEST_TOLD", 1)
+    monkeypatch.setattr(reading, "CHUNK", 300)
+    monkeypatch.setattr(reading, "cpu_count", lambda: 2)
+    together = indexed(store, lambda _, done, total: told.append((done, total)))
+    pd.testing.assert_frame_equal(together.found.heads, alone.found.heads)
+    pd.testing.assert_frame_equal(together.found.readings, alone.found.readings)
+    pd.testing.assert_frame_equal(together.files, alone.files)
+    assert together.unreadable == alone.unreadable
+    assert told[-1] == (COUNT + 1, COUNT + 1)
+
+
+def test_where_no_process_can_be_started_this_one_reads(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError
+
+    monkeypatch.setattr(reading, "FEWEST_TOLD", 1)
+    monkeypatch.setattr(reading, "cpu_count", lambda: 2)
+    monkeypatch.setattr(reading, "ProcessPoolExecutor", refuse)
+    assert len(indexed(store, quiet).found) == COUNT
 
 
 def test_a_small_store_has_no_index(tmp_path: Path) -> None:
