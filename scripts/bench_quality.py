@@ -51,7 +51,7 @@ from sfbench.store.content import file_sha256
 from sfbench.values.sizes import square
 
 SIDE = 32
-PASS_IMAGES = 64
+PASS_IMAGES = 32
 METRIC_IMAGES = 48
 DIMENSION = 2048
 BOOTSTRAPS = 10_000
@@ -140,8 +140,8 @@ def bench_pass(weights: Path, place: Path) -> None:
 
         return work
 
-    compare("feature pass, fast, against torch-fidelity", 1.5, peer, ours(fast=True), 5)
-    compare("feature pass, exact, against torch-fidelity", 1.0, peer, ours(fast=False), 3)
+    compare("feature pass, fast, against torch-fidelity", 1.7, peer, ours(fast=True), 8)
+    compare("feature pass, exact, against torch-fidelity", 1.3, peer, ours(fast=False), 8)
 
 
 class Features2048(FeatureExtractorBase):  # type: ignore[misc]  # torch-fidelity has no types

@@ -6,14 +6,17 @@ their average pools count the padding, and the last block uses average pooling.
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 from sfbench.api.errors import WeightsError, first_line
 from sfbench.api.protocols import Features
@@ -25,6 +28,8 @@ from sfbench.quality.published import INCEPTION
 LAYERS = ["2048", "logits_unbiased"]
 SIDE = 299
 SPATIAL_CHANNELS = 7
+IMAGES_PER_THREAD = 2
+"""Images at once on a CPU: the maps of more do not fit its cache."""
 STAGES = (
     "Conv2d_1a_3x3",
     "Conv2d_2a_3x3",
@@ -80,19 +85,71 @@ class InceptionExtractor:
 
     def __call__(self, images: Float[Tensor, "batch 3 299 299"]) -> Features:
         """Return features, unbiased logits, and spatial features."""
-        with torch.inference_mode():
-            x = (images - 128) / 128
-            if self.fast:
-                x = x.contiguous(memory_format=torch.channels_last)
-            spatial = None
-            for stage in STAGES:
-                if stage == "Mixed_6d":
-                    branch = getattr(self.network, stage).branch1x1(x)
-                    # Channels last, as TensorFlow flattens them: statistics files depend on it.
-                    spatial = branch[:, :SPATIAL_CHANNELS].permute(0, 2, 3, 1).flatten(1)
-                x = getattr(self.network, stage)(x)
-            pooled = x.flatten(1)
-            return Features(pooled, pooled @ self.classifier.T, spatial)
+        together = IMAGES_PER_THREAD * torch.get_num_threads() if images.is_cpu else len(images)
+        faster = PlanarPools() if images.is_cpu and not self.fast else contextlib.nullcontext()
+        with torch.inference_mode(), faster:
+            found = [self.of_part(part) for part in torch.split(images, max(1, together))]
+            return Features(*(torch.cat(parts) for parts in zip(*found, strict=True)))
+
+    def of_part(self, images: Float[Tensor, "part 3 299 299"]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return features, unbiased logits, and spatial features of the images at once."""
+        x = (images - 128) / 128
+        if self.fast:
+            x = channels_last(x)
+        spatial = x
+        for stage in STAGES:
+            if stage == "Mixed_6d":
+                branch = getattr(self.network, stage).branch1x1(x)
+                # Channels last, as TensorFlow flattens them: statistics files depend on it.
+                spatial = branch[:, :SPATIAL_CHANNELS].permute(0, 2, 3, 1).flatten(1)
+            x = getattr(self.network, stage)(x)
+        pooled = x.flatten(1)
+        return pooled, pooled @ self.classifier.T, spatial
+
+
+class PlanarPools(TorchFunctionMode):
+    """Pools of a CPU's planar maps in a quarter to half of torch's time, equal to the last bit.
+
+    A maximum over 3x3 is one over rows of one over columns; averages are taken channels last, where
+    torch adds up a window in the same order for many channels at once.
+    """
+
+    def __torch_function__(
+        self,
+        function: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Return what the function returns."""
+        del types
+        given = kwargs or {}
+        if function is F.avg_pool2d:
+            return function(channels_last(args[0]), *args[1:], **given).contiguous()
+        if function is F.max_pool2d and is_halving(*args[1:], **given):
+            return halved(halved(args[0], 2), 3)
+        return function(*args, **given)
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """Return the maps with the channels of a pixel side by side in memory."""
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def is_halving(
+    kernel_size: int, stride: int = 0, padding: int = 0, dilation: int = 1, **others: bool
+) -> bool:
+    """Return whether a pool takes the maximum over 3x3 every second pixel, and nothing else."""
+    return (kernel_size, stride, padding, dilation) == (3, 2, 0, 1) and not any(others.values())
+
+
+def halved(x: Float[Tensor, "batch channels height width"], axis: int) -> Float[Tensor, "..."]:
+    """Return the maxima over three neighbors, at every second place of an axis."""
+    places = (x.shape[axis] - 3) // 2 + 1
+    first, second, third = (
+        x[(slice(None),) * axis + (slice(start, start + 2 * places - 1, 2),)] for start in range(3)
+    )
+    return torch.maximum(torch.maximum(first, second), third)
 
 
 def load_network(path: Path) -> nn.Module:
