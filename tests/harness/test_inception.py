@@ -8,12 +8,13 @@ import timm
 import torch
 import torchvision
 from torch import nn
+from torch.nn import functional as F
 from torch_fidelity import feature_extractor_inceptionv3 as peer
 
 from sfbench.api.errors import WeightsError
 from sfbench.api.spec import ExtractorRequest
 from sfbench.api.tensors import read_tensors
-from sfbench.quality.inception import LAYERS, InceptionExtractor, load_network
+from sfbench.quality.inception import LAYERS, InceptionExtractor, PlanarPools, load_network
 from sfbench.quality.inception_names import PREFIX, convolutions
 from sfbench.quality.published import INCEPTION
 from sfbench.quality.resizing import tf1_bilinear
@@ -26,7 +27,7 @@ EXACT, FAST = 1e-6, 1e-4
 @pytest.fixture(scope="module")
 def images() -> torch.Tensor:
     source = torch.Generator().manual_seed(1)
-    return torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8, generator=source)
+    return torch.randint(0, 256, (5, 3, 32, 32), dtype=torch.uint8, generator=source)
 
 
 def request(path: Path, *, fast: bool = False) -> ExtractorRequest:
@@ -54,15 +55,33 @@ def test_features_are_those_of_torch_fidelity(
     expected, expected_logits = network(images)
     exact = InceptionExtractor(request(inception_weights), standard=False)
     features = exact(tf1_bilinear(images, 299))
-    assert features.pooled.shape == (2, 2048)
+    assert features.pooled.shape == (5, 2048)
     assert relative(features.pooled, expected) <= EXACT
     assert features.logits is not None
     assert relative(features.logits, expected_logits) <= EXACT
     assert features.spatial is not None
-    assert features.spatial.shape == (2, 7 * 17 * 17)
+    assert features.spatial.shape == (5, 7 * 17 * 17)
     fast = InceptionExtractor(request(inception_weights, fast=True), standard=False)
     assert relative(fast(tf1_bilinear(images, 299)).pooled, expected) <= FAST
     assert fast.identity != exact.identity
+
+
+@pytest.mark.parametrize("side", [3, 8, 17, 35, 70])
+def test_faster_pools_have_the_bits_of_torch(side: int) -> None:
+    x = torch.randn(2, 5, side, side, generator=torch.Generator().manual_seed(side))
+    x[0, 0, 1, 1] = torch.nan
+    pools = [
+        lambda: F.max_pool2d(x, kernel_size=3, stride=2),
+        lambda: F.max_pool2d(x, 3, stride=1, padding=1),
+        lambda: nn.MaxPool2d(3, 2, ceil_mode=True)(x),
+        lambda: F.avg_pool2d(x, kernel_size=3, stride=1, padding=1, count_include_pad=False),
+    ]
+    for pool in pools:
+        expected = pool()
+        with PlanarPools():
+            found = pool()
+        assert found.is_contiguous()
+        torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
 
 
 def test_networks_of_the_same_name_take_the_weights_and_give_other_features(
