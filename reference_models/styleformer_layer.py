@@ -182,7 +182,13 @@ class StyleEncoderLayer(nn.Module):
             return lambda y, part: y.add_(skip(values[:, part]))
         both = (self.u_weight * scale_u.unsqueeze(2)) @ (self.v_weight * scale_v.unsqueeze(2))
         turned = both.transpose(1, 2)
-        return lambda y, part: torch.baddbmm(y, h[:, part], turned, out=None if at_once(y) else y)
+
+        def added(y: Tensor, part: slice) -> Tensor:
+            # With a destination given, autocast converts nothing.
+            tokens = h[:, part].to(y.dtype)
+            return torch.baddbmm(y, tokens, turned, out=None if at_once(y) else y)
+
+        return added
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

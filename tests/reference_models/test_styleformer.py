@@ -261,7 +261,32 @@ def test_the_last_style_vectors_are_never_read() -> None:
 @pytest.mark.parametrize("linformer", [False, True])
 @pytest.mark.parametrize("residual", ["modulated-value", "identity", "none"])
 def test_slices_without_a_gradient_equal_the_whole_with_one(linformer: bool, residual: str) -> None:
-    # 128 px are 16,384 tokens: four slices of tokens, and one image at a time.
+    model = sliced_model(linformer, residual).double()
+    source = torch.Generator().manual_seed(0)
+    z = torch.randn(3, 8, generator=source).double()
+    noise = [torch.randn(3, *shape, generator=source).double() for shape in model.noise_shapes]
+    whole = model(z, noise=noise).detach()
+    with torch.inference_mode():
+        sliced = model(z, noise=noise)
+    torch.testing.assert_close(sliced, whole, rtol=1e-9, atol=1e-10 * whole.abs().max().item())
+
+
+@pytest.mark.parametrize("linformer", [False, True])
+@pytest.mark.parametrize("residual", ["modulated-value", "identity", "none"])
+def test_slices_are_also_made_in_half_precision(linformer: bool, residual: str) -> None:
+    model = sliced_model(linformer, residual)
+    z = torch.randn(1, 8, generator=torch.Generator().manual_seed(0))
+    exact = model(z).detach()
+    with torch.autocast("cpu", torch.bfloat16):
+        whole = model(z).detach().float()
+        with torch.inference_mode():
+            sliced = model(z).float()
+    errors = [(images - exact).abs().mean().item() for images in (sliced, whole)]
+    assert 0 < errors[0] < 2 * errors[1] < exact.abs().mean().item()
+
+
+def sliced_model(linformer: bool, residual: str) -> Styleformer:
+    """Return a model whose 128 px are 16,384 tokens: eight slices, and one image at a time."""
     config = StyleformerConfig(
         widths=(16, 8, 8, 8, 8),
         layers=(1, 1, 1, 1, 1),
@@ -271,13 +296,8 @@ def test_slices_without_a_gradient_equal_the_whole_with_one(linformer: bool, res
         linformer=linformer,
         residual=residual,
     )
-    model = Styleformer(config).eval().double()
+    model = Styleformer(config).eval()
     source = torch.Generator().manual_seed(0)
     for tensor in [*model.parameters(), *model.buffers()]:
         tensor.data.normal_(generator=source).mul_(0.3)
-    z = torch.randn(3, 8, generator=source).double()
-    noise = [torch.randn(3, *shape, generator=source).double() for shape in model.noise_shapes]
-    whole = model(z, noise=noise).detach()
-    with torch.inference_mode():
-        sliced = model(z, noise=noise)
-    torch.testing.assert_close(sliced, whole, rtol=1e-9, atol=1e-10 * whole.abs().max().item())
+    return model
