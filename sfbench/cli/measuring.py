@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from sfbench.cli import beside, defaults, sound, train_first
 from sfbench.cli.exits import Exit
 from sfbench.cli.progress import ProgressLines
 from sfbench.data.sources import container_of
-from sfbench.hardware.devices import places
+from sfbench.hardware.devices import find_backend, places
 from sfbench.hardware.machine import machine_class
 from sfbench.hardware.places import Place
 from sfbench.quality.published import EMBEDDED, STANDARD
@@ -271,7 +271,7 @@ def announce_images(plan: Plan) -> None:
 
 
 def announce(plan: Plan) -> None:
-    """Print once what readers must know about quality numbers."""
+    """Print once what readers must know about quality numbers, and of a precision that costs time."""
     if any(case.extractor.kind == EMBEDDED for case in plan.cases):
         print(
             f"note: no Inception-v3 weights at {place(STANDARD, defaults.torch_home())}: distances "
@@ -279,6 +279,20 @@ def announce(plan: Plan) -> None:
             "--extractor-weights download fetches them)",
             file=sys.stderr,
         )
+    announce_precision((case.device, case.dtype) for case in plan.cases)
+
+
+def announce_precision(wanted: Iterable[tuple[str, str]]) -> None:
+    """Say which precisions a device only emulates."""
+    for device, dtype in sorted(set(wanted)):
+        backend = find_backend(device)
+        lacking = backend.lacks(dtype)
+        if lacking:
+            print(
+                f"note: {backend.processor()} has no instructions for {dtype} ({lacking}): "
+                "emulated, it takes longer than fp32",
+                file=sys.stderr,
+            )
 
 
 def show(records: Sequence[Record], settings: Settings) -> None:

@@ -136,6 +136,10 @@ class Backend(abc.ABC):
             msg = f"precision {precision} on {self.name}: expected {', '.join(sorted(self.precisions))}"
             raise UnsupportedError(msg)
 
+    def lacks(self, precision: Precision) -> str | None:  # noqa: ARG002  # accelerators have their own
+        """Return the instructions that would make a precision fast; None where they are there."""
+        return None
+
     def span(self) -> contextlib.AbstractContextManager[list[float]]:
         """Measure a span on the device's own clock: the list holds its seconds afterwards.
 

@@ -24,6 +24,16 @@ def cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
+def instructions() -> frozenset[str]:
+    """Return the processor's instruction sets by the system's names; none where it does not say."""
+    with contextlib.suppress(OSError):
+        text = (PROC / "cpuinfo").read_text()
+        match = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", text, re.MULTILINE)
+        if match:
+            return frozenset(match[1].split())
+    return frozenset()
+
+
 def host_name_digest() -> str | None:
     """Return twelve digits that tell this installation of a system from others; None if unknown.
 

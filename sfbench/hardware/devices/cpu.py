@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from sfbench.hardware import host
@@ -9,6 +10,13 @@ from sfbench.hardware.backend import Backend
 
 HOST_SHARE = 0.9
 """Of the memory that is free: what a search may take without hurting the system."""
+
+
+HALF_INSTRUCTIONS: Mapping[str, tuple[str, ...]] = {
+    "bf16": ("avx512_bf16", "amx_bf16", "bf16"),
+    "fp16": ("avx512_fp16", "amx_fp16", "asimdhp"),
+}
+"""Instruction sets that compute in half precision, as Linux names them; the last ones are Arm's."""
 
 
 class CpuBackend(Backend):
@@ -34,6 +42,13 @@ class CpuBackend(Backend):
     def processor(self) -> str:
         """Return the processor's name, as the system gives it."""
         return host.cpu_model()
+
+    def lacks(self, precision: str) -> str | None:
+        """Return the instruction sets that compute in that precision; None if one of them is there."""
+        needed, there = HALF_INSTRUCTIONS.get(precision, ()), host.instructions()
+        if not needed or not there or not there.isdisjoint(needed):
+            return None
+        return f"{', '.join(needed[:-1])} or {needed[-1]}"
 
     def synchronize(self) -> None:
         """Do nothing: a call on the CPU has returned when it is done."""
