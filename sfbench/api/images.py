@@ -126,12 +126,13 @@ class ImageCollection:
             folders = {
                 entry.filename.rstrip("/") for entry in self.archive.infolist() if entry.is_dir()
             }
-        used = {str(parent) for name in names for parent in PurePosixPath(name).parents}
-        return sorted(folders - used)
+        holding = {folder_of(name) for name in names}
+        above = {str(parent) for folder in holding for parent in PurePosixPath(folder).parents}
+        return sorted(folders - holding - above)
 
     def _read_labels(self, file: str) -> dict[str, int]:
         """Return the classes that a label file gives, by image; names are relative to its folder."""
-        folder = PurePosixPath(file).parent
+        folder = folder_of(file)
         try:
             content = self.read_bytes(file, LABEL_FLOOR + LABEL_BYTES * len(self.names))
             document = json.loads(content.decode("utf-8-sig"))
@@ -140,7 +141,7 @@ class ImageCollection:
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
             msg = f"{self.path}: {file} is not a StyleGAN label list ({first_line(error)})"
             raise DataError(msg) from None
-        return {str(folder / name): label for name, label in found.items()}
+        return {below(folder, name): label for name, label in found.items()}
 
     def read_bytes(self, name: str, most: int = MEMBER_LIMIT) -> bytes:
         """Return one file's content; raises DataError for one that is damaged or over the limit."""
@@ -246,13 +247,36 @@ def sized(rgb: Image.Image, size: tuple[int, int] | None) -> np.ndarray:
 
 def is_image_name(name: str) -> bool:
     """Return whether a file is taken for an image: by its extension."""
-    return PurePosixPath(name).suffix.lower() in SUFFIXES
+    base = name.rstrip("/").rpartition("/")[2]
+    stem, dot, extension = base.rpartition(".")
+    return bool(stem) and f"{dot}{extension}".lower() in SUFFIXES
 
 
 def is_hidden(name: str) -> bool:
     """Return whether a file lies in a hidden or cache folder, or is hidden itself."""
-    parts = set(PurePosixPath(name).parts) - {".", ".."}
-    return any(part.startswith(".") or part in CACHES for part in parts)
+    parts = name.split("/")
+    return any((part[:1] == "." and part not in {".", ".."}) or part in CACHES for part in parts)
+
+
+def normal(name: str) -> str:
+    """Return a name within a folder or archive without doubled slashes and steps to itself.
+
+    `PurePosixPath` does the same, fifty times as slowly: names that need it are rare.
+    """
+    odd = "//" in name or "/./" in name or name.startswith("./") or name.endswith(("/", "/."))
+    return str(PurePosixPath(name)) if odd or not name else name
+
+
+def folder_of(name: str) -> str:
+    """Return the folder of a name; "." for the top."""
+    folder, slash, _ = normal(name).rpartition("/")
+    return folder or slash or "."
+
+
+def below(folder: str, name: str) -> str:
+    """Return the name of a file from the top that is named from a folder."""
+    inside = folder != "." and not name.startswith("/")
+    return normal(f"{folder}/{name}" if inside else name)
 
 
 def files_below(folder: Path) -> Iterator[Path]:
@@ -276,7 +300,7 @@ def labels_file_of(names: Sequence[str]) -> str | None:
     """Return the label file: at the top, or in the one top folder that holds everything."""
     if LABELS_FILE in names:
         return LABELS_FILE
-    tops = {PurePosixPath(name).parts[0] for name in names}
+    tops = {normal(name).partition("/")[0] for name in names}
     inside = f"{next(iter(tops))}/{LABELS_FILE}" if len(tops) == 1 else ""
     return inside if inside in names else None
 

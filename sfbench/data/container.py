@@ -5,10 +5,10 @@ from __future__ import annotations
 import abc
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-from sfbench.api.images import MOST_CLASSES
+from sfbench.api.images import MOST_CLASSES, folder_of
 from sfbench.data.item import Item
 from sfbench.store.content import file_sha256
 
@@ -126,6 +126,6 @@ class Container(abc.ABC):
 
 def folder_classes(names: Sequence[str]) -> dict[str, int]:
     """Return the class of each subfolder by its name; none if any image lies outside of them."""
-    parents = {str(PurePosixPath(name).parent) for name in names}
-    flat = any(len(PurePosixPath(name).parts) != 2 for name in names)  # noqa: PLR2004  # class, file
+    parents = {folder_of(name) for name in names}
+    flat = any("/" in parent or parent == "." for parent in parents)
     return {} if flat or len(parents) == 1 else {p: i for i, p in enumerate(sorted(parents))}

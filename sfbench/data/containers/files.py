@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import ClassVar
 
 from sfbench.api.errors import DataError
-from sfbench.api.images import ImageCollection
+from sfbench.api.images import ImageCollection, folder_of
 from sfbench.data.container import Container, Counted, Look, folder_classes
 from sfbench.data.item import Item
 
@@ -47,7 +47,7 @@ class ImageFiles(Container):
         """Return the class from dataset.json, or that of the sub-folder."""
         if self.images.class_of:
             return self.images.label(index)
-        return self.classes.get(str(PurePosixPath(self.images.names[index]).parent))
+        return self.classes.get(folder_of(self.images.names[index]))
 
     def beside(self) -> dict[str, Counted]:
         """Return files that are no images, hidden ones, empty folders, and labels of nothing."""

@@ -43,8 +43,9 @@ class Stl10(Container):
     @classmethod
     def takes(cls, look: Look) -> bool:
         """Return whether a folder or tar file holds a part to train on."""
-        names = {PurePosixPath(name).name for name in look.names}
-        return (look.is_tar or look.path.is_dir()) and not names.isdisjoint(PARTS)
+        if not (look.is_tar or look.path.is_dir()):
+            return False
+        return not {PurePosixPath(name).name for name in look.names}.isdisjoint(PARTS)
 
     @property
     def title(self) -> str:
