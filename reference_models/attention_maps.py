@@ -19,8 +19,10 @@ from torch.nn import functional as F
 from reference_models.attention import project_tokens, split_heads
 from reference_models.equalized import EqualizedLinear
 from reference_models.modulation import demodulation
+from reference_models.noise import Noise
 from reference_models.styleformer import Place, StyleformerSynthesis
 from reference_models.styleformer_layer import StyleEncoderLayer
+from reference_models.token_stream import TokenStream
 
 
 def layers_of(module: nn.Module) -> list[tuple[Place, StyleEncoderLayer]]:
@@ -51,17 +53,21 @@ def captured(module: nn.Module, name: str) -> Iterator[CapturedAttention]:
     layer = {place.name: layer for place, layer in layers_of(module)}[name]
     seen = CapturedAttention(layer, [])
 
-    def remember(
-        _: nn.Module, given: tuple[Tensor, Tensor, object, EqualizedLinear | None]
-    ) -> None:
-        x, w, _noise, affine = given
-        seen.entered.append((x.clone(), w.clone(), affine))
+    streamed = layer.streamed
 
-    handle = layer.register_forward_pre_hook(remember)
+    def remember(
+        x: TokenStream, w: Tensor, noise: Noise, affine: EqualizedLinear | None = None
+    ) -> TokenStream:
+        tokens = x.gathered()
+        seen.entered.append((tokens.clone(), w.clone(), affine))
+        return streamed(TokenStream.of(tokens), w, noise, affine)
+
+    # Not a hook: a CPU calls a layer of large maps slice by slice, not as a module.
+    layer.streamed = remember  # type: ignore[method-assign]
     try:
         yield seen
     finally:
-        handle.remove()
+        del layer.streamed
 
 
 def attention_weights(

@@ -97,15 +97,8 @@ def upsampled_rows(
     """Return the rows from `start` to before `stop` of `upsample2d`, from the rows they need."""
     height = x.shape[2]
     first, last = max((start + 1) // 2 - 1, 0), min(stop // 2, height - 1)
-    found = F.interpolate(
-        x[:, :, first : last + 1], scale_factor=2, mode="bilinear", align_corners=False
-    )[:, :, start - 2 * first : stop - 2 * first]
-    edges = [found[..., :1], found[..., -1:]]
-    edges += [found[:, :, :1]] if start == 0 else []
-    edges += [found[:, :, -1:]] if stop == 2 * height else []
-    for edge in edges:
-        edge.mul_(0.75)
-    return found
+    # Of the window's own first and last row, only those of the image are among what is returned.
+    return upsample2d(x[:, :, first : last + 1])[:, :, start - 2 * first : stop - 2 * first]
 
 
 def binomial_like(x: Float[Tensor, "..."]) -> Float[Tensor, "4 4"]:

@@ -8,8 +8,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from reference_models.resampling import upsample2d
-
 
 def tokens_to_map(
     x: Float[Tensor, "batch tokens channels"],
@@ -24,13 +22,6 @@ def map_to_tokens(
 ) -> Float[Tensor, "batch tokens channels"]:
     """Return the image as tokens, row-major."""
     return x.flatten(2).transpose(1, 2)
-
-
-def upsample_tokens(
-    x: Float[Tensor, "batch tokens channels"],
-) -> Float[Tensor, "batch more_tokens channels"]:
-    """Return the tokens of the map at twice the side (`resampling.upsample2d`)."""
-    return map_to_tokens(upsample2d(tokens_to_map(x))).contiguous()
 
 
 def sinusoidal_position_encoding(

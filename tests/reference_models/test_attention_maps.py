@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from reference_models.attention_maps import captured, layers_of
+from reference_models.equalized import initialize
 from reference_models.styleformer import Styleformer
 from reference_models.styleformer_config import StyleformerConfig
 
@@ -65,6 +66,28 @@ def test_nothing_is_left_behind() -> None:
     with captured(generator, place.name):
         pass
     assert not layer._forward_pre_hooks
+    assert "streamed" not in vars(layer)
+
+
+@pytest.mark.parametrize("linformer", [False, True])
+def test_layers_that_a_cpu_calls_slice_by_slice_are_captured(linformer: bool) -> None:
+    config = StyleformerConfig(
+        widths=(16, 16, 16, 16), layers=(1, 1, 1, 2), w_dim=16, linformer=linformer
+    )
+    generator = Styleformer(config)
+    initialize(generator, torch.Generator().manual_seed(0))
+    generator.eval()
+    z = torch.randn(2, 512, generator=torch.Generator().manual_seed(1))
+    for name in ("b64_0", "b64_1"):
+        with captured(generator, name) as whole:
+            images = generator(z)  # with gradients recorded, there are no slices
+        with torch.inference_mode(), captured(generator, name) as sliced:
+            assert torch.allclose(generator(z), images, atol=1e-5)
+        with torch.inference_mode():
+            pairs = list(zip(sliced.attention(QUERIES), whole.attention(QUERIES), strict=True))
+        for found, expected in pairs:
+            assert (found is None) == (expected is None)
+            assert found is None or torch.allclose(found, expected, atol=1e-5)
 
 
 def test_an_unknown_layer_is_an_error() -> None:

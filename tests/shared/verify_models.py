@@ -54,7 +54,7 @@ from reference_models.mapping import broadcast_styles
 from reference_models.style_generator import StyleGenerator
 from reference_models.styleformer import Styleformer
 from reference_models.stylegan2 import StyleGAN2
-from reference_models.tokens import upsample_tokens
+from reference_models.token_stream import TokenStream
 
 TOKENS_NDIM = 3
 NOISE_RUNS = 6
@@ -102,7 +102,7 @@ def check_generator(arrays: Arrays, meta: Mapping[str, Any]) -> Iterator[Check]:
         if key in arrays:
             # The last block of a resolution is recorded after its tokens were doubled in size.
             doubled = value.ndim == TOKENS_NDIM and arrays[key].shape[1] == 4 * value.shape[1]
-            features = upsample_tokens(value) if doubled else value
+            features = TokenStream.doubled(value).gathered() if doubled else value
             yield key, relative_error(features, arrays[key]), ACTIVATION_TOLERANCE
     if "out/w_avg_after" in arrays:
         error = relative_error(generator.mapping.w_avg, arrays["out/w_avg_after"])
