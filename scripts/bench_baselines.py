@@ -1,7 +1,7 @@
 """Time BigGAN and the GANsformer against their authors' code, interleaved, and compare peak memory.
 
     python scripts/bench_baselines.py [--biggan CHECKOUT] [--gansformer CHECKOUT]
-        [--only NAME,NAME] [--quads 8]
+        [--only NAME,NAME] [--quads 8] [--device cuda] [--dtype tf32]
 
 A CHECKOUT is a folder with the authors' PyTorch code (of the GANsformer, its pytorch_version); it is
 run and never copied, and what it imports and is not installed is left empty. Both sides get the same
@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from bench_models import BATCH, MEBI, TOLERANCE, quads
+from bench_models import BATCH, MEBI, TOLERANCE, allocated_above, graph_seconds, quads
 from torch import Tensor, nn
 
 from reference_models.biggan import BigGAN
@@ -37,7 +37,8 @@ from reference_models.gansformer import Gansformer
 from reference_models.gansformer_files import gansformer_config, gansformer_state
 from reference_models.spectral_norm import folded
 from sfbench.hardware import host
-from sfbench.hardware.devices import find_backend
+from sfbench.hardware.backend import Backend
+from sfbench.hardware.devices import resolve
 from sfbench.hardware.policy import set_policy
 from sfbench.speed.intervals import median, quantile_interval
 
@@ -164,26 +165,29 @@ def ours(row: Row, state: dict[str, Tensor]) -> nn.Module:
     return model.eval().requires_grad_(requires_grad=False)
 
 
-def call(row: Row, model: nn.Module, *, own: bool) -> Work:
+def call(row: Row, model: nn.Module, *, own: bool, device: str) -> Work:
     """Return the timed call."""
     source = torch.Generator().manual_seed(0)
     if row.family == "gansformer":
         z = torch.randn(BATCH, row.arguments["k"], row.arguments["z_dim"], generator=source)
-        z = z.to(next(model.parameters()).dtype)
+        z = z.to(device, next(model.parameters()).dtype)
         if own:
             return lambda: model(z, noise="const")
         return lambda: model(z, None, noise_mode="const")[0]
     width = model.config.drawn if own else model.dim_z
-    z = torch.randn(BATCH, width, generator=source).to(next(model.parameters()).dtype)
-    classes = torch.arange(BATCH) % row.arguments["n_classes"]
+    z = torch.randn(BATCH, width, generator=source).to(device, next(model.parameters()).dtype)
+    classes = torch.arange(BATCH, device=device) % row.arguments["n_classes"]
     if own:
         return lambda: model(z, classes)
     embed: Any = model.shared
     return lambda: model(z, embed(classes))
 
 
-def peak_above_loaded(name: str, given: argparse.Namespace, which: str) -> int:
-    """Return the bytes of the peak of resident memory above the loaded model, in a new process."""
+def peak_above_loaded(name: str, given: argparse.Namespace, which: str, backend: Backend) -> int:
+    """Return the bytes of the peak above the loaded model, of resident memory in a new process."""
+    if backend.peaks() is not None:
+        _model, work = prepared(ROWS[name], given, which, backend)
+        return allocated_above(work, backend)
     command = [sys.executable, __file__, "--memory", which, "--only", name]
     command += ["--biggan", str(given.biggan), "--gansformer", str(given.gansformer)]
     command += ["--threads", str(given.threads)]
@@ -191,12 +195,20 @@ def peak_above_loaded(name: str, given: argparse.Namespace, which: str) -> int:
     return int(json.loads(done.stdout.splitlines()[-1]))
 
 
+def prepared(
+    row: Row, given: argparse.Namespace, which: str, backend: Backend
+) -> tuple[nn.Module, Work]:
+    """Return a model and its timed call."""
+    model = theirs(row, given)
+    if which == "ours":
+        model = ours(row, dict(model.state_dict()))
+    model = model.to(backend.name)
+    return model, call(row, model, own=which == "ours", device=backend.name)
+
+
 def memory_child(row: Row, given: argparse.Namespace) -> None:
     """Print the bytes of the peak of resident memory above the loaded model."""
-    model = theirs(row, given)
-    if given.memory == "ours":
-        model = ours(row, dict(model.state_dict()))
-    work = call(row, model, own=given.memory == "ours")
+    _model, work = prepared(row, given, given.memory, resolve("cpu"))
     loaded = host.host_memory("VmRSS")
     if loaded is None or not host.reset_host_peak():
         sys.exit("this system cannot reset the peak of resident memory")
@@ -214,31 +226,39 @@ def rounding(own: Tensor, peer: Tensor, exact: Tensor) -> tuple[float, float, fl
     return own_error, peer_error, apart
 
 
-def measure(name: str, given: argparse.Namespace) -> bool:
+def measure(name: str, given: argparse.Namespace, backend: Backend) -> bool:
     """Print a row; return whether its goals are reached."""
     row = ROWS[name]
-    peer = theirs(row, given)
-    own = ours(row, dict(peer.state_dict()))
-    first, second = call(row, peer, own=False), call(row, own, own=True)
+    (peer, first), (own, second) = (
+        prepared(row, given, which, backend) for which in ("theirs", "ours")
+    )
+    exact = call(row, copy.deepcopy(own).double(), own=True, device=backend.name)
     with torch.inference_mode():
-        errors = rounding(second(), first(), call(row, copy.deepcopy(own).double(), own=True)())
+        errors = rounding(second(), first(), exact())
+        del exact
         for _ in range(2):
             first(), second()
-        times = quads(first, second, given.quads, find_backend("cpu"))
+        times = quads(first, second, given.quads, backend)
+        graph = graph_seconds(second, backend)
+    del peer, own, first, second
     ratios = [theirs / ours for theirs, ours in times]
     interval = quantile_interval(ratios, 0.5)
     bounds = f"[{interval[0]:.2f}, {interval[1]:.2f}]" if interval else ""
-    own_peak, peer_peak = (peak_above_loaded(name, given, which) for which in ("ours", "theirs"))
+    own_peak, peer_peak = (
+        peak_above_loaded(name, given, which, backend) for which in ("ours", "theirs")
+    )
     memory = own_peak / peer_peak
     # Both within the tolerance of the exact images are within twice as much of each other.
-    good = errors[0] <= TOLERANCE["fp32"] and errors[2] <= 2 * TOLERANCE["fp32"]
+    allowed = TOLERANCE[given.dtype]
+    good = errors[0] <= allowed and errors[2] <= 2 * allowed
     reached = median(ratios) >= row.speed and memory <= row.memory and good
     rates = [BATCH / median([pair[side] for pair in times]) for side in (1, 0)]
     print(
         f"{row.title:<26} {median(ratios):5.2f} {bounds:<14} >= {row.speed:<4g} "
         f"{rates[0]:8.1f} {rates[1]:8.1f} "
         f"{memory:5.2f} <= {row.memory:<5g} {own_peak / MEBI:6.0f} {peer_peak / MEBI:6.0f}  "
-        f"{errors[0]:.1e} {errors[1]:.1e}  {'reached' if reached else 'MISSED'}",
+        f"{errors[0]:.1e} {errors[1]:.1e}  {'reached' if reached else 'MISSED'}"
+        + (f"  {BATCH / graph:8.1f}" if graph else ""),
         flush=True,
     )
     return reached
@@ -254,24 +274,27 @@ def main() -> int:
     parser.add_argument("--only", default=",".join(ROWS))
     parser.add_argument("--quads", type=int, default=8)
     parser.add_argument("--threads", type=int, default=host.cpu_count())
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", choices=sorted(TOLERANCE), default="fp32")
     parser.add_argument("--memory", choices=("ours", "theirs"), help="used by the script itself")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
-    set_policy(find_backend("cpu"), "fp32", given.threads)
+    backend = resolve(given.device)
+    set_policy(backend, given.dtype, given.threads)
     names = given.only.split(",")
     if given.memory:
         memory_child(ROWS[names[0]], given)
         return 0
     print(
-        f"the authors' seconds over ours, {given.quads} ABBA quads, batch {BATCH}, fp32, "
-        f"{given.threads} threads, {find_backend('cpu').processor()}, torch {torch.__version__}"
+        f"the authors' seconds over ours, {given.quads} ABBA quads, batch {BATCH}, {given.dtype}, "
+        f"{given.threads} threads, {backend.processor()}, torch {torch.__version__}"
     )
     print(
         f"{'':<26} {'speed':>5} {'interval':<14} {'goal':<7} {'images/s':>8} {'theirs':>8} "
         f"{'memory':>6} {'goal':<7} {'MiB':>6} {'theirs':>6}  {'error':<7} theirs"
     )
     there = [name for name in names if getattr(given, ROWS[name].family) is not None]
-    reached = [measure(name, given) for name in there]
+    reached = [measure(name, given, backend) for name in there]
     return int(not all(reached))
 
 

@@ -212,12 +212,16 @@ def peak_above_loaded(name: str, checkout: Path, which: str, backend: Backend) -
 def allocator_peak(row: Row, checkout: Path, which: str, backend: Backend) -> int:
     """Return the bytes that the allocator gave out at most above the loaded model."""
     model = (theirs(row, checkout) if which == "theirs" else ours(row)).to(backend.name)
-    z = latents(backend)
+    return allocated_above(call(model, latents(backend)), backend)
+
+
+def allocated_above(work: Callable[[], object], backend: Backend) -> int:
+    """Return the bytes that the allocator gave out at most in a second call, above those before it."""
     with torch.inference_mode():
         for _ in range(2):
             backend.reset_peaks()
             loaded = backend.peaks()
-            call(model, z)()
+            work()
             backend.synchronize()
             most = backend.peaks()
     assert loaded is not None  # noqa: S101  # asked before
