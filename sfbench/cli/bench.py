@@ -159,14 +159,14 @@ class Bench:
             chosen,  # torch comes with it
         )
 
-        source = sources.locate(text, flag)
+        source, container = sources.opened(text, flag)
         resolution = self.asked.resolution
         if source.kind in sources.BUILT_IN and resolution is None:
             msg = f"{flag} {text}: its images can have any size; choose one with --res"
             raise UsageError(msg)
         size = None if resolution is None else square(resolution)
-        dataset = sources.open_dataset(source, size)
-        announce(flag, getattr(dataset, "container", None))
+        dataset = sources.open_dataset(source, size, container)
+        announce(flag, container)
         what = "images" if flag == "--images" else "reference"
         indices = chosen(len(dataset), self.asked.samples, self.asked.seed)
         return RealImages(dataset=dataset, indices=indices, what=what, source=source)

@@ -54,7 +54,7 @@ def compare(asked: Asked, shared: Request, *, as_json: bool) -> Exit:
     if as_json:
         print(json.dumps([verdicts.document(row) for row in found], indent=1))
     else:
-        from sfbench.cli.reporting import console
+        from sfbench.cli.terminal import console
 
         console().print(verdict_table.table(found, asked.a, asked.b))
     return code(found, asked.fail_on)

@@ -61,7 +61,7 @@ def show(asked: Asked, pairs: int, networks: Networks, *, as_json: bool) -> Exit
     if as_json:
         print(json.dumps([dataclasses.asdict(reading) for reading in readings], indent=1))
     else:
-        from sfbench.cli.reporting import console  # pandas comes with it
+        from sfbench.cli.terminal import console
         from sfbench.report.readings import plain_table
 
         console().print(plain_table(readings, f"{asked.model or asked.images}"))

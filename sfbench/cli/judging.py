@@ -102,7 +102,7 @@ def show(
             documents = {"readings": documents, "verified": verifying.document(checked)}
         print(json.dumps(documents, indent=1))
         return
-    from sfbench.cli.reporting import console  # pandas comes with it
+    from sfbench.cli.terminal import console
     from sfbench.report import verification
     from sfbench.report.readings import readings_table
 
@@ -151,7 +151,7 @@ def explain(asked: Asked, first: str, second: str, *, as_json: bool) -> Exit:
     if as_json:
         print(json.dumps([dataclasses.asdict(step) for step in steps], indent=1))
     else:
-        from sfbench.cli.reporting import console  # pandas comes with it
+        from sfbench.cli.terminal import console
         from sfbench.report.explanation import steps_table
 
         console().print(f"{first} -> {second}")

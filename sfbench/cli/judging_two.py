@@ -53,7 +53,7 @@ def against(asked: Asked, other: str, protocol: str, *, as_json: bool) -> Exit:
             json.dumps({"a": documents[0], "b": documents[1], "differences": differences}, indent=1)
         )
     elif rows:
-        from sfbench.cli.reporting import console  # pandas comes with it
+        from sfbench.cli.terminal import console
 
         console().print(verdict_table.table(rows, name, other))
     return Exit.OK if rows else Exit.NOTHING_MEASURED

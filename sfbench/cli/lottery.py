@@ -84,7 +84,7 @@ def show(asked: Asked, settings: Settings) -> Exit:
     if settings.as_json:
         print(json.dumps(lottery.document(found), indent=1))
     else:
-        from sfbench.cli.reporting import console
+        from sfbench.cli.terminal import console
 
         console().print(lottery.table(found))
     return Exit.OK

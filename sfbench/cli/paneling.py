@@ -66,7 +66,7 @@ def panel(
     if as_json:
         print(json.dumps(document(found), indent=1))
     else:
-        from sfbench.cli.reporting import console  # pandas comes with it
+        from sfbench.cli.terminal import console
         from sfbench.report.panel import table
 
         console().print(table(found))

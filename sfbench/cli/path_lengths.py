@@ -74,7 +74,7 @@ def show(request: Request, asked: Asked, *, as_json: bool) -> Exit:
     if as_json:
         print(json.dumps([dataclasses.asdict(reading) for reading in readings], indent=1))
     else:
-        from sfbench.cli.reporting import console  # pandas comes with it
+        from sfbench.cli.terminal import console
         from sfbench.report.readings import plain_table
 
         heading = f"{case.title()}: {asked.paths:,} paths"

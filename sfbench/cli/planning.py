@@ -207,7 +207,7 @@ def reproduced(flags: Request, suite: str, scale: str, settings: Settings) -> Ex
     if settings.as_json:
         print(frame.to_json(orient="records", indent=1))
     else:
-        from sfbench.cli.reporting import console
+        from sfbench.cli.terminal import console
 
         console().print(reproduction.table(frame, f"{found.title} (scale {found.scale})"))
         for row, lacks in rows:

@@ -125,7 +125,7 @@ def show(asked: Asked, *, as_json: bool) -> Exit:
         }
         print(json.dumps(document, indent=1))
     else:
-        from sfbench.cli.reporting import console  # pandas comes with it
+        from sfbench.cli.terminal import console
         from sfbench.report.readings import plain_table
 
         most = max(len(one.kept) for one in found.values())
@@ -299,7 +299,7 @@ def explained(
     if as_json:
         print(json.dumps([dataclasses.asdict(step) for step in told], indent=1))
     else:
-        from sfbench.cli.reporting import console  # pandas comes with it
+        from sfbench.cli.terminal import console
         from sfbench.report.explanation import steps_table
 
         console().print(steps_table(told))

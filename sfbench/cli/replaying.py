@@ -82,7 +82,7 @@ def again(given: Given, *, only: str | None, launcher: Launcher, as_json: bool) 
         }
         print(json.dumps(document, indent=1))
     else:
-        from sfbench.cli.reporting import console
+        from sfbench.cli.terminal import console
 
         console().print(replay.table(stored, fresh, rows, changes))
     return Exit.OK if same else Exit.SOME_FAILED

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from rich.console import Console
 
 from sfbench.api.errors import UsageError
 from sfbench.cli import defaults
 from sfbench.cli.exits import Exit
 from sfbench.cli.progress import PassProgress
+from sfbench.cli.terminal import console
 from sfbench.report import frame, table
 from sfbench.report.index import Indexed, indexed
 from sfbench.report.measurements import Measurements, measurements
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from sfbench.report.page import Beside
 
 TIDY_FORMATS = ("csv", "json")
-NARROW = 80
 MOST_IN_TERMINAL = 500
 """Most rows of a terminal table."""
 
@@ -258,8 +257,3 @@ def print_table(records: Sequence[Record], notes: Sequence[str]) -> None:
     """Print these records as the terminal table."""
     if records:
         print_rows(paired(frame.summary(measurements(records))), notes)
-
-
-def console() -> Console:
-    """Return a console of the terminal's width, or 80 columns without one."""
-    return Console(width=None if sys.stdout.isatty() else NARROW, highlight=False)

@@ -23,7 +23,7 @@ def show(request: Request, settings: Settings, figure: Path | None) -> Exit:
     done = measuring.carried_out([request], settings)
     if done is None:
         return Exit.INTERRUPTED
-    from sfbench.cli.reporting import console  # pandas comes with it
+    from sfbench.cli.terminal import console
     from sfbench.report import scaling_table
 
     records, catalogue = done.records, done.catalogue

@@ -146,9 +146,10 @@ def dataset_of(case: Case, request: Request) -> Dataset | None:
     """Return the real images, where labels follow their classes."""
     if case.labels != DATA_LABELS:
         return None
-    from sfbench.data.sources import locate, open_dataset  # torch comes with it
+    from sfbench.data.sources import open_dataset, opened  # torch comes with it
 
-    return open_dataset(locate(request.data), case.size)
+    source, container = opened(request.data)
+    return open_dataset(source, case.size, container)
 
 
 def differing(drawn: Sequence[Checked], whole: float, limit: float) -> str | None:

@@ -18,7 +18,7 @@ from sfbench.cli.beside import announce
 from sfbench.cli.exits import Exit
 from sfbench.cli.one_case import one_case
 from sfbench.cli.progress import PassProgress, clock
-from sfbench.data.sources import container_of, locate
+from sfbench.data.sources import opened
 from sfbench.generators.loading import load_plugins
 from sfbench.hardware import host, leftovers
 from sfbench.hardware.processes import process_group
@@ -96,7 +96,7 @@ def train(asked: Asked, *, as_json: bool) -> Exit:
         msg = f"training {asked.model} needs --kimg N (thousands of images) or --preset NAME"
         raise UsageError(msg)
     if group.rank == 0:
-        announce("--data", container_of(locate(asked.data)))
+        announce("--data", opened(asked.data)[1])
     images = training.ready_images(
         asked.data,
         case.resolution,

@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sfbench.api.errors import DataError
-from sfbench.data.containers import open_container
 from sfbench.data.decode import Decoding
 from sfbench.data.item import Item
 from sfbench.data.prepare import Preparation, Progress, prepare
 from sfbench.data.prepared import PreparedImages
 from sfbench.data.prepared_folder import is_prepared
 from sfbench.data.shapes import COUNT, DEFINITION, ShapesDataset
-from sfbench.data.sources import locate
+from sfbench.data.sources import opened
 from sfbench.values.paths import path_of
 from sfbench.values.sizes import square
 
@@ -36,15 +35,14 @@ def ready_images(
             msg = f"{path}: expected {resolution} px, found images of {found.resolution} px"
             raise DataError(msg)
         return found
-    source = locate(text)
+    source, container = opened(text)
     wanted = Preparation(decoding=Decoding(resolution=resolution), most=most)
-    if source.kind == "shapes":
+    if container is None:
         count = min(most or SHAPES_KEPT, COUNT)
         origin = {"name": "shapes", "kind": "drawn", "definition": DEFINITION}
         total, items = count, drawn(resolution, count)
         folder = kept / f"{DEFINITION}-{resolution}-{count}"
     else:
-        _, container = open_container(path)
         total, items = len(container), container.items()
         origin = {"name": path.name, "kind": container.title, "sha256": str(source.sha256)}
         folder = kept / f"{str(source.sha256)[:16]}-{resolution}-{most or 'all'}"

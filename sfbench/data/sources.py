@@ -36,16 +36,22 @@ def locate(text: str, flag: str = "--data") -> Source:
     Raises UsageError for a name that is neither built in nor a path, DataError for a path
     without images.
     """
+    return opened(text, flag)[0]
+
+
+def opened(text: str, flag: str = "--data") -> tuple[Source, Container | None]:
+    """Return `locate` and the container that it opened; None of built-in and prepared images."""
     check_there(text, flag)
     if text in BUILT_IN:
-        return Source(kind=text)
+        return Source(kind=text), None
     path = path_of(text)
     stamp = stamp_of(path)  # before the digest: what changes after it is seen
     place = str(path.resolve())
     if is_prepared(path):
-        return Source(kind="prepared", path=place, sha256=read_meta(path)["sha256"], stamp=stamp)
+        sha256 = read_meta(path)["sha256"]
+        return Source(kind="prepared", path=place, sha256=sha256, stamp=stamp), None
     kind, container = open_container(path)
-    return Source(kind=kind, path=place, sha256=container.sha256(), stamp=stamp)
+    return Source(kind=kind, path=place, sha256=container.sha256(), stamp=stamp), container
 
 
 def check_source(source: Source | None) -> None:
@@ -66,8 +72,11 @@ def container_of(source: Source) -> Container | None:
     return open_container(Path(source.path))[1]
 
 
-def open_dataset(source: Source, size: Size | None) -> Dataset:
-    """Return the dataset at that size; with None, files keep their sizes."""
+def open_dataset(source: Source, size: Size | None, container: Container | None = None) -> Dataset:
+    """Return the dataset at that size; with None, files keep their sizes.
+
+    `container`: the source's, where it is open already.
+    """
     if source.kind == "shapes":
         from sfbench.data.shapes import ShapesDataset  # torch comes with it
 
@@ -84,5 +93,6 @@ def open_dataset(source: Source, size: Size | None) -> Dataset:
             msg = f"{source.path}: expected {size} px, found images of {images.resolution} px"
             raise DataError(msg)
         return PreparedDataset(images)
-    _, container = open_container(Path(str(source.path)))
+    if container is None:
+        _, container = open_container(Path(str(source.path)))
     return ContainerDataset(container, size, str(source.sha256))

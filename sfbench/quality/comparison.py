@@ -22,6 +22,7 @@ from sfbench.quality.protocols import AUTO, OWN, Protocol
 from sfbench.quality.published import INCEPTION
 from sfbench.quality.reference import Reference
 from sfbench.quality.reference_file import MANY, ReferenceFile
+from sfbench.quality.spacing import KeptSpacing
 from sfbench.quality.statistics import FeatureStatistics, moments_of
 from sfbench.quality.telling import Keep, Pairing
 from sfbench.values.records import Reading, digest
@@ -30,6 +31,7 @@ Opener = Callable[[str], FeatureExtractor]
 """Returns the extractor of a name, or of "auto"; raises WeightsError for missing weights."""
 
 OWN_RESIZE = "own"
+SPACING = "spacing.npy"
 BYTES = "bytes"
 SHOWN = 5
 """Most unreadable images listed in a reading; all are counted."""
@@ -154,14 +156,18 @@ class Comparison:
         refused: bool,  # noqa: FBT001  # a cache's key
     ) -> Reference:
         """Return what a preprocessing is compared with: the real images, unless the file serves it."""
-        part = None
+        part = whole = None
         if preprocessing is not None and self.reference is not None:
             whole = self.forward.collected(
                 self.reference, preprocessing, self.stores[1], logits=False
             )
             self.note_unreadable(whole)
             part = first_of(whole, count)
-        return self.against(part, None if refused else self.statistics)
+        found = self.against(part, None if refused else self.statistics)
+        if preprocessing is None or self.reference is None or part is not whole:
+            return found
+        place = self.stores[1].place(self.forward.key(self.reference, preprocessing))
+        return dataclasses.replace(found, spacing=KeptSpacing(place / SPACING, found.count))
 
     def note_unreadable(self, extracted: ExtractedFeatures) -> None:
         """Remember what could not be read, once."""

@@ -10,13 +10,12 @@ from sfbench.quality.frechet import frechet_distance
 from sfbench.quality.influences import NORMAL_95
 from sfbench.quality.kernel import MOST_ROWS, at_most
 from sfbench.quality.memorization import FAR, memorization_distance, nearness
-from sfbench.quality.neighbors import median_bounds, nearest_real, realism, share
+from sfbench.quality.neighbors import REALISM_K, median_bounds, nearest_real, realism, share
 from sfbench.quality.telling import FEW, Telling
 from sfbench.values.records import Reading
 
 AUTHENTIC = "farther from its nearest real image than that is from any other real image"
 COPIED = "at most a third as far from its nearest real image as from the second nearest"
-REALISM_K = 3
 
 
 def copying(told: Telling) -> Iterator[Reading]:
@@ -37,7 +36,7 @@ def copies(told: Telling) -> Iterator[Reading]:
         reason = "features of at least 2 real images are needed"
         yield told.null(told.names.authenticity, reason)
         return
-    found = nearest_real(told.features, real)
+    found = nearest_real(told.features, real, told.reference.spacing)
     more = told.protocol.more
     rules = {}
     if more.authenticity:
@@ -85,7 +84,7 @@ def typical_realism(told: Telling) -> Reading:
         return told.null(metric, f"features of more than {REALISM_K} real images are needed")
     generated, others = at_most(told.features, MOST_ROWS), at_most(real, MOST_ROWS)
     try:
-        found = realism(generated, others, k=REALISM_K)
+        found = realism(generated, others, k=REALISM_K, spacing=told.spacing(others))
     except ValueError as error:
         return told.null(metric, str(error))
     good = np.sort(found[~np.isnan(found)])

@@ -10,14 +10,15 @@ from sfbench.quality.copying import copying
 from sfbench.quality.frechet import frechet_distance
 from sfbench.quality.inception_score import inception_score, looks_sorted, score_influences
 from sfbench.quality.kernel import (
+    CUBIC,
     MOST_ROWS,
     RBF_SIGMA,
     Discrepancy,
+    GaussianKernel,
     at_most,
     cmmd,
-    gaussian_kernel,
     kernel_distance,
-    whole_discrepancy,
+    whole_discrepancies,
 )
 from sfbench.quality.neighbors import Share, manifolds
 from sfbench.quality.packets import packet_readings
@@ -58,11 +59,12 @@ class Evaluation(Telling):
     """The readings of one protocol on two sets of features."""
 
     @functools.cached_property
-    def discrepancy(self) -> Discrepancy:
-        """The kernel discrepancy of the whole sets."""
+    def discrepancies(self) -> list[Discrepancy]:
+        """The kernel discrepancies of the whole sets: cubic kernel, and Gaussian where asked."""
         real = self.reference.features
         assert real is not None  # noqa: S101  # looked at by those who ask
-        return whole_discrepancy(self.features, real)
+        more = [GaussianKernel(RBF_SIGMA)] if self.protocol.more.rbf else []
+        return whole_discrepancies(self.features, real, [CUBIC, *more])
 
     def readings(self) -> Iterator[Reading]:
         """Yield every metric of the protocol; null with the reason if it is unavailable."""
@@ -193,7 +195,7 @@ class Evaluation(Telling):
             draws=way.draws,
         )
         # Sampling noise of the images, as for the whole sets, plus that of the draws.
-        error = self.discrepancy.error
+        error = self.discrepancies[0].error
         if error is not None and found.deviation is not None:
             error = math.sqrt(error**2 + found.deviation**2 / found.subsets)
         return self.estimated(
@@ -212,7 +214,7 @@ class Evaluation(Telling):
         metric, real = self.names.whole_kernel, self.reference.features
         if real is None or min(self.count, len(real)) < FEW:
             return self.null(metric, NEEDS_TWO)
-        found = self.discrepancy
+        found = self.discrepancies[0]
         return self.estimated(
             metric,
             Estimate(found.value, found.error),
@@ -225,7 +227,7 @@ class Evaluation(Telling):
         metric, real = self.names.rbf_kernel, self.reference.features
         if real is None or min(self.count, len(real)) < FEW:
             return self.null(metric, NEEDS_TWO)
-        found = whole_discrepancy(self.features, real, gaussian_kernel(RBF_SIGMA))
+        found = self.discrepancies[1]
         return self.estimated(
             metric,
             Estimate(found.value, found.error),
@@ -323,7 +325,7 @@ class Evaluation(Telling):
         if way.rows is not None:
             most = min(way.rows, most or way.rows)
         generated, others = at_most(self.features, most), at_most(real, most)
-        both = manifolds(generated, others, k=way.k)
+        both = manifolds(generated, others, k=way.k, spacing=self.spacing(others))
         other = both["<=" if way.ties == "<" else "<"]
         chosen = both[way.ties]
         for measure, metric in names.items():

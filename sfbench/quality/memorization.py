@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from sfbench.quality.kernel import tensor
+from sfbench.quality.neighbors import OTHER_ROWS, PART_ROWS
 from sfbench.quality.statistics import Rows
 
 FAR = 0.1
@@ -19,7 +20,6 @@ FAR = 0.1
 NOTHING = 1e-8
 """A Frechet distance of rounding errors alone is not divided."""
 OFFSET = 1e-14
-REAL_ROWS, GENERATED_ROWS = 4096, 512
 
 
 def nearness(generated: Rows, real: Rows) -> float:
@@ -27,13 +27,16 @@ def nearness(generated: Rows, real: Rows) -> float:
 
     Rows whose sum is zero are left out, as torchmetrics does; 1 if no real row is left.
     """
-    nearest = []
-    for true in unit_parts(real, REAL_ROWS):
-        best = torch.zeros(len(true), dtype=torch.float64)
-        for fake in unit_parts(generated, GENERATED_ROWS):
-            best = torch.maximum(best, (true @ fake.T).abs_().amax(dim=1))
-        nearest.append(best)
-    return float(1 - torch.cat(nearest).mean()) if nearest else 1.0
+    nearest = torch.zeros(0, dtype=torch.float64)
+    for fake in unit_parts(generated, OTHER_ROWS):
+        found = [
+            torch.stack(torch.aminmax(true @ fake.T, dim=1)).abs_().amax(dim=0)
+            for true in unit_parts(real, PART_ROWS)
+        ]
+        if found:
+            best = torch.cat(found)
+            nearest = torch.maximum(nearest, best) if len(nearest) else best
+    return float(1 - nearest.mean()) if len(nearest) else 1.0
 
 
 def memorization_distance(frechet: float, near: float) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
@@ -18,11 +19,12 @@ from torch import Tensor
 
 from sfbench.quality.influences import NORMAL_95
 from sfbench.quality.kernel import tensor
+from sfbench.quality.spacing import KeptSpacing
 from sfbench.quality.statistics import Rows
 
-BLOCK_BYTES = 1 << 26
-PART_ROWS = 1024
-OTHER_ROWS = 8192
+PART_ROWS = 256
+OTHER_ROWS = 4096
+"""Rows compared at once: 8 MiB of distances, which a CPU keeps in its cache."""
 TIE = 1e-9
 """Relative difference of two distances that counts as rounding error."""
 
@@ -30,6 +32,7 @@ EQUAL = 64 * 2.0**-52
 """Squared distance, relative to the largest squared length, below which two rows are equal."""
 
 COPY_RATIO = 1 / 3
+REALISM_K = 3
 
 Ties = Literal["<", "<="]
 
@@ -81,66 +84,95 @@ def share(count: int, of: int) -> Share:
     return Share(p, low, high, of)
 
 
-def distances(first: Tensor, second: Tensor) -> Tensor:
-    """Return Euclidean distances [first, second] of float64 rows."""
-    lengths = (second**2).sum(dim=1)
-    squared = torch.mm(first, second.T).mul_(-2).add_(lengths)
-    squared.add_((first**2).sum(dim=1, keepdim=True))
-    # For equal rows, only the rounding error of their squares remains.
-    least = EQUAL * float(lengths.max())
-    cleaned: Tensor = torch.threshold_(squared, least, 0.0)
-    return cleaned.sqrt_()
+@dataclasses.dataclass(frozen=True, slots=True)
+class Points:
+    """Rows, extended so that a matrix product gives squared distances.
+
+    [-2 x, |x|^2, 1] . [y, 1, |y|^2] = |x - y|^2: no pass over all pairs but the product itself.
+    """
+
+    first: Tensor
+    second: Tensor
+    longest: float
+
+    @classmethod
+    def of(cls, rows: Tensor) -> Points:
+        """Return the float64 rows, extended."""
+        lengths = (rows**2).sum(dim=1, keepdim=True)
+        ones = torch.ones_like(lengths)
+        first, second = (
+            torch.cat(parts, dim=1) for parts in ((rows * -2, lengths, ones), (rows, ones, lengths))
+        )
+        return cls(first, second, float(lengths.max()))
+
+    def parts(self) -> list[slice]:
+        """Return the rows to compare with others at once, in turn."""
+        starts = range(0, len(self.first), PART_ROWS)
+        return [slice(start, min(start + PART_ROWS, len(self.first))) for start in starts]
+
+    def squared(self, part: slice, others: Points) -> Tensor:
+        """Return the squared distances [part, others]; zero for equal rows."""
+        found = torch.mm(self.first[part], others.second.T)
+        # For equal rows, only the rounding error of their squares remains.
+        cleaned: Tensor = torch.threshold_(found, EQUAL * others.longest, 0.0)
+        return cleaned
 
 
-def block_rows(others: Tensor) -> int:
-    """Return how many rows to compare with all the others at once: 64 MiB of distances."""
-    return max(BLOCK_BYTES // (8 * len(others)), 1)
+def nearest_others(rows: Rows, count: int) -> Tensor:
+    """Return each row's distances to so many nearest other rows, ascending [rows, count].
+
+    Raises ValueError if there are not as many.
+    """
+    if len(rows) <= count:
+        msg = f"{len(rows)} images; more than k = {count} are needed"
+        raise ValueError(msg)
+    every = tensor(rows)
+    points = Points.of(every - every.mean(dim=0))  # centered, to minimize rounding errors
+    found = [
+        torch.topk(points.squared(part, points), count + 1, largest=False).values
+        for part in points.parts()
+    ]
+    return torch.cat(found)[:, 1:].sqrt()
 
 
-def radii(rows: Tensor, k: int) -> Tensor:
-    """Return each row's distance to its k-th nearest other row."""
-    return torch.cat(
-        [
-            distances(part, rows).kthvalue(k + 1, dim=1).values
-            for part in torch.split(rows, block_rows(rows))
-        ]
-    )
-
-
-def manifolds(generated: Rows, real: Rows, *, k: int) -> dict[Ties, Manifolds]:
+def manifolds(
+    generated: Rows, real: Rows, *, k: int, spacing: Tensor | None = None
+) -> dict[Ties, Manifolds]:
     """Return the four measures for both rules, from one pass over all pairs.
 
-    Raises ValueError when a set has no k-th neighbor.
+    `spacing`: `nearest_others` of the real rows, k or more of them. Raises ValueError when a set
+    has no k-th neighbor.
     """
-    if min(len(generated), len(real)) <= k:
-        msg = f"{min(len(generated), len(real))} images; more than k = {k} are needed"
-        raise ValueError(msg)
-    # Centered, to minimize rounding errors.
+    real_radii, fake_radii = (
+        near[:, k - 1].square()
+        for near in (
+            nearest_others(real, k) if spacing is None else spacing,
+            nearest_others(generated, k),
+        )
+    )
     true = tensor(real)
     middle = true.mean(dim=0)
-    fake, true = tensor(generated) - middle, true - middle
-    real_radii, fake_radii = radii(true, k), radii(fake, k)
-    within = {rule: torch.zeros(len(fake), dtype=torch.long) for rule in ("<", "<=")}
+    fakes, trues = Points.of(tensor(generated) - middle), Points.of(true - middle)
+    smaller, larger = (1 - TIE) ** 2, (1 + TIE) ** 2
+    within = {rule: torch.zeros(len(generated), dtype=torch.long) for rule in ("<", "<=")}
     recalled = {rule: torch.zeros(len(true), dtype=torch.bool) for rule in ("<", "<=")}
     nearest = torch.full((len(true),), math.inf, dtype=torch.float64)
     tied = False
-    size = block_rows(true)
-    for start in range(0, len(fake), size):
-        part = slice(start, start + size)
-        block = distances(fake[part], true)
+    for part in fakes.parts():
+        block = fakes.squared(part, trues)
         own = fake_radii[part, None]
-        strict, loose = block < real_radii * (1 - TIE), block <= real_radii * (1 + TIE)
+        strict, loose = block < real_radii * smaller, block <= real_radii * larger
         within["<"][part], within["<="][part] = strict.sum(dim=1), loose.sum(dim=1)
-        near, far = block < own * (1 - TIE), block <= own * (1 + TIE)
+        near, far = block < own * smaller, block <= own * larger
         recalled["<"] |= near.any(dim=0)
         recalled["<="] |= far.any(dim=0)
-        nearest = torch.minimum(nearest, block.min(dim=0).values)
+        nearest = torch.minimum(nearest, block.amin(dim=0))
         tied = tied or not torch.equal(strict, loose) or not torch.equal(near, far)
-    covered = {"<": nearest < real_radii * (1 - TIE), "<=": nearest <= real_radii * (1 + TIE)}
+    covered = {"<": nearest < real_radii * smaller, "<=": nearest <= real_radii * larger}
     rules: tuple[Ties, Ties] = ("<", "<=")
     return {
         rule: Manifolds(
-            precision=share(int((within[rule] > 0).sum()), len(fake)),
+            precision=share(int((within[rule] > 0).sum()), len(generated)),
             recall=share(int(recalled[rule].sum()), len(true)),
             density=mean_share(within[rule].double() / k),
             coverage=share(int(covered[rule].sum()), len(true)),
@@ -159,29 +191,28 @@ def mean_share(values: Tensor) -> Share:
     return Share(mean, max(mean - NORMAL_95 * error, 0.0), mean + NORMAL_95 * error, len(values))
 
 
-def realism(generated: Rows, real: Rows, *, k: int) -> NDArray[np.float64]:
+def realism(
+    generated: Rows, real: Rows, *, k: int, spacing: Tensor | None = None
+) -> NDArray[np.float64]:
     """Return the realism of each generated row: the largest radius over distance to a real row.
 
     Above 1 it lies in the manifold of real rows. Only real rows with a radius below the median
     count (equation 3 and the text below it). Infinite on a real row, unless its radius is zero:
-    then NaN, as there is no number. Raises ValueError if a set has no k-th neighbor, or if no
-    radius is below the median.
+    then NaN, as there is no number. `spacing`: `nearest_others` of the real rows, k or more of
+    them. Raises ValueError if a set has no k-th neighbor, or if no radius is below the median.
     """
-    if len(real) <= k:
-        msg = f"{len(real)} images; more than k = {k} are needed"
-        raise ValueError(msg)
-    true = tensor(real)
-    middle = true.mean(dim=0)
-    fake, true = tensor(generated) - middle, true - middle
-    sizes = radii(true, k)
+    sizes = (nearest_others(real, k) if spacing is None else spacing)[:, k - 1]
     # The median of an even number of radii is between two, as numpy takes it.
     kept = sizes < float(np.median(sizes.numpy())) * (1 - TIE)
     if not kept.any():
         msg = "no real image has a radius below the median: all are equal"
         raise ValueError(msg)
-    true, sizes = true[kept], sizes[kept]
-    parts = torch.split(fake, block_rows(true))
-    return torch.cat([(sizes / distances(part, true)).amax(dim=1) for part in parts]).numpy()
+    true = tensor(real)
+    middle = true.mean(dim=0)
+    fakes, trues = Points.of(tensor(generated) - middle), Points.of(true[kept] - middle)
+    squares = sizes[kept].square()
+    found = [(squares / fakes.squared(part, trues)).amax(dim=1) for part in fakes.parts()]
+    return torch.cat(found).sqrt().numpy()
 
 
 def median_bounds(ordered: NDArray[np.float64]) -> tuple[float, float]:
@@ -193,17 +224,24 @@ def median_bounds(ordered: NDArray[np.float64]) -> tuple[float, float]:
     return float(ordered[low]), float(ordered[high])
 
 
-def nearest_real(generated: Rows, real: Rows) -> Nearest:
+def nearest_real(generated: Rows, real: Rows, kept: KeptSpacing | None = None) -> Nearest:
     """Return the nearest real row of each generated row.
 
     Authentic: Alaa et al., section 4.3 (dgm-eval's AuthPct). Copied: the ratio of Yoon et al.,
-    "Diffusion Probabilistic Models Generalize when They Fail to Memorize" (2023).
+    "Diffusion Probabilistic Models Generalize when They Fail to Memorize" (2023). `kept`: knows
+    some of the distances between real rows, and keeps those that are found.
     """
+
+    def measured(rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        # A row is its own nearest one; the second is another.
+        return nearest_rows(real[rows], real, 2).distance[:, 1]
+
     near = nearest_rows(generated, real, 2)
     two = torch.from_numpy(near.distance)
     needed, place = np.unique(near.index[:, 0], return_inverse=True)
-    # A row is its own nearest one; the second is another.
-    spacing = torch.from_numpy(nearest_rows(real[needed], real, 2).distance[:, 1])[place]
+    spacing = torch.from_numpy(measured(needed) if kept is None else kept.of(needed, measured))[
+        place
+    ]
     distance = two[:, 0]
     return Nearest(
         index=near.index[:, 0],
@@ -222,21 +260,27 @@ class NearestRows:
 
 
 def nearest_rows(generated: Rows, real: Rows, count: int) -> NearestRows:
-    """Return the nearest real rows of each generated row; memory does not grow with either."""
-    fake, true = torch.from_numpy(generated), torch.from_numpy(real)
+    """Return the nearest real rows of each generated row; memory does not grow with features."""
     middle = torch.from_numpy(real.mean(axis=0, dtype=np.float64))
-    values, indices = [], []
-    for part in torch.split(fake, PART_ROWS):
-        own = part.double() - middle
-        best = torch.empty((len(own), 0), dtype=torch.float64)
-        where = torch.empty((len(own), 0), dtype=torch.long)
-        for start in range(0, len(true), OTHER_ROWS):
-            others = true[start : start + OTHER_ROWS].double() - middle
-            found = torch.topk(distances(own, others), min(count, len(others)), largest=False)
-            best = torch.cat([best, found.values], dim=1)
-            where = torch.cat([where, found.indices + start], dim=1)
-            kept = torch.topk(best, min(count, best.shape[1]), largest=False)
-            best, where = kept.values, where.gather(1, kept.indices)
-        values.append(best)
-        indices.append(where)
-    return NearestRows(torch.cat(indices).numpy(), torch.cat(values).numpy())
+    best = torch.empty((len(generated), 0), dtype=torch.float64)
+    where = torch.empty((len(generated), 0), dtype=torch.long)
+    for start in range(0, len(real), OTHER_ROWS):
+        others = Points.of(tensor(real[start : start + OTHER_ROWS]) - middle)
+        least = min(count, len(others.second))
+        values, indices = [best], [where]
+        found = [
+            torch.topk(points.squared(whole, others), least, largest=False)
+            for points, whole in pieces_of(generated, middle)
+        ]
+        values.append(torch.cat([one.values for one in found]))
+        indices.append(torch.cat([one.indices for one in found]) + start)
+        nearest = torch.cat(values, dim=1)
+        kept = torch.topk(nearest, min(count, nearest.shape[1]), largest=False)
+        best, where = kept.values, torch.cat(indices, dim=1).gather(1, kept.indices)
+    return NearestRows(where.numpy(), best.sqrt().numpy())
+
+
+def pieces_of(rows: Rows, middle: Tensor) -> Iterator[tuple[Points, slice]]:
+    """Yield the rows about a point, a part at a time."""
+    for start in range(0, len(rows), PART_ROWS):
+        yield Points.of(tensor(rows[start : start + PART_ROWS]) - middle), slice(None)

@@ -10,6 +10,7 @@ import numpy as np
 from sfbench.quality.frechet import Algebra, frechet_distance
 from sfbench.quality.gathered import ExtractedFeatures
 from sfbench.quality.protocols import FrechetWay
+from sfbench.quality.spacing import KeptSpacing
 from sfbench.quality.statistics import Moments, Rows, moments_of
 
 
@@ -18,11 +19,13 @@ class Reference:
     """The reference for generated images: features, moments of a statistics file, or both.
 
     `stated`: moments that come from a file and count as exact; features, if any, serve the rest.
+    `spacing`: where distances between the real images are kept.
     """
 
     extracted: ExtractedFeatures | None
     stated: Moments | None
     spatial: Moments | None
+    spacing: KeptSpacing | None = None
 
     @property
     def file(self) -> bool:

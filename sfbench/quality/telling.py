@@ -7,13 +7,16 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from torch import Tensor
+
 from sfbench.api.protocols import FeatureExtractor
 from sfbench.quality.gathered import ExtractedFeatures
 from sfbench.quality.influences import Array, Influences
 from sfbench.quality.names import MetricNames
+from sfbench.quality.neighbors import REALISM_K, nearest_others
 from sfbench.quality.protocols import Protocol
 from sfbench.quality.reference import Reference
-from sfbench.quality.statistics import Moments, moments_of
+from sfbench.quality.statistics import Moments, Rows, moments_of
 from sfbench.quality.uncertainty import (
     Estimate,
     error_of,
@@ -59,6 +62,15 @@ class Telling:
         self.how = dict(how)
         self.features = generated.statistics.features
         self.count = len(self.features)
+        self.spacings: dict[int, Tensor] = {}
+
+    def spacing(self, real: Rows) -> Tensor:
+        """Return the distances of a sample of the real images to their nearest others, made once."""
+        if len(real) not in self.spacings:
+            way = self.protocol.neighbors
+            count = max(REALISM_K, 0 if way is None else way.k)
+            self.spacings[len(real)] = nearest_others(real, min(count, len(real) - 1))
+        return self.spacings[len(real)]
 
     @functools.cached_property
     def moments(self) -> Moments:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from sfbench.report.columns import number
 from sfbench.report.machines import processor_of
+from sfbench.report.numbers import number
 from sfbench.report.pairing import joined_case
 from sfbench.report.row_text import badges
 from sfbench.values.case import request_of

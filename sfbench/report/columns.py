@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
 
 from sfbench.report.comparable import best
+from sfbench.report.numbers import ABSENT, number
 from sfbench.values.metric import Better
 from sfbench.values.metric_names import CORE
 from sfbench.values.metrics import METRICS, is_own, metric_of
 from sfbench.values.sizes import size_of
 
-ABSENT = "-"
 ASKEW = 1.25
 """An interval is shown by both ends if one is so many times as far off as the other."""
 
@@ -39,18 +38,6 @@ class Column:
     def title(self) -> str:
         """The header in one line."""
         return self.header.replace("\n", " ")
-
-
-def number(value: Any, digits: int = 3) -> str:
-    """Return a number with about `digits` significant digits, or a dash if there is none."""
-    if value is None or pd.isna(value):
-        return ABSENT
-    if value == 0 or not math.isfinite(value):
-        return f"{value:g}" if value else "0"
-    magnitude = math.floor(math.log10(abs(value)))
-    if magnitude < -digits:
-        return f"{value:.{digits - 1}e}"
-    return f"{value:,.{max(0, digits - 1 - magnitude)}f}"
 
 
 def scaled(name: str, factor: float, digits: int = 3) -> Callable[[Any], str]:

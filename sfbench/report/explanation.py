@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from sfbench.report.columns import number
+from sfbench.report.numbers import number
 
 DIGITS = 6
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import pandas as pd
 
-from sfbench.report.columns import number
 from sfbench.report.comparable import (
     PLACE,
     best,
@@ -18,6 +17,7 @@ from sfbench.report.comparable import (
     is_disturbed,
     standard,
 )
+from sfbench.report.numbers import number
 from sfbench.values.flags import DISTURBED
 from sfbench.values.messages import counted
 from sfbench.values.metric_names import CORE

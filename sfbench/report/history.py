@@ -11,10 +11,10 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from sfbench.report.columns import number
 from sfbench.report.figure import OKABE_ITO, WIDTH, Figure
 from sfbench.report.frame import variants
 from sfbench.report.measurements import measurements
+from sfbench.report.numbers import number
 from sfbench.report.steps import FEWEST, Step, steps
 from sfbench.values.case import weights_words
 from sfbench.values.metric import MEBI

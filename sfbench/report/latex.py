@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from sfbench.report.columns import ABSENT, Column, emphasized, filled, with_interval
+from sfbench.report.columns import Column, emphasized, filled, with_interval
+from sfbench.report.numbers import ABSENT
 from sfbench.report.row_text import described, heading, is_several, same_basis
 
 SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {

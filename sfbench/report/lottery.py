@@ -12,7 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sfbench.report.columns import number
+from sfbench.report.numbers import number
 from sfbench.report.variance import (
     Components,
     Spread,

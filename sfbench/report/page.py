@@ -15,7 +15,6 @@ import pandas as pd
 
 from sfbench.report import frame
 from sfbench.report.case_details import anchors_of, commands_by_identity, details
-from sfbench.report.columns import number
 from sfbench.report.figure import Figure, Look
 from sfbench.report.figures import figures
 from sfbench.report.gallery import gallery
@@ -24,6 +23,7 @@ from sfbench.report.headline import headline, main_part
 from sfbench.report.machines import differences, machines, processor_of
 from sfbench.report.matrix import matrices, shown_columns
 from sfbench.report.measurements import measurements
+from sfbench.report.numbers import number
 from sfbench.report.pairing import paired
 from sfbench.report.scripts import plotting
 from sfbench.store.album import Album

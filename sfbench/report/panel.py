@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sfbench.quality.panel import Flip, Space, mean_ratio
-from sfbench.report.columns import number
+from sfbench.report.numbers import number
 from sfbench.values.messages import counted
 
 

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sfbench.report.columns import ABSENT, number
+from sfbench.report.numbers import ABSENT, number
 from sfbench.values.messages import counted
 from sfbench.values.records import Reading
 

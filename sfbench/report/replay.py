@@ -16,7 +16,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sfbench.report.columns import number
+from sfbench.report.numbers import number
 from sfbench.values.metric import FAMILIES, Family
 from sfbench.values.metrics import find_metric
 from sfbench.values.records import Reading, Record

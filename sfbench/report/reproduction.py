@@ -17,7 +17,7 @@ from rich.text import Text
 
 from sfbench.quality.influences import NORMAL_95
 from sfbench.report.beside import spread_of
-from sfbench.report.columns import number
+from sfbench.report.numbers import number
 from sfbench.store.lotteries import read_lottery
 from sfbench.values.metric_names import CORE, FID
 from sfbench.values.metrics import find_metric, is_distance, of_family

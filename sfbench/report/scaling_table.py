@@ -14,7 +14,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sfbench.report.columns import ABSENT, number
+from sfbench.report.numbers import ABSENT, number
 from sfbench.report.scaling import Interval, Scaling, crossover, fitted
 from sfbench.values.metric import MEBI
 from sfbench.values.metric_names import CORE, DEVICE_ALLOCATED, HOST_ABOVE_LOADED

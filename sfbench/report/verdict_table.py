@@ -12,7 +12,7 @@ from rich.text import Text
 from sfbench.quality.influences import Difference
 from sfbench.quality.sequential import Look
 from sfbench.report.beside import Retraining
-from sfbench.report.columns import number
+from sfbench.report.numbers import number
 from sfbench.report.verdicts import SPEED, Row
 from sfbench.values.messages import counted
 

@@ -14,13 +14,21 @@ from sfbench.api.protocols import Picture
 from sfbench.data.containers.files import ImageFiles
 from sfbench.data.dataset import ContainerDataset
 from sfbench.data.shapes import ShapesDataset
+from sfbench.quality import memorization, neighbors
 from sfbench.quality.feature_store import FeatureStore
 from sfbench.quality.image_sets import RealImages, chosen
 from sfbench.quality.inception_score import inception_score, looks_sorted
-from sfbench.quality.neighbors import manifolds, nearest_real, share
+from sfbench.quality.neighbors import (
+    manifolds,
+    nearest_others,
+    nearest_real,
+    nearest_rows,
+    share,
+)
 from sfbench.quality.protocols import protocol_names, read_protocols
 from sfbench.quality.reference_file import MANY, is_reference_file, read_reference, write_reference
 from sfbench.quality.resizing import resized
+from sfbench.quality.spacing import KeptSpacing
 from sfbench.quality.statistics import moments_of
 from sfbench.quality.vendi import vendi_score
 from sfbench.values.sizes import square
@@ -199,6 +207,50 @@ def test_copies_are_found_and_new_images_are_not_called_so() -> None:
     assert found.copied.all()
     assert not found.authentic.any()
     assert nearest_real(fresh, real).copied.mean() < 0.1
+
+
+def test_neighbors_are_the_same_however_rows_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = np.random.default_rng(1)
+    real = source.normal(size=(90, 6)).astype(np.float32)
+    generated = np.concatenate([real[:7], source.normal(size=(40, 6)).astype(np.float32)])
+    whole = nearest_real(generated, real), manifolds(generated, real, k=3)
+    for module in (neighbors, memorization):
+        monkeypatch.setattr(module, "PART_ROWS", 4)
+        monkeypatch.setattr(module, "OTHER_ROWS", 11)
+    found = nearest_real(generated, real)
+    apart = np.linalg.norm(generated[:, None].astype(float) - real, axis=2)
+    assert found.index.tolist() == whole[0].index.tolist() == apart.argmin(axis=1).tolist()
+    assert found.distance == pytest.approx(apart.min(axis=1), rel=1e-12, abs=1e-12)
+    assert found.distance[:7].tolist() == [0.0] * 7
+    assert manifolds(generated, real, k=3) == whole[1]
+    assert manifolds(generated, real, k=3, spacing=nearest_others(real, 5)) == whole[1]
+    lengths = np.linalg.norm(real, axis=1)[:, None] * np.linalg.norm(generated, axis=1)
+    cosines = np.abs(real.astype(float) @ generated.T) / lengths
+    near = memorization.nearness(generated, real)
+    assert near == pytest.approx(1 - cosines.max(axis=1).mean(), rel=1e-6)
+
+
+def test_distances_between_real_images_are_measured_once(tmp_path: Path) -> None:
+    source = np.random.default_rng(2)
+    real, generated = (source.normal(size=(n, 4)).astype(np.float32) for n in (60, 30))
+    asked: list[int] = []
+
+    def measured(rows: np.ndarray) -> np.ndarray:
+        asked.extend(rows.tolist())
+        return nearest_rows(real[rows], real, 2).distance[:, 1]
+
+    kept = KeptSpacing(tmp_path / "spacing.npy", 60)
+    first = kept.of(np.array([3, 9]), measured)
+    assert first == pytest.approx(nearest_others(real, 1)[[3, 9], 0].numpy())
+    assert kept.of(np.array([9, 4, 3]), measured)[[2, 0]].tolist() == first.tolist()
+    assert asked == [3, 9, 4]
+    alone = nearest_real(generated, real)
+    assert nearest_real(generated, real, kept).authentic.tolist() == alone.authentic.tolist()
+    for damaged in (b"", b"no array", np.zeros(59).tobytes()):
+        kept.file.write_bytes(damaged)
+        assert kept.of(np.array([3, 9]), measured) == pytest.approx(first)
+    nowhere = KeptSpacing(tmp_path / "no folder" / "spacing.npy", 60)
+    assert nowhere.of(np.array([3, 9]), measured) == pytest.approx(first)
 
 
 @pytest.mark.parametrize(("count", "of"), [(0, 9), (9, 9), (3, 9), (500, 1000)])

@@ -79,11 +79,11 @@ def written_out(
 
 
 @pytest.mark.parametrize("shift", [0.0, 1.0])
-@pytest.mark.parametrize("bytes_of_a_block", [1 << 26, 1])
+@pytest.mark.parametrize("block", [512, 3])
 def test_discrepancies_are_the_sums_over_pairs(
-    shift: float, bytes_of_a_block: int, monkeypatch: pytest.MonkeyPatch
+    shift: float, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kernel, "BLOCK_BYTES", bytes_of_a_block)
+    monkeypatch.setattr(kernel, "BLOCK_ROWS", block)
     first, second = rows(9, 4, 0, shift), rows(7, 4, 1)
     found = kernel.whole_discrepancy(first, second)
     expected = written_out(first, second, of=cubed, biased=False)
@@ -177,7 +177,7 @@ def test_the_error_of_a_sliced_or_gaussian_distance_is_how_much_it_varies(
         if of == "sliced":
             moments = moments_of(first), moments_of(second)
             return sliced.approximate_sliced_distance(first, moments[0], second, moments[1])
-        one = kernel.whole_discrepancy(first, second, kernel.gaussian_kernel(3.0))
+        one = kernel.whole_discrepancy(first, second, kernel.GaussianKernel(3.0))
         return Estimate(one.value, one.error)
 
     each = [found(seed) for seed in range(200)]
@@ -192,10 +192,10 @@ def test_a_gaussian_kernel_of_far_rows_is_finite() -> None:
     def gaussian(x: Array, y: Array) -> float:
         return float(np.exp(-((x - y) @ (x - y)) / (2 * 300.0**2)))
 
-    found = kernel.whole_discrepancy(first, second, kernel.gaussian_kernel(300.0))
+    found = kernel.whole_discrepancy(first, second, kernel.GaussianKernel(300.0))
     expected, _ = written_out(first, second, of=gaussian, biased=False)
     assert found.value == pytest.approx(expected, rel=1e-9)
-    assert kernel.whole_discrepancy(first, second, kernel.gaussian_kernel(10.0)).value >= 0
+    assert kernel.whole_discrepancy(first, second, kernel.GaussianKernel(10.0)).value >= 0
 
 
 def test_sliced_distances_are_their_formulas() -> None:

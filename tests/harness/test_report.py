@@ -10,9 +10,10 @@ from rich.console import Console
 
 from sfbench.cli.reporting import chosen
 from sfbench.report import frame, table
-from sfbench.report.columns import number, rate
+from sfbench.report.columns import rate
 from sfbench.report.comparable import best
 from sfbench.report.measurements import measurements
+from sfbench.report.numbers import number
 from sfbench.report.readings import notes
 from sfbench.values.records import Reading, Record
 

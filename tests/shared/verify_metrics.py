@@ -23,8 +23,8 @@ from sfbench.quality.frechet import frechet_distance
 from sfbench.quality.inception_score import inception_score
 from sfbench.quality.kernel import (
     RBF_SIGMA,
+    GaussianKernel,
     cmmd,
-    gaussian_kernel,
     kernel_distance,
     subset_rows,
     whole_discrepancy,
@@ -187,7 +187,7 @@ def gaussian_checks(case: Case, gen: np.ndarray, real: np.ndarray, size: int) ->
         key = f"kid.{peer}.rbf"
         if case.has(key) and (case.name != OFFSET or "f64" in peer):
             found = kernel_distance(
-                gen, real, subsets=SUBSETS, subset_size=size, kernel=gaussian_kernel(RBF_SIGMA)
+                gen, real, subsets=SUBSETS, subset_size=size, kernel=GaussianKernel(RBF_SIGMA)
             )
             values = [found.mean, found.deviation or 0.0]
             yield case.compare(key, values, relative(case, key, bound, 1e-12))
