@@ -24,13 +24,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from sfbench.hardware import host
 from sfbench.hardware.devices import find_backend
 from sfbench.hardware.policy import set_policy
 from sfbench.speed.blocks import calls_per_block, time_block
 from sfbench.speed.intervals import median, quantile_interval
+from sfbench.speed.operations import Counter
 from sfbench.speed.roofline import measured_roofline
 
 HERE = Path(__file__).parents[1]
@@ -100,9 +100,9 @@ def latents(model: Any, batch: int, device: str = "cpu") -> Tensor:
 def operations(name: str) -> int:
     """Return the operations of an image."""
     model = made(HERE, name, meta=True)
-    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), Counter() as counter:
         model(latents(model, 1, "meta"))
-    return int(counter.get_total_flops())
+    return counter.total
 
 
 def peak(root: Path, case: str) -> float:

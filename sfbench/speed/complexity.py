@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from sfbench.api.errors import first_line
 from sfbench.api.protocols import ForeignRuntime, ImageGenerator, Staged
 from sfbench.speed.foreign import foreign_reading
+from sfbench.speed.operations import HOW, Counter
 from sfbench.speed.stages import stage_operations
 from sfbench.values.metric_names import FLOPS, PARAMETERS
 from sfbench.values.records import Reading
@@ -35,27 +35,25 @@ def flop_reading(build_on_meta: Callable[[], ImageGenerator]) -> Reading:
         generator = build_on_meta()
         module = getattr(generator, "module", None)
         if isinstance(module, nn.Module):
-            # The counter follows gradients through modules if there are any.
             module.requires_grad_(requires_grad=False)
         latents = generator.draw_latents([0])
         if isinstance(generator, Staged):
             return stage_reading(generator, latents)
-        with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        with Counter() as counter, torch.no_grad():
             generator.synthesize(latents)
     except Exception as error:  # noqa: BLE001  # a model that cannot run on meta may raise anything
         return Reading(metric=FLOPS, reason=f"not on the meta device: {first_line(error, 120)}")
-    total = counter.get_total_flops()
-    if total == 0:
+    if counter.total == 0:
         return Reading(metric=FLOPS, reason="the counter recorded no operations")
-    how = {"counter": "torch FlopCounterMode on the meta device", "batch": 1}
-    return Reading(metric=FLOPS, value=total, how=how)
+    how = {"counter": f"{HOW} on the meta device", "batch": 1}
+    return Reading(metric=FLOPS, value=counter.total, how=how)
 
 
 def stage_reading(generator: Staged, latents: object) -> Reading:
     """Return the operations per image of a generator of parts: calls times those of one call."""
-    with torch.inference_mode():
+    with torch.no_grad():
         parts = stage_operations(generator, latents)
-    how = {"counter": "torch FlopCounterMode on the meta device", "batch": 1, "parts": parts}
+    how = {"counter": f"{HOW} on the meta device", "batch": 1, "parts": parts}
     return Reading(metric=FLOPS, value=sum(parts.values()), how=how)
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from torch.utils.flop_counter import FlopCounterMode
-
 from sfbench.api.protocols import Staged
 from sfbench.hardware.backend import Backend
 from sfbench.hardware.host import host_memory, reset_host_peak
 from sfbench.speed.latency import measure_latency
+from sfbench.speed.operations import Counter
 from sfbench.values.metric_names import STAGE_MEMORY, STAGE_SECONDS
 from sfbench.values.records import Reading
 from sfbench.values.timing import Timing
@@ -66,7 +65,7 @@ def stage_operations(generator: Staged, latents: Any) -> dict[str, int]:
     """Return the operations of all calls of each part, counted in one call of it."""
     found = {}
     for stage in generator.stages(latents):
-        with FlopCounterMode(display=False) as counter:
+        with Counter() as counter:
             stage.run()
-        found[stage.name] = counter.get_total_flops() * stage.calls
+        found[stage.name] = counter.total * stage.calls
     return found

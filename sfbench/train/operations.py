@@ -3,34 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator
 
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
-
-
-class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch
-    """Adds up torch's own formulas of operations; its FlopCounterMode fails inside func.grad."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # torch
-        self.total = 0
-
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Sequence[Any],  # torch's signature
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        """Do the operation and count it."""
-        given = dict(kwargs or {})
-        out = func(*args, **given)
-        formula = flop_registry.get(func.overloadpacket)
-        if formula is not None:
-            self.total += formula(*args, **given, out_val=out)
-        return out
+from sfbench.speed.operations import Counter
 
 
 class Operations:

@@ -4,12 +4,14 @@ import time
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from sfbench.hardware.devices import find_backend
 from sfbench.speed.blocks import calls_per_block, time_block
 from sfbench.speed.complexity import flop_reading
 from sfbench.speed.intervals import median, quantile, quantile_interval
 from sfbench.speed.memory import device_readings, measure_memory
+from sfbench.speed.operations import Counter
 from sfbench.speed.throughput import is_steady, measure_region
 
 CPU = find_backend("cpu")
@@ -111,3 +113,22 @@ def test_operations_of_a_model_that_cannot_run_on_meta_are_null_with_the_reason(
     reading = flop_reading(build)
     assert reading.value is None
     assert reading.reason == "not on the meta device: needs real data"
+
+
+@pytest.mark.parametrize("inference", [False, True])
+def test_operations_are_those_of_torchs_own_counter(*, inference: bool) -> None:
+    """Products, convolutions and attention; in inference mode linear layers arrive whole."""
+    with torch.device("meta"):
+        model = torch.nn.Sequential(
+            torch.nn.Conv2d(3, 8, 3, groups=1),
+            torch.nn.Flatten(2),
+            torch.nn.Linear(36, 10),
+            torch.nn.TransformerEncoderLayer(10, 2, 16, batch_first=True),
+        )
+        images = torch.empty(2, 3, 8, 8)
+    model.eval().requires_grad_(requires_grad=False)
+    with Counter() as ours, torch.inference_mode(mode=inference):
+        model(images)
+    with FlopCounterMode(display=False) as theirs:
+        model(images)
+    assert ours.total == theirs.get_total_flops() > 0
