@@ -93,7 +93,7 @@ class StyleBlock(nn.Module):
         affine: EqualizedLinear | None = None,
     ) -> TokenStream:
         """Return the tokens after this block's attention layer, made when they are asked for."""
-        if len(x.parts) == 1:
+        if len(x.parts) == 1 and self.enc.kernels is None:
             return TokenStream.of(self(x.gathered(), w, noise, affine))
         if self.position_encoding != "none":
             x = x.plus(self.pos_embedding)
@@ -150,7 +150,8 @@ class StyleformerSynthesis(nn.Module):
 
         `noise`: "const" (the stored maps), "none", or one tensor [batch, tokens, 1] a layer.
         """
-        _, image = self.features(ws, noise)
+        x = TokenStream.of(self.start(ws))
+        _, image = self.one_resolution(0, x, None, ws, noise, keep=False)
         return image
 
     def block(self, place: Place) -> StyleBlock:
@@ -167,8 +168,16 @@ class StyleformerSynthesis(nn.Module):
         Float[Tensor, "batch tokens channels"], Float[Tensor, "batch image_channels side side"]
     ]:
         """Return the last tokens and the image; Styleformer-C goes on from both."""
-        x = self.block(self.places[0]).const.expand(ws.shape[0], -1, -1)
-        return self.one_resolution(0, TokenStream.of(x), None, ws, noise)
+        x = TokenStream.of(self.start(ws))
+        tokens, image = self.one_resolution(0, x, None, ws, noise, keep=True)
+        assert tokens is not None  # noqa: S101  # they were kept
+        return tokens, image
+
+    def start(
+        self, ws: Float[Tensor, "batch num_ws w_dim"]
+    ) -> Float[Tensor, "batch tokens channels"]:
+        """Return the constant that every image starts from."""
+        return self.block(self.places[0]).const.expand(ws.shape[0], -1, -1)
 
     def grow(
         self,
@@ -177,7 +186,9 @@ class StyleformerSynthesis(nn.Module):
         image: Float[Tensor, "batch image_channels side side"],
         ws: Float[Tensor, "batch num_ws w_dim"],
         noise: Noise | Sequence[Tensor],
-    ) -> tuple[Tensor, Tensor]:
+        *,
+        keep: bool,
+    ) -> tuple[Tensor | None, Tensor]:
         """Double the sides and go on from block number `first` to the last tokens and image.
 
         Each slice of the batch goes all the way before the next: large maps are those of one slice.
@@ -186,11 +197,13 @@ class StyleformerSynthesis(nn.Module):
         for part in image_slices(x, 4 * x.shape[1]):
             some = noise if isinstance(noise, str | Tensor) else [layer[part] for layer in noise]
             tokens = TokenStream.doubled(x[part])
-            pieces.append(self.one_resolution(first, tokens, image[part], ws[part], some))
+            pieces.append(
+                self.one_resolution(first, tokens, image[part], ws[part], some, keep=keep)
+            )
         if len(pieces) == 1:
             return pieces[0]
-        grown, images = zip(*pieces, strict=True)
-        return torch.cat(grown), torch.cat(images)
+        grown = [tokens for tokens, _ in pieces if tokens is not None]
+        return torch.cat(grown) if grown else None, torch.cat([image for _, image in pieces])
 
     def one_resolution(
         self,
@@ -199,8 +212,13 @@ class StyleformerSynthesis(nn.Module):
         image: Float[Tensor, "batch image_channels half half"] | None,
         ws: Float[Tensor, "batch num_ws w_dim"],
         noise: Noise | Sequence[Tensor],
-    ) -> tuple[Tensor, Tensor]:
-        """Run the blocks of the resolution that block `first` opens, then all after it."""
+        *,
+        keep: bool,
+    ) -> tuple[Tensor | None, Tensor]:
+        """Run the blocks of the resolution that block `first` opens, then all after it.
+
+        Return the image, and the last tokens if they are to be kept.
+        """
         index = first
         while True:
             place = self.places[index]
@@ -211,11 +229,11 @@ class StyleformerSynthesis(nn.Module):
             index += 1
             if place.last_of_resolution:
                 break
-        tokens, rgb = block.torgb.streamed(x, ws[:, index])
+        tokens, rgb = block.torgb.streamed(x, ws[:, index], keep=keep or index < len(self.places))
         image = rgb if image is None else upsample2d(image).add_(rgb)
-        if index == len(self.places):
+        if tokens is None or index == len(self.places):
             return tokens, image
-        return self.grow(index, tokens, image, ws, noise)
+        return self.grow(index, tokens, image, ws, noise, keep=keep)
 
 
 class Styleformer(StyleGenerator):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from jaxtyping import Float
@@ -29,6 +30,25 @@ NORM_EPSILON = 1e-5
 FEED_FORWARD_EXPANSION = 4
 
 
+class Kernels(Protocol):
+    """Another way to compute a layer: see reference_models/native."""
+
+    def take(self, w: Tensor) -> bool:
+        """Return whether to compute these style vectors [batch, w_dim] so."""
+        ...
+
+    def layer(
+        self,
+        layer: StyleEncoderLayer,
+        x: TokenStream,
+        w: Tensor,
+        noise: Noise,
+        affine: EqualizedLinear | None,
+    ) -> TokenStream:
+        """Return what `StyleEncoderLayer.streamed` returns."""
+        ...
+
+
 class StyleEncoderLayer(nn.Module):
     """One attention layer with style modulation: [batch, tokens, C] -> [batch, tokens, C_out].
 
@@ -37,6 +57,8 @@ class StyleEncoderLayer(nn.Module):
     """
 
     noise_const: Tensor
+    kernels: Kernels | None = None
+    """What computes the layer in inference in place of torch's operations, where that was asked."""
 
     def __init__(
         self, config: StyleformerConfig, *, resolution: int, inputs: int, outputs: int
@@ -99,6 +121,8 @@ class StyleEncoderLayer(nn.Module):
 
         What every slice needs, the keys and values, is made here, in one pass over `x`.
         """
+        if self.kernels is not None and self.kernels.take(w):
+            return self.kernels.layer(self, x, w, noise, affine)
         style_in, style_value = (affine or self.affine1)(w).chunk(2, dim=1)
         entered = self.entered(x, style_in)
         # q k^T holds the factors of q and k as products only: q carries both.

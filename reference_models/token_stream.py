@@ -27,13 +27,17 @@ LEAST_ROWS = 4
 class TokenStream:
     """So many `tokens` an image; `make` gives each of the `parts` [batch, part, channels] in order.
 
-    `store` is memory whose part may be overwritten as soon as that part was made.
+    Each part is made once. `store` is memory whose part may be overwritten as soon as that part was
+    made. `half`: the tokens of the map of half the side that these are interpolated from, and
+    `position` what is added to them.
     """
 
     tokens: int
     parts: Sequence[slice]
     make: Callable[[slice], Tensor]
     store: Tensor | None = None
+    half: Tensor | None = None
+    position: Tensor | None = None
 
     @classmethod
     def of(cls, x: Float[Tensor, "batch tokens channels"]) -> TokenStream:
@@ -53,11 +57,13 @@ class TokenStream:
             return map_to_tokens(found).contiguous()
 
         tokens = side * side
-        return cls(tokens=tokens, parts=token_slices(x, tokens), make=rows)
+        return cls(tokens=tokens, parts=token_slices(x, tokens), make=rows, half=x)
 
     def plus(self, other: Float[Tensor, "1 tokens channels"]) -> TokenStream:
         """Return the stream of the sums."""
-        return dataclasses.replace(self, make=lambda part: self.make(part) + other[:, part])
+        return dataclasses.replace(
+            self, make=lambda part: self.make(part) + other[:, part], position=other
+        )
 
     def gathered(self) -> Float[Tensor, "batch tokens channels"]:
         """Return all tokens."""
@@ -71,6 +77,12 @@ def token_slices(like: Tensor, tokens: int) -> list[slice]:
     side = math.isqrt(tokens)
     step = max(LEAST_ROWS, SLICE_TOKENS // side) * side
     return [slice(None)] if step >= tokens else slices(tokens, step)
+
+
+def passed(stream: TokenStream, function: Callable[[slice], Tensor]) -> None:
+    """Call function(part) for all parts of the stream, and keep nothing of it."""
+    for part in stream.parts:
+        function(part)
 
 
 def filled(

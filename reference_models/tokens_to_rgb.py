@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from jaxtyping import Float
@@ -12,11 +13,28 @@ from torch import Tensor, nn
 from reference_models.equalized import EqualizedLinear
 from reference_models.modulation import demodulation
 from reference_models.precision import full_precision
-from reference_models.token_stream import TokenStream, filled
+from reference_models.token_stream import TokenStream, filled, passed
+
+
+class ColorKernels(Protocol):
+    """Another way to compute the colors: see reference_models/native."""
+
+    def take(self, w: Tensor) -> bool:
+        """Return whether to compute these style vectors [batch, w_dim] so."""
+        ...
+
+    def colors(
+        self, layer: TokensToRGB, x: TokenStream, w: Tensor, *, keep: bool
+    ) -> tuple[Tensor | None, Tensor]:
+        """Return what `TokensToRGB.streamed` returns."""
+        ...
 
 
 class TokensToRGB(nn.Module):
     """Color layer: [batch, tokens, C] -> [batch, image channels, side, side], demodulated."""
+
+    kernels: ColorKernels | None = None
+    """What computes it in inference in place of torch's operations, where that was asked."""
 
     def __init__(self, w_dim: int, channels: int, image_channels: int) -> None:
         super().__init__()
@@ -37,11 +55,17 @@ class TokensToRGB(nn.Module):
         return as_image(self.colors(w)(x))
 
     def streamed(
-        self, x: TokenStream, w: Float[Tensor, "batch w_dim"]
+        self, x: TokenStream, w: Float[Tensor, "batch w_dim"], *, keep: bool = True
     ) -> tuple[
-        Float[Tensor, "batch tokens channels"], Float[Tensor, "batch image_channels side side"]
+        Float[Tensor, "batch tokens channels"] | None,
+        Float[Tensor, "batch image_channels side side"],
     ]:
-        """Return all tokens and their image, each slice of which is colored once it is made."""
+        """Return the image, each slice of which is colored once it is made, and all tokens.
+
+        None for the tokens where they are not to be kept.
+        """
+        if self.kernels is not None and self.kernels.take(w):
+            return self.kernels.colors(self, x, w, keep=keep)
         if len(x.parts) == 1:
             tokens = x.gathered()
             return tokens, self(tokens, w)
@@ -53,8 +77,10 @@ class TokensToRGB(nn.Module):
             image[:, :, part] = colors(tokens)
             return tokens
 
-        tokens = filled(x, colored)
-        return tokens, as_image(image)
+        if keep:
+            return filled(x, colored), as_image(image)
+        passed(x, colored)
+        return None, as_image(image)
 
     def colors(
         self, w: Float[Tensor, "batch w_dim"]

@@ -78,6 +78,13 @@ SIZE_OPTIONS = (
         help="position encoding at each resolution",
     ),
 )
+KERNELS = Option(
+    name="kernels",
+    kind="str",
+    default="torch",
+    choices=("torch", "native"),
+    help="torch's operations, or C++ kernels for a CPU in fp32 (compiled once; sfbench[native])",
+)
 SPLIT_OPTIONS = (
     Option(
         name="split",
@@ -136,7 +143,7 @@ def sfbench_generators() -> list[GeneratorSpec]:
             name="styleformer",
             summary="style-based transformer, full attention, no convolution",
             resolutions=tuple(sorted(POWERS + START_12)),
-            options=SIZE_OPTIONS + STYLE_OPTIONS,
+            options=SIZE_OPTIONS + STYLE_OPTIONS + (KERNELS,),
             build=functools.partial(build, linformer=False),
             build_learner=functools.partial(learn, linformer=False),
             settings=SETTINGS,
@@ -149,7 +156,7 @@ def sfbench_generators() -> list[GeneratorSpec]:
             name="styleformer-linformer",
             summary="Styleformer with k and v projected to 256 tokens from 32 px up",
             resolutions=tuple(sorted(POWERS + START_12)),
-            options=SIZE_OPTIONS + STYLE_OPTIONS,
+            options=SIZE_OPTIONS + STYLE_OPTIONS + (KERNELS,),
             build=functools.partial(build, linformer=True),
             build_learner=functools.partial(learn, linformer=True),
             settings=SETTINGS,
@@ -162,7 +169,7 @@ def sfbench_generators() -> list[GeneratorSpec]:
             name="styleformer-c",
             summary="Styleformer up to 32 px, StyleGAN2 convolutions above (sizes are ours)",
             resolutions=tuple(side for side in POWERS if side > POWERS[0]),
-            options=SPLIT_OPTIONS + SIZE_OPTIONS[1:] + STYLE_OPTIONS,
+            options=SPLIT_OPTIONS + SIZE_OPTIONS[1:] + STYLE_OPTIONS + (KERNELS,),
             build=build_c,
             build_learner=learn_c,
             settings=SETTINGS,

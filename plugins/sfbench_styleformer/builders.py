@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from reference_models.attention_maps import captured, layers_of
 from reference_models.checkpoints import Config, load_generator
+from reference_models.native import NativeKernelsError, use_native
 from reference_models.presets import StyleformerPreset, by_resolution, preset
 from reference_models.style_generator import StyleGenerator
 from reference_models.styleformer_c import StyleformerCConfig
@@ -18,6 +19,7 @@ from sfbench.api import (
     BuildRequest,
     Latents,
     StyleModuleGenerator,
+    UnsupportedError,
     UsageError,
     WeightsError,
 )
@@ -127,6 +129,8 @@ def load(
 def adapt(module: StyleGenerator, config: Config, request: BuildRequest) -> StyleformerGenerator:
     """Return the module as an ImageGenerator with the requested noise and truncation."""
     options: Any = request.options
+    if options["kernels"] == "native":
+        use_kernels(module, request)
     return StyleformerGenerator(
         module,
         request,
@@ -134,6 +138,28 @@ def adapt(module: StyleGenerator, config: Config, request: BuildRequest) -> Styl
         truncation_psi=options["truncation_psi"],
         architecture=dataclasses.asdict(config),
     )
+
+
+def use_kernels(module: StyleGenerator, request: BuildRequest) -> None:
+    """Switch the module to the native kernels; raises UnsupportedError where they cannot be used."""
+    if request.device == "meta":  # operations are counted there, which kernels do not change
+        return
+    if (request.device, request.dtype) != ("cpu", "float32"):
+        found = f"{request.dtype} on {request.device}"
+        msg = f"option kernels=native: they compute in float32 on a CPU, not in {found}"
+        raise UnsupportedError(msg)
+    try:
+        use_native(module)
+    except NativeKernelsError as error:
+        msg = f"option kernels=native: {error}"
+        raise UnsupportedError(msg) from None
+    module.compile = refuse_compiling  # type: ignore[method-assign]  # else it would drop the kernels
+
+
+def refuse_compiling(**_how: object) -> NoReturn:
+    """Raise UnsupportedError."""
+    msg = "option kernels=native: torch.compile cannot compile them; use --mode eager"
+    raise UnsupportedError(msg)
 
 
 class StyleformerGenerator(StyleModuleGenerator):
