@@ -2,6 +2,8 @@
 
     python scripts/bench_before.py [BEFORE] [--only NAME:BATCH,...] [--quads 8]
 
+A NAME that ends in -native stands for the present model with its own kernels, beside the earlier one.
+
 BEFORE is a folder with that commit (`git worktree add BEFORE COMMIT`); without it only the roof is
 compared with. Both get the same weights and latents, in fp32 on all processors. The ratio is the
 earlier seconds over the present ones, the median of ABBA quads with the order-statistic interval of
@@ -41,6 +43,8 @@ CASES = (
     *("s-32:1", "s-32:8", "full-64:1"),
     *(f"linformer-{side}:{batch}" for side in (64, 128, 256) for batch in (1, 8)),
     "linformer-512:1",
+    *("s-32-native:1", "linformer-128-native:1", "linformer-512-native:1"),
+    *("linformer-256-native:1", "linformer-256-native:8"),
     *(f"stylegan2-{side}:1" for side in (32, 64, 128, 256)),
 )
 
@@ -57,15 +61,18 @@ def modules_of(root: Path) -> Callable[[str], ModuleType]:
 def made(root: Path, name: str, *, meta: bool = False) -> nn.Module:
     """Return a model of a checkout with drawn weights, or without any on the meta device."""
     module = modules_of(root)
-    kind, side = name.split("-")
+    kind, side, *native = name.split("-")
     try:
         with torch.device("meta" if meta else "cpu"):
             model: nn.Module = network(module, kind, int(side))
+            use_native = module("native").use_native if native and root == HERE else None
     finally:
         sys.path.remove(str(root))
     model.eval().requires_grad_(requires_grad=False)
     if not meta:
         module("equalized").initialize(model, torch.Generator().manual_seed(0))
+        if use_native is not None:
+            use_native(model)
     return model
 
 
