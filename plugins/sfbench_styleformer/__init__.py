@@ -83,7 +83,8 @@ KERNELS = Option(
     kind="str",
     default="torch",
     choices=("torch", "native"),
-    help="torch's operations, or C++ kernels for a CPU in fp32 (compiled once; sfbench[native])",
+    help="native: C++ kernels for fp32 on a CPU, compiled once (needs a C++ compiler and ninja: "
+    "pip install 'sfbench[native]')",
 )
 SPLIT_OPTIONS = (
     Option(

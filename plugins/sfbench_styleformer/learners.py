@@ -15,6 +15,9 @@ def learner(
     request: LearnRequest, load: Callable[[BuildRequest], tuple[StyleGenerator, Config]]
 ) -> ModuleLearner:
     """Return the learner of the model that `load` loads; raises UsageError for invalid settings."""
+    if request.build.options["kernels"] != "torch":
+        msg = "option kernels=native: training computes with torch's operations; leave it out"
+        raise UsageError(msg)
     module, config = load(request.build)
     try:
         inner = adversarial_learner(module, request)

@@ -172,7 +172,7 @@ at::Tensor demodulation(const at::Tensor& weight, const at::Tensor& styles, doub
   auto found = at::empty({batch, outputs}, styles.options());
   const float *w_data = weight.const_data_ptr<float>(), *s_data = styles.const_data_ptr<float>();
   float* found_data = found.data_ptr<float>();
-  at::parallel_for(0, outputs, std::max<int64_t>(1, 32768 / inputs), [&](int64_t begin, int64_t end) {
+  at::parallel_for(0, outputs, std::max<int64_t>(1, 32768 / std::max<int64_t>(1, inputs)), [&](int64_t begin, int64_t end) {
     for (int64_t o = begin; o < end; ++o)
       for (int64_t b = 0; b < batch; ++b) {
         const float *w = w_data + o * inputs, *s = s_data + b * inputs;

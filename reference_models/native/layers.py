@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from reference_models.equalized import EqualizedLinear
 from reference_models.modulation import EPSILON
-from reference_models.native.library import NativeKernelsError
+from reference_models.native.library import NativeKernelsError, load
 from reference_models.noise import Noise, layer_noise
 from reference_models.slicing import at_once
 from reference_models.styleformer_layer import StyleEncoderLayer
@@ -34,9 +33,18 @@ def fits(layer: StyleEncoderLayer) -> bool:
     )
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class NativeKernels:
-    """What `StyleEncoderLayer.kernels` and `TokensToRGB.kernels` are to use."""
+    """What `StyleEncoderLayer.kernels` and `TokensToRGB.kernels` are to use.
+
+    Raises NativeKernelsError where the kernels cannot be compiled.
+    """
+
+    def __init__(self) -> None:
+        load()
+
+    def __reduce__(self) -> tuple[type[NativeKernels], tuple[()]]:
+        """Return how another process gets them: they are loaded there, too."""
+        return NativeKernels, ()
 
     def take(self, w: Float[Tensor, "batch w_dim"]) -> bool:
         """Return whether to use them now: not with gradients, nor in a compiler.
@@ -79,7 +87,9 @@ class NativeKernels:
 
         def mixed(part: slice) -> Tensor:
             tokens = h[:, part]
-            found: Tensor = OPERATIONS.mix(
+            # The rows that were read may be overwritten.
+            found = tokens if outputs == inputs else h.new_empty(*tokens.shape[:2], outputs)
+            OPERATIONS.mix(
                 tokens,
                 query,
                 keys,
@@ -91,7 +101,7 @@ class NativeKernels:
                 layer.bias,
                 None if extra is None else extra[..., part, :],
                 layer.config.clamp,
-                tokens if outputs == inputs else None,
+                found,
             )
             return found
 

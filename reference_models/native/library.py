@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
+import platform
+import re
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -20,6 +21,7 @@ NAME = "sfbench_styleformer"
 # Not -ffast-math: it would take the rounding of 2^x apart. Not -march=native: home folders are
 # shared by machines. No -fopenmp for the linker: torch's own runtime has those functions.
 FLAGS = ("-O3", "-mavx2", "-mfma", "-fopenmp", "-ffp-contract=fast", "-fno-math-errno")
+LONGEST_MESSAGE = 200
 
 
 class NativeKernelsError(RuntimeError):
@@ -37,10 +39,16 @@ def load() -> None:
     if not capability.startswith("AVX"):
         msg = f"they need a processor with AVX2; torch found {capability} here"
         raise NativeKernelsError(msg)
-    library = folder() / f"{NAME}-{digest()}.so"
-    if not library.exists():
-        compile_to(library)
-    torch.ops.load_library(str(library))  # type: ignore[no-untyped-call]  # torch
+    try:
+        library = folder() / f"{NAME}-{digest()}.so"
+        if not (library.exists() and opened(library)):
+            compile_to(library)
+            if not opened(library):
+                msg = f"{library} was compiled, and cannot be loaded"
+                raise NativeKernelsError(msg)
+    except OSError as error:
+        msg = f"{error.filename}: {error.strerror}; TORCH_EXTENSIONS_DIR names another folder for them"
+        raise NativeKernelsError(msg) from None
 
 
 def loaded() -> bool:
@@ -48,58 +56,78 @@ def loaded() -> bool:
     return hasattr(torch.ops.styleformer, "mix")
 
 
+def opened(library: Path) -> bool:
+    """Load a library; return False for a damaged one, or one for another system.
+
+    Raises NativeKernelsError for a file that others than its owner may have written.
+    """
+    found = library.stat()
+    if found.st_uid not in {os.getuid(), 0} or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        msg = f"{library} belongs to somebody else, or others may write to it; remove it"
+        raise NativeKernelsError(msg)
+    try:
+        torch.ops.load_library(str(library))  # type: ignore[no-untyped-call]  # torch
+    except OSError:
+        return False
+    return loaded()
+
+
 def folder() -> Path:
     """Return the folder that torch keeps extensions in."""
     given = os.environ.get("TORCH_EXTENSIONS_DIR")
     if given:
         return Path(given)
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111  # never raises
     return Path(cache) / "torch_extensions"
 
 
 def digest() -> str:
     """Return the digest of all that the library depends on."""
-    found = hashlib.sha256(f"{torch.__version__} {FLAGS}".encode())
+    system = (torch.__version__, FLAGS, platform.machine(), platform.libc_ver())
+    found = hashlib.sha256(str(system).encode())
     for file in sorted(HERE.glob("*.cpp")) + sorted(HERE.glob("*.h")):
         found.update(file.read_bytes())
     return found.hexdigest()[:16]
 
 
 def compile_to(library: Path) -> None:
-    """Compile the library in a folder of its own, then move it to its place at once."""
-    from torch.utils import cpp_extension  # it looks for CUDA, and says so
+    """Compile the library in a process and a folder of their own, then move it to its place at once.
 
-    compiler = cpp_extension.get_cxx_compiler()  # type: ignore[no-untyped-call]  # torch
-    if shutil.which(compiler) is None:
+    Several processes may do so at the same time. Raises NativeKernelsError if it cannot be compiled.
+    """
+    compiler = os.environ.get("CXX", "c++")
+    if shutil.which(compiler.partition(" ")[0]) is None:
         msg = (
             f"they are compiled here, and there is no compiler {compiler}: install one, or set CXX"
         )
         raise NativeKernelsError(msg)
-    try:
-        library.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=library.parent) as build, ninja_found():
-            cpp_extension.load(
-                NAME,
-                [str(HERE / source) for source in SOURCES],
-                extra_cflags=list(FLAGS),
-                build_directory=build,
-                is_python_module=False,
-            )
-            Path(build, f"{NAME}.so").replace(library)
-    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
-        msg = f"they could not be compiled: {str(error).strip().splitlines()[0]}"
-        raise NativeKernelsError(msg) from None
-
-
-@contextlib.contextmanager
-def ninja_found() -> Iterator[None]:
-    """Let torch find the ninja beside this Python, also where its environment is not activated."""
-    before = os.environ.get("PATH", "")
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), before])
-    try:
-        if shutil.which("ninja") is None:
-            msg = "they are compiled with ninja, which is missing: pip install 'sfbench[native]'"
+    # Beside this Python, also where its environment is not activated.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    if shutil.which("ninja", path=path) is None:
+        msg = "they are compiled with ninja, which is missing: pip install 'sfbench[native]'"
+        raise NativeKernelsError(msg)
+    library.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=library.parent) as build:
+        done = subprocess.run(  # noqa: S603  # our own module
+            [sys.executable, "-m", "reference_models.native.compiling", build],
+            env=os.environ | {"PATH": path, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        made = Path(build, f"{NAME}.so")
+        if done.returncode or not made.exists():
+            msg = f"{compiler} could not compile them: {cause(done.stdout)}"
             raise NativeKernelsError(msg)
-        yield
-    finally:
-        os.environ["PATH"] = before
+        made.chmod(0o755)
+        made.replace(library)
+
+
+def cause(output: str) -> str:
+    """Return the line of a compiler's output that says what is wrong."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()] or ["it says nothing"]
+    wrong = [line for line in lines if re.search(r"\berror:", line)]
+    return (wrong or lines[-1:])[0][:LONGEST_MESSAGE]

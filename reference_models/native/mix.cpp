@@ -235,14 +235,14 @@ std::tuple<at::Tensor, at::Tensor> pack_keys(const at::Tensor& keys, int64_t hea
   return {packed, longest};
 }
 
-// Returns [batch, tokens, outputs], in `destination` if given, which may be h itself.
-// h [batch, tokens, channels]; wq, values, wi packed; keys from pack_keys; wq holds the factor
-// log2(e) / sqrt(width). residual [batch, tokens, some], wr packed.
-at::Tensor mix(const at::Tensor& h, const at::Tensor& wq, const at::Tensor& keys,
+// Writes out [batch, tokens, outputs], which may be h itself. h [batch, tokens, channels]; wq, values,
+// wi packed; keys from pack_keys; wq holds the factor log2(e) / sqrt(width). residual [batch, tokens,
+// some], wr packed.
+void mix(const at::Tensor& h, const at::Tensor& wq, const at::Tensor& keys,
                const at::Tensor& longest, const at::Tensor& values, const at::Tensor& wi,
                const std::optional<at::Tensor>& residual, const std::optional<at::Tensor>& wr,
                const at::Tensor& bias, const std::optional<at::Tensor>& noise,
-               std::optional<double> clamp, const std::optional<at::Tensor>& destination) {
+               std::optional<double> clamp, at::Tensor out) {
   TORCH_CHECK(h.dim() == 3 && keys.dim() == 5 && wi.dim() == 4, "h, keys, wi: wrong dimensions");
   const int64_t batch = h.size(0), heads = keys.size(1), width = keys.size(3);
   const Sizes n{h.size(1), h.size(2), heads, width, values.size(2),
@@ -271,10 +271,9 @@ at::Tensor mix(const at::Tensor& h, const at::Tensor& wq, const at::Tensor& keys
     TORCH_CHECK(noise->is_cpu() && noise->scalar_type() == at::kFloat, "the noise must be float32");
     added = noise->expand({batch, n.tokens, 1});
   }
-  TORCH_CHECK(!destination || (is_matrix(*destination, batch, n.outputs) &&
-                               destination->size(1) == n.tokens && destination->stride(0) >= 0),
-              "the destination must be float32 [batch, tokens, outputs] with rows side by side");
-  auto out = destination ? *destination : at::empty({batch, n.tokens, n.outputs}, h.options());
+  TORCH_CHECK(is_matrix(out, batch, n.outputs) && out.size(1) == n.tokens &&
+                  (batch == 1 || out.stride(0) >= n.tokens * n.outputs),
+              "out must be float32 [batch, tokens, outputs] with rows side by side");
 
   const float *h_data = h.const_data_ptr<float>(), *bias_data = bias.const_data_ptr<float>();
   const float* r_data = residual ? residual->const_data_ptr<float>() : nullptr;
@@ -332,7 +331,6 @@ at::Tensor mix(const at::Tensor& h, const at::Tensor& wq, const at::Tensor& keys
       }
     }
   });
-  return out;
 }
 
 TORCH_LIBRARY(styleformer, m) {
@@ -340,8 +338,8 @@ TORCH_LIBRARY(styleformer, m) {
   m.def("pack_keys(Tensor keys, int heads) -> (Tensor, Tensor)");
   m.def(
       "mix(Tensor h, Tensor wq, Tensor keys, Tensor longest, Tensor values, Tensor wi, "
-      "Tensor? residual, Tensor? wr, Tensor bias, Tensor? noise, float? clamp, Tensor(a!)? out) "
-      "-> Tensor");
+      "Tensor? residual, Tensor? wr, Tensor bias, Tensor? noise, float? clamp, Tensor(a!) out) "
+      "-> ()");
 }
 
 TORCH_LIBRARY_IMPL(styleformer, CPU, m) {

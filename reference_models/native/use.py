@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from reference_models.native.layers import LANES, NativeKernels, fits
-from reference_models.native.library import NativeKernelsError, load
+from reference_models.native.library import NativeKernelsError
 from reference_models.styleformer_layer import StyleEncoderLayer
 from reference_models.tokens_to_rgb import TokensToRGB
 
@@ -20,7 +20,6 @@ def use_native(model: nn.Module) -> None:
     if not layers:
         msg = "no layer of this model fits them: they compute the published layer, 16 channels or more"
         raise NativeKernelsError(msg)
-    load()
     kernels = NativeKernels()
     for layer in layers:
         layer.kernels = kernels

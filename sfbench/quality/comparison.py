@@ -31,7 +31,8 @@ Opener = Callable[[str], FeatureExtractor]
 """Returns the extractor of a name, or of "auto"; raises WeightsError for missing weights."""
 
 OWN_RESIZE = "own"
-SPACING = "spacing.npy"
+SPACING = "spacing.zip"
+"""Not .npz, as shards of features are."""
 BYTES = "bytes"
 SHOWN = 5
 """Most unreadable images listed in a reading; all are counted."""

@@ -135,7 +135,7 @@ class FeatureStore:
                 {
                     "folder": meta.parent.name,
                     "shards": len(shards),
-                    "bytes": sum(file.stat().st_size for file in shards),
+                    "bytes": sum(file.stat().st_size for file in meta.parent.iterdir()),
                     **about_set(meta),
                 }
             )

@@ -103,7 +103,7 @@ class Points:
         first, second = (
             torch.cat(parts, dim=1) for parts in ((rows * -2, lengths, ones), (rows, ones, lengths))
         )
-        return cls(first, second, float(lengths.max()))
+        return cls(first, second, float(lengths.max()) if len(rows) else 0.0)
 
     def parts(self) -> list[slice]:
         """Return the rows to compare with others at once, in turn."""
@@ -118,16 +118,18 @@ class Points:
         return cleaned
 
 
-def nearest_others(rows: Rows, count: int) -> Tensor:
+def nearest_others(rows: Rows, count: int, middle: Tensor | None = None) -> Tensor:
     """Return each row's distances to so many nearest other rows, ascending [rows, count].
 
-    Raises ValueError if there are not as many.
+    `middle`: a point amid them, their mean if it is not given. Raises ValueError if there are not as
+    many.
     """
     if len(rows) <= count:
         msg = f"{len(rows)} images; more than k = {count} are needed"
         raise ValueError(msg)
     every = tensor(rows)
-    points = Points.of(every - every.mean(dim=0))  # centered, to minimize rounding errors
+    # Centered, to minimize rounding errors.
+    points = Points.of(every - (every.mean(dim=0) if middle is None else middle))
     found = [
         torch.topk(points.squared(part, points), count + 1, largest=False).values
         for part in points.parts()
@@ -143,15 +145,18 @@ def manifolds(
     `spacing`: `nearest_others` of the real rows, k or more of them. Raises ValueError when a set
     has no k-th neighbor.
     """
+    if min(len(generated), len(real)) <= k:
+        msg = f"{min(len(generated), len(real))} images; more than k = {k} are needed"
+        raise ValueError(msg)
+    true = tensor(real)
+    middle = true.mean(dim=0)
     real_radii, fake_radii = (
         near[:, k - 1].square()
         for near in (
             nearest_others(real, k) if spacing is None else spacing,
-            nearest_others(generated, k),
+            nearest_others(generated, k, middle),
         )
     )
-    true = tensor(real)
-    middle = true.mean(dim=0)
     fakes, trues = Points.of(tensor(generated) - middle), Points.of(true - middle)
     smaller, larger = (1 - TIE) ** 2, (1 + TIE) ** 2
     within = {rule: torch.zeros(len(generated), dtype=torch.long) for rule in ("<", "<=")}
@@ -212,7 +217,7 @@ def realism(
     fakes, trues = Points.of(tensor(generated) - middle), Points.of(true[kept] - middle)
     squares = sizes[kept].square()
     found = [(squares / fakes.squared(part, trues)).amax(dim=1) for part in fakes.parts()]
-    return torch.cat(found).sqrt().numpy()
+    return torch.cat([*found, squares.new_empty(0)]).sqrt().numpy()
 
 
 def median_bounds(ordered: NDArray[np.float64]) -> tuple[float, float]:
@@ -264,7 +269,7 @@ def nearest_rows(generated: Rows, real: Rows, count: int) -> NearestRows:
     middle = torch.from_numpy(real.mean(axis=0, dtype=np.float64))
     best = torch.empty((len(generated), 0), dtype=torch.float64)
     where = torch.empty((len(generated), 0), dtype=torch.long)
-    for start in range(0, len(real), OTHER_ROWS):
+    for start in range(0, len(real) if len(generated) else 0, OTHER_ROWS):
         others = Points.of(tensor(real[start : start + OTHER_ROWS]) - middle)
         least = min(count, len(others.second))
         values, indices = [best], [where]

@@ -9,16 +9,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sfbench.data.array_files import ArrayFileError, map_array
+from sfbench.data.array_files import ArrayFileError, read_arrays
 from sfbench.store.whole_file import whole_file
 
+NAME = "spacing"
 Distances = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class KeptSpacing:
-    """Distances of `count` real images in a file; NaN where nobody needed one so far.
+    """Distances of `count` real images in an archive of arrays; NaN where nobody needed one so far.
 
     A damaged file, or one of another number of images, counts as empty; one that cannot be written
     is left.
@@ -35,7 +36,7 @@ class KeptSpacing:
             kept[missing] = measured(missing)
             try:
                 with whole_file(self.file) as file:
-                    np.save(file, kept)
+                    np.savez(file, spacing=kept)
             except OSError:
                 pass  # they are measured again
         return kept[rows]
@@ -43,9 +44,9 @@ class KeptSpacing:
     def read(self) -> Distances:
         """Return what is kept."""
         try:
-            found = map_array(self.file)
-        except (FileNotFoundError, ArrayFileError):
+            found = read_arrays(self.file, NAME)[NAME]
+        except (OSError, KeyError, ArrayFileError):
             found = np.empty(0)
         if found.shape != (self.count,) or found.dtype != np.float64:
             return np.full(self.count, np.nan)
-        return np.array(found)
+        return np.where(np.isfinite(found) & (found >= 0), found, np.nan)

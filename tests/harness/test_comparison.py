@@ -239,7 +239,7 @@ def test_distances_between_real_images_are_measured_once(tmp_path: Path) -> None
         asked.extend(rows.tolist())
         return nearest_rows(real[rows], real, 2).distance[:, 1]
 
-    kept = KeptSpacing(tmp_path / "spacing.npy", 60)
+    kept = KeptSpacing(tmp_path / "spacing.zip", 60)
     first = kept.of(np.array([3, 9]), measured)
     assert first == pytest.approx(nearest_others(real, 1)[[3, 9], 0].numpy())
     assert kept.of(np.array([9, 4, 3]), measured)[[2, 0]].tolist() == first.tolist()
@@ -249,7 +249,7 @@ def test_distances_between_real_images_are_measured_once(tmp_path: Path) -> None
     for damaged in (b"", b"no array", np.zeros(59).tobytes()):
         kept.file.write_bytes(damaged)
         assert kept.of(np.array([3, 9]), measured) == pytest.approx(first)
-    nowhere = KeptSpacing(tmp_path / "no folder" / "spacing.npy", 60)
+    nowhere = KeptSpacing(tmp_path / "no folder" / "spacing.zip", 60)
     assert nowhere.of(np.array([3, 9]), measured) == pytest.approx(first)
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
+import pickle
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -59,10 +63,13 @@ def layer_by_torch(x: Tensors, heads: int, clamp: float | None) -> Tensor:
 def layer_by_kernels(
     x: Tensors, heads: int, clamp: float | None, out: Tensor | None = None
 ) -> Tensor:
+    assert x["h"] is not None
+    assert x["w"] is not None
+    found = torch.empty(*x["h"].shape[:2], x["w"].shape[2]) if out is None else out
     keys, longest = OPERATIONS.pack_keys(x["k"], heads)
     assert x["k"] is not None
     factor = math.log2(math.e) / math.sqrt(x["k"].shape[2] // heads)
-    found: Tensor = OPERATIONS.mix(
+    OPERATIONS.mix(
         x["h"],
         OPERATIONS.pack(x["q"], None, factor),
         keys,
@@ -74,7 +81,7 @@ def layer_by_kernels(
         x["bias"],
         x["noise"],
         clamp,
-        out,
+        found,
     )
     return found
 
@@ -282,6 +289,19 @@ def test_what_the_kernels_cannot_compute_is_refused() -> None:
         layer_by_kernels(drawn(1, 6, 16), 8, None)
 
 
+def test_a_model_with_kernels_can_be_copied_and_sent_to_another_process() -> None:
+    model = model_of(widths=(32, 16), layers=(1, 1), linformer=False)
+    use_native(model)
+    z = torch.randn(1, 512, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        expected = model(z)
+        assert torch.equal(copy.deepcopy(model)(z), expected)
+        assert torch.equal(pickle.loads(pickle.dumps(model))(z), expected)  # noqa: S301  # made above
+    kernels = pickle.dumps(model.synthesis.b8_0.enc.kernels)
+    code = f"import pickle, torch; pickle.loads({kernels!r}); torch.ops.styleformer.mix"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_without_compiler_or_processor_it_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -291,11 +311,45 @@ def test_without_compiler_or_processor_it_is_said(
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(NativeKernelsError, match="there is no compiler no-such-compiler"):
         library.compile_to(target)
-    monkeypatch.setenv("CXX", "false")
-    with pytest.raises(NativeKernelsError, match="could not be compiled"):
+    compiler = tmp_path / "compiler"
+    compiler.write_text(
+        '#!/bin/sh\ncase "$*" in *.cpp*) echo "mix.cpp:1:1: fatal error: no such header"; exit 1;; '
+        'esac\nexec c++ "$@"\n'
+    )
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    with pytest.raises(NativeKernelsError, match=r"could not compile them: .*no such header"):
         library.compile_to(target)
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [compiler]
     monkeypatch.setattr(library, "loaded", lambda: False)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT")
     with pytest.raises(NativeKernelsError, match="need a processor with AVX2; torch found DEFAULT"):
+        library.load()
+
+
+def test_a_damaged_library_is_compiled_again_and_a_strangers_is_not_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path))
+    damaged = tmp_path / f"{library.NAME}-{library.digest()}.so"
+    damaged.write_bytes(b"")
+    compiled: list[Path] = []
+
+    def compile_to(target: Path) -> None:
+        compiled.append(target)
+        target.write_bytes(b"a library")
+
+    def opened(path: str) -> None:
+        if not Path(path).read_bytes():
+            raise OSError(path)
+
+    monkeypatch.setattr(library, "compile_to", compile_to)
+    found = iter([False, True])
+    monkeypatch.setattr(library, "loaded", lambda: next(found))
+    monkeypatch.setattr(torch.ops, "load_library", opened)
+    library.load()
+    assert compiled == [damaged]
+    damaged.chmod(0o666)
+    monkeypatch.setattr(library, "loaded", lambda: False)
+    with pytest.raises(NativeKernelsError, match="others may write to it"):
         library.load()
