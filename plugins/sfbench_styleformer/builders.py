@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+import torch
+
 from reference_models.attention_maps import captured, layers_of
 from reference_models.checkpoints import Config, load_generator
 from reference_models.native import NativeKernelsError, use_native
@@ -129,23 +131,25 @@ def load(
 def adapt(module: StyleGenerator, config: Config, request: BuildRequest) -> StyleformerGenerator:
     """Return the module as an ImageGenerator with the requested noise and truncation."""
     options: Any = request.options
-    if options["kernels"] == "native":
-        use_kernels(module, request)
-    return StyleformerGenerator(
+    made = StyleformerGenerator(
         module,
         request,
         noise=options["noise"],
         truncation_psi=options["truncation_psi"],
         architecture=dataclasses.asdict(config),
     )
+    if options["kernels"] == "native":
+        use_kernels(module)
+    return made
 
 
-def use_kernels(module: StyleGenerator, request: BuildRequest) -> None:
+def use_kernels(module: StyleGenerator) -> None:
     """Switch the module to the native kernels; raises UnsupportedError where they cannot be used."""
-    if request.device == "meta":  # operations are counted there, which kernels do not change
+    weights = next(module.parameters())
+    if weights.is_meta:  # operations are counted there, which kernels do not change
         return
-    if (request.device, request.dtype) != ("cpu", "float32"):
-        found = f"{request.dtype} on {request.device}"
+    if not weights.is_cpu or weights.dtype != torch.float32:
+        found = f"{weights.dtype} on {weights.device.type}"
         msg = f"option kernels=native: they compute in float32 on a CPU, not in {found}"
         raise UnsupportedError(msg)
     try:
