@@ -230,6 +230,20 @@ def test_neighbors_are_the_same_however_rows_are_cut(monkeypatch: pytest.MonkeyP
     assert near == pytest.approx(1 - cosines.max(axis=1).mean(), rel=1e-6)
 
 
+def test_an_image_whose_features_are_not_finite_is_one_image_and_none_is_none() -> None:
+    source = np.random.default_rng(3)
+    real, generated = (source.normal(size=(200, 8)).astype(np.float32) for _ in range(2))
+    whole = manifolds(generated, real, k=3)["<"]
+    generated[7, 2] = np.nan
+    found = manifolds(generated, real, k=3)["<"]
+    assert found.recall.value == pytest.approx(whole.recall.value, abs=0.03)
+    assert found.precision.value == pytest.approx(whole.precision.value, abs=0.01)
+    assert len(nearest_real(generated[:0], real).distance) == 0
+    assert len(neighbors.realism(generated[:0], real, k=3)) == 0
+    with pytest.raises(ValueError, match="0 images; more than k = 3 are needed"):
+        manifolds(generated[:0], real, k=3)
+
+
 def test_distances_between_real_images_are_measured_once(tmp_path: Path) -> None:
     source = np.random.default_rng(2)
     real, generated = (source.normal(size=(n, 4)).astype(np.float32) for n in (60, 30))

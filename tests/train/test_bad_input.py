@@ -52,6 +52,15 @@ def test_a_prepared_folder_of_another_size_or_without_classes_is_refused(
     assert "the images have no labels" in errors(done)[0]
 
 
+def test_kernels_that_compute_no_gradients_are_refused(sfbench: Command) -> None:
+    asked = ("train", "--model", "styleformer", "--res", "8", "--kimg", "0.004", "--batch", "4")
+    sizes = ("--option", "widths=16", "--option", "layers=1", "--option", "kernels=native")
+    done = sfbench(*asked, *sizes, "--out", "run")
+    assert done.returncode == 2
+    (line,) = errors(done)
+    assert "option kernels=native: training computes with torch's operations" in line
+
+
 def test_a_folder_that_cannot_be_written_is_refused(sfbench: Command, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     done = sfbench(*RUN, "--out", "file/run")
