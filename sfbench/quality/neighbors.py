@@ -269,7 +269,10 @@ def nearest_rows(generated: Rows, real: Rows, count: int) -> NearestRows:
     middle = torch.from_numpy(real.mean(axis=0, dtype=np.float64))
     best = torch.empty((len(generated), 0), dtype=torch.float64)
     where = torch.empty((len(generated), 0), dtype=torch.long)
-    for start in range(0, len(real) if len(generated) else 0, OTHER_ROWS):
+    if not len(generated):
+        none = np.empty((0, min(count, len(real))))
+        return NearestRows(none.astype(np.int64), none)
+    for start in range(0, len(real), OTHER_ROWS):
         others = Points.of(tensor(real[start : start + OTHER_ROWS]) - middle)
         least = min(count, len(others.second))
         values, indices = [best], [where]
