@@ -22,7 +22,7 @@ from sfbench.run.schedule import Pending, pending_trials
 from sfbench.run.suites import Row, requests_of
 from sfbench.store.runs import Store
 from sfbench.store.training_runs import TrainingRun, runs_of_store
-from sfbench.values.case import Case, Request
+from sfbench.values.case import Case, Request, plain
 from sfbench.values.fields import names
 from sfbench.values.messages import counted
 from sfbench.values.records import Record
@@ -233,4 +233,13 @@ def records_of(
     )
     free = FREE | ELSEWHERE if anywhere else FREE
     keys = {without(case.inputs(), free) for case in plan.cases}
-    return [record for record in records if without(record.case, free) in keys]
+    return [
+        record for record in records if without(completed(record.case, catalogue), free) in keys
+    ]
+
+
+def completed(case: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Any]:
+    """Return a record's case with today's options: one that came later had its default."""
+    model = catalogue.offered(str(case["model"]))
+    usual = {} if model is None else {o.name: plain(o.default) for o in model.options}
+    return {**case, "options": usual | dict(case["options"])}

@@ -44,7 +44,7 @@ def port(tmp_path: Path) -> Iterator[int]:
 
 
 def asked(port: int, path: str = "/", host: str = "") -> tuple[int, str]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("GET", path, headers={"Host": host} if host else {})
         answer = connection.getresponse()
@@ -89,4 +89,4 @@ def test_the_command_serves_what_is_measured_later_until_it_is_ended(tmp_path: P
             assert "How good, how fast" in text
         finally:
             child.terminate()
-            assert child.wait(timeout=20) == 0
+            assert child.wait(timeout=60) == 0
