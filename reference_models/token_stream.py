@@ -79,10 +79,15 @@ def token_slices(like: Tensor, tokens: int) -> list[slice]:
     return [slice(None)] if step >= tokens else slices(tokens, step)
 
 
-def passed(stream: TokenStream, function: Callable[[slice], Tensor]) -> None:
-    """Call function(part) for all parts of the stream, and keep nothing of it."""
+def each(
+    stream: TokenStream, function: Callable[[slice], Tensor], *, keep: bool
+) -> Float[Tensor, "batch tokens channels"] | None:
+    """Call function(part) for all parts of the stream; return what they give if it is to be kept."""
+    if keep:
+        return filled(stream, function)
     for part in stream.parts:
         function(part)
+    return None
 
 
 def filled(

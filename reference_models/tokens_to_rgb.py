@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from reference_models.equalized import EqualizedLinear
 from reference_models.modulation import demodulation
 from reference_models.precision import full_precision
-from reference_models.token_stream import TokenStream, filled, passed
+from reference_models.token_stream import TokenStream, each
 
 
 class ColorKernels(Protocol):
@@ -67,8 +67,8 @@ class TokensToRGB(nn.Module):
         if self.kernels is not None and self.kernels.take(w):
             return self.kernels.colors(self, x, w, keep=keep)
         if len(x.parts) == 1:
-            tokens = x.gathered()
-            return tokens, self(tokens, w)
+            whole = x.gathered()
+            return whole, self(whole, w)
         colors = self.colors(w)
         image = self.bias.new_empty(w.shape[0], len(self.bias), x.tokens)
 
@@ -77,10 +77,8 @@ class TokensToRGB(nn.Module):
             image[:, :, part] = colors(tokens)
             return tokens
 
-        if keep:
-            return filled(x, colored), as_image(image)
-        passed(x, colored)
-        return None, as_image(image)
+        tokens = each(x, colored, keep=keep)
+        return tokens, as_image(image)
 
     def colors(
         self, w: Float[Tensor, "batch w_dim"]

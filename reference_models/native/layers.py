@@ -14,7 +14,7 @@ from reference_models.native.library import NativeKernelsError, load
 from reference_models.noise import Noise, layer_noise
 from reference_models.slicing import at_once
 from reference_models.styleformer_layer import StyleEncoderLayer
-from reference_models.token_stream import TokenStream, filled, passed
+from reference_models.token_stream import TokenStream, each
 from reference_models.tokens_to_rgb import TokensToRGB, as_image
 
 LANES, PANEL = 8, 16
@@ -143,10 +143,8 @@ class NativeKernels:
             OPERATIONS.colors(tokens, weights, layer.bias, part.indices(x.tokens)[0], image)
             return tokens
 
-        if keep:
-            return filled(x, colored), as_image(image)
-        passed(x, colored)
-        return None, as_image(image)
+        tokens = each(x, colored, keep=keep)
+        return tokens, as_image(image)
 
 
 def demodulation(

@@ -284,8 +284,8 @@ class Block:
 
 def blocks_of(first: Tensor, second: Tensor) -> Iterator[Block]:
     """Yield all pairs of rows; of a sample with itself, one of each two blocks alone."""
-    for rows in parts_of(first):
-        for columns in parts_of(second):
+    for rows in parts_of(first, BLOCK_ROWS):
+        for columns in parts_of(second, BLOCK_ROWS):
             if first is second and columns.start < rows.start:
                 continue
             inner = first[rows] @ second[columns].T
@@ -293,10 +293,10 @@ def blocks_of(first: Tensor, second: Tensor) -> Iterator[Block]:
             yield Block(rows, columns, inner, mirrored)
 
 
-def parts_of(rows: Tensor) -> list[slice]:
-    """Return the rows in parts."""
-    starts = range(0, len(rows), BLOCK_ROWS)
-    return [slice(start, min(start + BLOCK_ROWS, len(rows))) for start in starts]
+def parts_of(rows: Tensor, size: int) -> list[slice]:
+    """Return the rows in parts of that many."""
+    starts = range(0, len(rows), size)
+    return [slice(start, min(start + size, len(rows))) for start in starts]
 
 
 def total(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sfbench.quality.influences import NORMAL_95
-from sfbench.quality.kernel import tensor
+from sfbench.quality.kernel import parts_of, tensor
 from sfbench.quality.spacing import KeptSpacing
 from sfbench.quality.statistics import Rows
 
@@ -107,8 +107,7 @@ class Points:
 
     def parts(self) -> list[slice]:
         """Return the rows to compare with others at once, in turn."""
-        starts = range(0, len(self.first), PART_ROWS)
-        return [slice(start, min(start + PART_ROWS, len(self.first))) for start in starts]
+        return parts_of(self.first, PART_ROWS)
 
     def squared(self, part: slice, others: Points) -> Tensor:
         """Return the squared distances [part, others]; zero for equal rows."""

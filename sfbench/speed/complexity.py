@@ -33,9 +33,6 @@ def flop_reading(build_on_meta: Callable[[], ImageGenerator]) -> Reading:
     """
     try:
         generator = build_on_meta()
-        module = getattr(generator, "module", None)
-        if isinstance(module, nn.Module):
-            module.requires_grad_(requires_grad=False)
         latents = generator.draw_latents([0])
         if isinstance(generator, Staged):
             return stage_reading(generator, latents)
