@@ -109,8 +109,8 @@ def compile_to(library: Path) -> None:
     library.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=library.parent) as build:
         done = subprocess.run(  # noqa: S603  # our own module
-            [sys.executable, "-m", "reference_models.native.compiling", build],
-            env=os.environ | {"PATH": path, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            [sys.executable, "-P", "-m", "reference_models.native.compiling", build],
+            env=os.environ | {"PATH": path},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

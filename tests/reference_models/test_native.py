@@ -318,9 +318,15 @@ def test_without_compiler_or_processor_it_is_said(
     )
     compiler.chmod(0o755)
     monkeypatch.setenv("CXX", str(compiler))
+    # Where it looks for modules has nothing to do with the folders of plugins and of the user.
+    plugins = tmp_path / "plugins"
+    plugins.mkdir()
+    (plugins / "json.py").write_text("")
+    monkeypatch.syspath_prepend(str(plugins))
+    monkeypatch.chdir(plugins)
     with pytest.raises(NativeKernelsError, match=r"could not compile them: .*no such header"):
         library.compile_to(target)
-    assert list(tmp_path.iterdir()) == [compiler]
+    assert sorted(tmp_path.iterdir()) == [compiler, plugins]
     monkeypatch.setattr(library, "loaded", lambda: False)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT")
     with pytest.raises(NativeKernelsError, match="need a processor with AVX2; torch found DEFAULT"):
