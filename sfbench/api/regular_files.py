@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import os
 import stat
 from pathlib import Path
 
 
-def check_regular(path: Path) -> None:
-    """Raise OSError for a pipe, socket or device, or for what cannot be looked at."""
-    mode = path.stat().st_mode
-    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+def check_regular(path: Path) -> os.stat_result:
+    """Return what is known of a file or folder; raises OSError for a pipe, socket or device."""
+    found = path.stat()
+    if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
         raise OSError(errno.EINVAL, "a pipe, socket or device; expected a file", str(path))
+    return found

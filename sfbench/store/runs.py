@@ -162,7 +162,8 @@ class Store:
 
     def is_empty(self, origins: Sequence[Origin] = ANY) -> bool:
         """Return whether there is no file that could be a record of these origins."""
-        return next(self.files(origins), None) is None
+        found = (next(folder.glob("*.json"), None) for folder in self.folders(origins))
+        return all(first is None for first in found)
 
     def files(self, origins: Sequence[Origin]) -> Iterator[Path]:
         """Yield the files of these origins that could be records."""
@@ -209,9 +210,8 @@ def without_origin(record: Record) -> Record:
 def read(path: Path) -> Record | Unreadable:
     """Return the record in a file, or why it is unreadable."""
     try:
-        check_regular(path)
-        if path.stat().st_size > MOST_BYTES:
+        if check_regular(path).st_size > MOST_BYTES:
             return Unreadable(path, f"over {MOST_BYTES >> 20} MiB; a record is smaller")
-        return record_from_json(path.read_text(encoding="utf-8"))
+        return record_from_json(path.read_bytes())
     except (ValueError, OSError) as error:
         return Unreadable(path, first_line(error))

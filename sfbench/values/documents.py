@@ -28,15 +28,20 @@ class DocumentError(ValueError):
 
 def read_document(text: str | bytes, kind: type[T]) -> T:
     """Return the value of a declared type that a JSON text holds; raises DocumentError."""
-    raw = text if isinstance(text, str) else text.decode(errors="replace")
     try:
-        # Most texts have neither backslashes nor characters beyond ASCII: that is seen at once.
-        plain = raw.isascii() and "\\" not in raw and "\x7f" not in raw
-        if plain or WRITTEN.search(raw) is None:
+        if is_plain(text):
             return msgspec.json.decode(text, type=kind)
         return msgspec.convert(visible(msgspec.json.decode(text)), type=kind)
     except REFUSALS as error:
         raise DocumentError(first_line(error)) from None
+
+
+def is_plain(text: str | bytes) -> bool:
+    """Return whether a JSON text is without control characters."""
+    raw = text.encode(errors="replace") if isinstance(text, str) else text
+    if raw.isascii() and b"\\" not in raw and b"\x7f" not in raw:
+        return True  # most texts, seen at once
+    return WRITTEN.search(raw.decode(errors="replace")) is None
 
 
 def as_document(value: Any, kind: type[T]) -> T:

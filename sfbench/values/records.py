@@ -176,7 +176,7 @@ def record_to_json(record: Record) -> str:
     return json.dumps(document, sort_keys=True, allow_nan=False, ensure_ascii=False, indent=1)
 
 
-def record_from_json(text: str) -> Record:
+def record_from_json(text: str | bytes) -> Record:
     """Return the record; raises ValueError in one line for text that is not one, or newer."""
     found = read_document(text, Header).get("schema")
     if found != SCHEMA:
