@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from sfbench.quality.statistics import Matrix, Rows
+from sfbench.quality.statistics import CHUNK_ROWS, Matrix, Rows
 
 SPLITS = 10
 SHUFFLE_SEED = 2020
@@ -59,10 +59,10 @@ def inception_score(
     if count < splits:
         msg = f"{count} samples cannot be divided into {splits} splits"
         raise ValueError(msg)
-    log_p = log_softmax(logits[ordered(count, order, seed)])
+    rows = ordered(count, order, seed)
     scores, divergences = [], []
     for part in parts(count, splits, division, split_size):
-        found = divergence(log_p[part])
+        found = divergence(logits, rows[part])
         divergences.append(found)
         scores.append(np.exp(found.mean()))
     mean = float(np.mean(scores))
@@ -77,7 +77,7 @@ def score_influences(logits: Rows, score: float) -> Matrix:
     That on E KL is the sample's own divergence: the change of the marginal adds nothing to first
     order.
     """
-    return score * divergence(log_softmax(logits))
+    return score * divergence(logits, np.arange(len(logits)))
 
 
 def log_softmax(logits: Rows) -> Matrix:
@@ -88,12 +88,19 @@ def log_softmax(logits: Rows) -> Matrix:
     return rows
 
 
-def divergence(log_p: Matrix) -> Matrix:
-    """Return KL(p(y|x) || p(y)) of each sample, p(y) the mean over these samples."""
-    p = np.exp(log_p)
-    log_marginal = np.log(np.maximum(p.mean(axis=0), np.finfo(np.float64).tiny))
-    found: Matrix = (p * (log_p - log_marginal)).sum(axis=1)
-    return found
+def divergence(logits: Rows, rows: np.ndarray) -> Matrix:
+    """Return KL(p(y|x) || p(y)) of each of these rows, p(y) the mean over them.
+
+    Memory does not grow with the number of rows.
+    """
+    chunks = [rows[start : start + CHUNK_ROWS] for start in range(0, len(rows), CHUNK_ROWS)]
+    total = sum(np.exp(log_softmax(logits[chunk])).sum(axis=0) for chunk in chunks)
+    log_marginal = np.log(np.maximum(total / len(rows), np.finfo(np.float64).tiny))
+    found = []
+    for chunk in chunks:
+        log_p = log_softmax(logits[chunk])
+        found.append((np.exp(log_p) * (log_p - log_marginal)).sum(axis=1))
+    return np.concatenate(found)
 
 
 def ordered(count: int, order: Order, seed: int) -> np.ndarray:

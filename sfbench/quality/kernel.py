@@ -13,7 +13,7 @@ within 1e-11 of extended precision for features of mean 100 and standard deviati
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -293,7 +293,7 @@ def blocks_of(first: Tensor, second: Tensor) -> Iterator[Block]:
             yield Block(rows, columns, inner, mirrored)
 
 
-def parts_of(rows: Tensor, size: int) -> list[slice]:
+def parts_of(rows: Sized, size: int) -> list[slice]:
     """Return the rows in parts of that many."""
     starts = range(0, len(rows), size)
     return [slice(start, min(start + size, len(rows))) for start in starts]

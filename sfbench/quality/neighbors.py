@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
@@ -129,11 +128,11 @@ def nearest_others(rows: Rows, count: int, middle: Tensor | None = None) -> Tens
     every = tensor(rows)
     # Centered, to minimize rounding errors.
     points = Points.of(every - (every.mean(dim=0) if middle is None else middle))
-    found = [
-        torch.topk(points.squared(part, points), count + 1, largest=False).values
-        for part in points.parts()
-    ]
-    return torch.cat(found)[:, 1:].sqrt()
+    found = torch.empty((len(rows), count), dtype=torch.float64)
+    for part in points.parts():
+        nearest = torch.topk(points.squared(part, points), count + 1, largest=False).values
+        found[part] = nearest[:, 1:].sqrt()
+    return found
 
 
 def manifolds(
@@ -266,28 +265,19 @@ class NearestRows:
 def nearest_rows(generated: Rows, real: Rows, count: int) -> NearestRows:
     """Return the nearest real rows of each generated row; memory does not grow with features."""
     middle = torch.from_numpy(real.mean(axis=0, dtype=np.float64))
-    best = torch.empty((len(generated), 0), dtype=torch.float64)
-    where = torch.empty((len(generated), 0), dtype=torch.long)
-    if not len(generated):
-        none = np.empty((0, min(count, len(real))))
-        return NearestRows(none.astype(np.int64), none)
+    count = min(count, len(real))
+    # What is not a number comes last, as what is not filled in yet.
+    best = torch.full((len(generated), count), math.nan, dtype=torch.float64)
+    where = torch.zeros((len(generated), count), dtype=torch.long)
     for start in range(0, len(real), OTHER_ROWS):
         others = Points.of(tensor(real[start : start + OTHER_ROWS]) - middle)
         least = min(count, len(others.second))
-        values, indices = [best], [where]
-        found = [
-            torch.topk(points.squared(whole, others), least, largest=False)
-            for points, whole in pieces_of(generated, middle)
-        ]
-        values.append(torch.cat([one.values for one in found]))
-        indices.append(torch.cat([one.indices for one in found]) + start)
-        nearest = torch.cat(values, dim=1)
-        kept = torch.topk(nearest, min(count, nearest.shape[1]), largest=False)
-        best, where = kept.values, torch.cat(indices, dim=1).gather(1, kept.indices)
+        for part in parts_of(generated, PART_ROWS):
+            points = Points.of(tensor(generated[part]) - middle)
+            found = torch.topk(points.squared(slice(None), others), least, largest=False)
+            nearest = torch.cat([best[part], found.values], dim=1)
+            kept = torch.topk(nearest, count, largest=False)
+            best[part] = kept.values
+            places = torch.cat([where[part], found.indices + start], dim=1)
+            where[part] = places.gather(1, kept.indices)
     return NearestRows(where.numpy(), best.sqrt().numpy())
-
-
-def pieces_of(rows: Rows, middle: Tensor) -> Iterator[tuple[Points, slice]]:
-    """Yield the rows about a point, a part at a time."""
-    for start in range(0, len(rows), PART_ROWS):
-        yield Points.of(tensor(rows[start : start + PART_ROWS]) - middle), slice(None)
