@@ -20,7 +20,7 @@ from reference_models.resampling import conv2d_down, conv2d_up
 Resample = Literal["none", "up", "down"]
 
 
-class EqualizedConv2d(nn.Module):
+class EqualizedConv2d(winograd.Convolving, nn.Module):
     """k x k convolution (k 1 or 3) with weights scaled by 1/sqrt(inputs k^2).
 
     `activate` adds a bias and leaky ReLU times sqrt(2); `gain` and `clamp` act on the result.
@@ -60,10 +60,14 @@ class EqualizedConv2d(nn.Module):
             case "up":
                 y = conv2d_up(x, weight)
             case "down":
-                y = conv2d_down(x, weight)
+                y = conv2d_down(x, weight, self.convolutions)
             case "none":
                 wide = weight.shape[-1] == 3  # noqa: PLR2004  # or a single pixel
-                y = winograd.convolution(x, weight) if wide else F.conv2d(x, weight)
+                y = (
+                    winograd.convolution(x, weight, self.convolutions)
+                    if wide
+                    else F.conv2d(x, weight)
+                )
         if self.bias is None:
             return y * self.gain
         return leaky_relu(

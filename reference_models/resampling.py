@@ -14,6 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from reference_models.winograd import BY_TORCH, Convolutions
+
 Padding = tuple[int, int, int, int]
 """Zeros (negative: cropped pixels) before x, after x, before y, after y."""
 
@@ -130,7 +132,9 @@ def conv2d_up(
 
 
 def conv2d_down(
-    x: Float[Tensor, "batch inputs height width"], weight: Float[Tensor, "outputs inputs k k"]
+    x: Float[Tensor, "batch inputs height width"],
+    weight: Float[Tensor, "outputs inputs k k"],
+    by: Convolutions = BY_TORCH,
 ) -> Float[Tensor, "batch outputs new_height new_width"]:
     """Return a convolution of the low-pass filtered map at half the size.
 
@@ -140,4 +144,4 @@ def conv2d_down(
     if weight.shape[-1] == 1:
         return F.conv2d(downsample2d(x), weight)
     filtered = upfirdn2d(x, binomial_like(x), padding=(2, 2, 2, 2))
-    return F.conv2d(filtered, weight, stride=2)
+    return by.halved(filtered, weight)

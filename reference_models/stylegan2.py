@@ -80,7 +80,7 @@ class StyleGAN2Config:
         return 2 * len(self.resolutions)
 
 
-class ModulatedConv(nn.Module):
+class ModulatedConv(winograd.Convolving, nn.Module):
     """3x3 modulated and demodulated convolution with noise, bias and leaky ReLU (figure 2d).
 
     With `up` the output has twice the size. `gain` multiplies the activation (and the clamp).
@@ -149,8 +149,8 @@ class ModulatedConv(nn.Module):
             return lambda some: conv2d_up(some, self.weight)
         if not torch.is_grad_enabled() and winograd.pays(x, len(self.weight)):
             kernels = winograd.transformed(self.weight)
-            return lambda some: winograd.convolve(some, kernels)
-        return lambda some: winograd.convolution(some, self.weight)
+            return lambda some: winograd.convolve(some, kernels, self.convolutions)
+        return lambda some: winograd.convolution(some, self.weight, self.convolutions)
 
 
 class MapToRGB(nn.Module):

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 FEWEST_CHANNELS = 128
@@ -22,6 +22,82 @@ FEWEST_PIXELS = 2048
 """Of a batch; below, rewriting the kernels costs more than their products save."""
 FEWEST_TILES, MOST_TILES = 128, 512
 """At once; half as many as channels, since kernels are read for each such band of rows."""
+
+
+class Convolutions:
+    """What convolutions on a CPU are made of, by torch's operations.
+
+    Kernels for the same are in `reference_models.native`.
+    """
+
+    def source(
+        self, x: Float[Tensor, "batch channels height width"]
+    ) -> Float[Tensor, "batch height_and_border width_and_border channels"]:
+        """Return the map as `cut` takes it."""
+        return bordered(x)
+
+    def cut(self, source: Tensor, top: int, bottom: int) -> Float[Tensor, "16 tiles channels"]:
+        """Return B^T d B of the 4x4 tiles around the pixels of these rows."""
+        return tiles(source[:, top : bottom + 2]).flatten(1, 3)
+
+    def join(
+        self,
+        products: Float[Tensor, "16 tiles channels"],
+        y: Float[Tensor, "batch height width channels"],
+        top: int,
+        bottom: int,
+    ) -> None:
+        """Write A^T m A to these rows of a map. `products` are overwritten."""
+        untile(products, y[:, top:bottom])
+
+    def spread(
+        self, g: Float[Tensor, "batch height width channels"], top: int, bottom: int
+    ) -> Float[Tensor, "16 tiles channels"]:
+        """Return A g A^T of the 2x2 tiles of these rows."""
+        return spread(g[:, top:bottom]).flatten(1, 3)
+
+    def packed(self, matrices: Float[Tensor, "16 inputs outputs"]) -> Tensor:
+        """Return the matrices as `multiply` takes them."""
+        return matrices
+
+    def multiply(
+        self, rows: Float[Tensor, "16 tiles inputs"], packed: Tensor
+    ) -> Float[Tensor, "16 tiles outputs"]:
+        """Return the products of rows and `packed` matrices."""
+        return torch.bmm(rows, packed)
+
+    def add_products(
+        self,
+        total: Float[Tensor, "16 inputs outputs"],
+        first: Float[Tensor, "16 tiles inputs"],
+        second: Float[Tensor, "16 tiles outputs"],
+    ) -> None:
+        """Add first^T second to the total."""
+        total.baddbmm_(first.transpose(1, 2), second)
+
+    def halved(
+        self,
+        x: Float[Tensor, "batch inputs height width"],
+        weight: Float[Tensor, "outputs inputs 3 3"],
+    ) -> Float[Tensor, "batch outputs new_height new_width"]:
+        """Return the correlation at every second pixel, without padding."""
+        return F.conv2d(x, weight, stride=2)
+
+
+BY_TORCH = Convolutions()
+
+
+class Convolving:
+    """A layer with a convolution."""
+
+    convolutions: Convolutions = BY_TORCH
+    """How it is computed."""
+    weight: nn.Parameter
+
+    @property
+    def wide(self) -> bool:
+        """Whether it has 3x3 kernels and enough channels; enough pixels is for `pays` to say."""
+        return self.weight.shape[-1] == 3 and min(self.weight.shape[:2]) >= FEWEST_CHANNELS  # noqa: PLR2004
 
 
 def pays(x: Float[Tensor, "batch inputs height width"], outputs: int) -> bool:
@@ -38,39 +114,43 @@ def pays(x: Float[Tensor, "batch inputs height width"], outputs: int) -> bool:
 
 
 def convolution(
-    x: Float[Tensor, "batch inputs height width"], weight: Float[Tensor, "outputs inputs 3 3"]
+    x: Float[Tensor, "batch inputs height width"],
+    weight: Float[Tensor, "outputs inputs 3 3"],
+    by: Convolutions = BY_TORCH,
 ) -> Float[Tensor, "batch outputs height width"]:
     """Return the correlation with zero padding of one pixel; it can be differentiated twice."""
     if pays(x, len(weight)):
-        y: Tensor = Convolution.apply(x, weight)
+        y: Tensor = Convolution.apply(x, weight, by)
         return y
     return F.conv2d(x, weight, padding=1)
 
 
-def keep_inputs(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+def keep_inputs(ctx: Any, inputs: tuple[Tensor, Tensor, Convolutions], output: Tensor) -> None:
     """Keep both factors for the derivatives of a bilinear function."""
     del output
-    ctx.save_for_backward(*inputs)
+    ctx.save_for_backward(*inputs[:2])
+    ctx.by = inputs[2]
 
 
 class Convolution(torch.autograd.Function):
     """Map and kernels -> map."""
 
     @staticmethod
-    def forward(x: Tensor, weight: Tensor) -> Tensor:
+    def forward(x: Tensor, weight: Tensor, by: Convolutions) -> Tensor:
         """Return the correlation."""
-        return convolve(x, transformed(weight))
+        return convolve(x, transformed(weight), by)
 
     setup_context = staticmethod(keep_inputs)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         """Return the gradients of map and kernels, as far as they are asked for."""
         x, weight = ctx.saved_tensors
-        by_map, by_weight = ctx.needs_input_grad
+        by_map, by_weight, _ = ctx.needs_input_grad
         return (
-            Convolution.apply(gradient, turned(weight)) if by_map else None,
-            WeightGradient.apply(x, gradient) if by_weight else None,
+            Convolution.apply(gradient, turned(weight), ctx.by) if by_map else None,
+            WeightGradient.apply(x, gradient, ctx.by) if by_weight else None,
+            None,
         )
 
 
@@ -78,20 +158,21 @@ class WeightGradient(torch.autograd.Function):
     """Map and gradient of the convolved map -> gradient of the kernels; bilinear as well."""
 
     @staticmethod
-    def forward(x: Tensor, gradient: Tensor) -> Tensor:
+    def forward(x: Tensor, gradient: Tensor, by: Convolutions) -> Tensor:
         """Return the gradient of the kernels."""
-        return correlate(x, gradient)
+        return correlate(x, gradient, by)
 
     setup_context = staticmethod(keep_inputs)
 
     @staticmethod
-    def backward(ctx: Any, weight: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def backward(ctx: Any, weight: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         """Return the gradients of both maps: convolutions with what came in."""
         x, gradient = ctx.saved_tensors
-        by_map, by_gradient = ctx.needs_input_grad
+        by_map, by_gradient, _ = ctx.needs_input_grad
         return (
-            Convolution.apply(gradient, turned(weight)) if by_map else None,
-            Convolution.apply(x, weight) if by_gradient else None,
+            Convolution.apply(gradient, turned(weight), ctx.by) if by_map else None,
+            Convolution.apply(x, weight, ctx.by) if by_gradient else None,
+            None,
         )
 
 
@@ -115,30 +196,32 @@ def transformed(
 
 
 def convolve(
-    x: Float[Tensor, "batch inputs height width"], kernels: Float[Tensor, "16 inputs outputs"]
+    x: Float[Tensor, "batch inputs height width"],
+    kernels: Float[Tensor, "16 inputs outputs"],
+    by: Convolutions = BY_TORCH,
 ) -> Float[Tensor, "batch outputs height width"]:
     """Return the correlation with zero padding of one pixel; `kernels` are `transformed` ones."""
     batch, _, height, width = x.shape
-    padded = bordered(x)
+    source = by.source(x)
     y = x.new_empty(batch, height, width, kernels.shape[2])
+    packed = by.packed(kernels)
     for top, bottom in bands(x, together(x.shape[1])):
-        products = torch.bmm(tiles(padded[:, top : bottom + 2]).flatten(1, 3), kernels)
-        untile(products, y[:, top:bottom])
+        by.join(by.multiply(by.cut(source, top, bottom), packed), y, top, bottom)
     return y.permute(0, 3, 1, 2)
 
 
 def correlate(
     x: Float[Tensor, "batch inputs height width"],
     gradient: Float[Tensor, "batch outputs height width"],
+    by: Convolutions = BY_TORCH,
 ) -> Float[Tensor, "outputs inputs 3 3"]:
     """Return the gradient of the kernels: G^T [sum over tiles of (B^T d B) (A g A^T)] G."""
     inputs, outputs = x.shape[1], gradient.shape[1]
-    padded = bordered(x)
+    source = by.source(x)
     g = gradient.permute(0, 2, 3, 1)
     total = x.new_zeros(16, inputs, outputs)
     for top, bottom in bands(x, MOST_TILES):
-        d = tiles(padded[:, top : bottom + 2]).flatten(1, 3)
-        total.baddbmm_(d.transpose(1, 2), spread(g[:, top:bottom]).flatten(1, 3))
+        by.add_products(total, by.cut(source, top, bottom), by.spread(g, top, bottom))
     taps = corner(x).T @ total.view(16, -1)
     return taps.view(3, 3, inputs, outputs).permute(3, 2, 0, 1)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 HERE = Path(__file__).parent
-SOURCES = ("enter.cpp", "mix.cpp", "prepare.cpp")
+SOURCES = ("enter.cpp", "mix.cpp", "prepare.cpp", "product.cpp", "winograd.cpp")
 NAME = "sfbench_styleformer"
 # Not -ffast-math: it would take the rounding of 2^x apart. Not -march=native: home folders are
 # shared by machines. No -fopenmp for the linker: torch's own runtime has those functions.
