@@ -1,6 +1,7 @@
 """Time a training step of ours against the official code's, interleaved.
 
     python scripts/bench_training.py CHECKOUT [--only NAME,NAME] [--quads 3] [--batch N] [--device cuda]
+        [--kernels torch]
 
 CHECKOUT is a folder with the official Styleformer code, which holds StyleGAN2 as well; it is run
 and never copied. Both train the same architecture in the same configuration (sizes, batch, ADA,
@@ -68,8 +69,8 @@ class Row:
 
 
 ROWS = {
-    "stylegan2": Row("stylegan2", "cifar", bench_models.ROWS["sg32"], 1.5),
-    "styleformer": Row("styleformer", "readme-example", bench_models.ROWS["s"], 1.3),
+    "stylegan2": Row("stylegan2", "cifar", bench_models.ROWS["sg32"], 2.0),
+    "styleformer": Row("styleformer", "readme-example", bench_models.ROWS["s"], 1.6),
 }
 
 
@@ -101,9 +102,11 @@ def feed_of(row: Row, folder: Path, batch: int, backend: Backend) -> DataLoader:
     )
 
 
-def ours(row: Row, loader: DataLoader, folder: Path) -> Step:
+def ours(row: Row, loader: DataLoader, folder: Path, kernels: str) -> Step:
     """Return a step of this project's loop."""
-    learner, _ = preset_learner(row.model, row.preset, loader.batch, loader.backend.name)
+    learner, _ = preset_learner(
+        row.model, row.preset, loader.batch, loader.backend.name, {"kernels": kernels}
+    )
     length = Length(steps=1 << 30, tick=1 << 30, snapshot=1 << 30, save_seconds=float("inf"))
     trainer = Trainer(learner, loader, Engine(0, 1, 1), length, folder, Listener())
     trainer.save_seconds = float("inf")
@@ -188,19 +191,28 @@ def theirs(row: Row, loader: DataLoader, checkout: Path) -> Step:
     return step
 
 
-def made(row: Row, which: str, batch: int, checkout: Path, folder: Path, backend: Backend) -> Step:
+def made(row: Row, which: str, given: argparse.Namespace, folder: Path, backend: Backend) -> Step:
     """Return one of the two, warm."""
-    loader = feed_of(row, folder / f"images-{which}", batch, backend)
-    step = ours(row, loader, folder) if which == "ours" else theirs(row, loader, checkout)
+    step = fresh(row, which, given, folder, backend)
     step(0)
     step(1)
     return step
+
+
+def fresh(row: Row, which: str, given: argparse.Namespace, folder: Path, backend: Backend) -> Step:
+    """Return one of the two."""
+    images = given.batch or preset_of(row).batch
+    loader = feed_of(row, folder / f"images-{which}", images, backend)
+    if which == "theirs":
+        return theirs(row, loader, given.checkout)
+    return ours(row, loader, folder, given.kernels)
 
 
 def peak_above_loaded(name: str, which: str, batch: int, given: argparse.Namespace) -> int:
     """Return the bytes of a step's peak above the loaded program, in a fresh process."""
     command = [sys.executable, __file__, str(given.checkout), "--memory", which, "--only", name]
     command += ["--batch", str(batch), "--device", given.device, "--dtype", given.dtype]
+    command += ["--kernels", given.kernels]
     done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603  # this script
     return int(json.loads(done.stdout.splitlines()[-1]))
 
@@ -209,8 +221,7 @@ def memory_child(row: Row, which: str, given: argparse.Namespace, backend: Backe
     """Print the bytes of the peak of steps above what is in use before the first."""
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
-        loader = feed_of(row, folder / "images", given.batch, backend)
-        step = ours(row, loader, folder) if which == "ours" else theirs(row, loader, given.checkout)
+        step = fresh(row, which, given, folder, backend)
         backend.reset_peaks()
         allocator, loaded = backend.peaks(), host.host_memory("VmRSS")
         if loaded is None or not host.reset_host_peak():
@@ -231,10 +242,7 @@ def measure(name: str, given: argparse.Namespace, backend: Backend) -> bool:
     images = given.batch or preset_of(row).batch
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
-        peer, own = (
-            made(row, which, images, given.checkout, folder, backend)
-            for which in ("theirs", "ours")
-        )
+        peer, own = (made(row, which, given, folder, backend) for which in ("theirs", "ours"))
         seconds: list[tuple[float, float]] = []
         for _ in range(given.quads):
             plain, with_r1 = (quad(peer, own, number, backend) for number in (1, R1_EVERY))
@@ -280,8 +288,10 @@ def main() -> int:
     parser.add_argument("--batch", type=int, help="instead of the configuration's")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", choices=("fp32", "tf32"), default="fp32")
+    parser.add_argument("--kernels", choices=("torch", "native"), help="[native on a CPU]")
     parser.add_argument("--memory", choices=("ours", "theirs"), help="used by the script itself")
     given = parser.parse_args()
+    given.kernels = given.kernels or ("native" if given.device == "cpu" else "torch")
     warnings.simplefilter("ignore")
     backend = resolve(given.device)
     set_policy(backend, given.dtype, host.cpu_count())
@@ -292,8 +302,8 @@ def main() -> int:
         return 0
     print(f"the official code uses {official}")
     print(
-        f"s/kimg, {given.quads} ABBA quads, {given.dtype}, ADA (p 0), R1 every {R1_EVERY}th step, "
-        f"{host.cpu_count()} threads, {backend.processor()}, torch {torch.__version__}"
+        f"s/kimg, {given.quads} ABBA quads, {given.dtype}, kernels={given.kernels}, ADA (p 0), "
+        f"R1 every {R1_EVERY}th step, {host.cpu_count()} threads, {backend.processor()}, torch {torch.__version__}"
     )
     print(
         f"{'':<28} {'batch':>5} {'ours':>8} {'theirs':>8} {'ratio':>6} {'range':<13} {'goal':<7} "

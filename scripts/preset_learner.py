@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from sfbench.api import BuildRequest, LearnRequest
@@ -10,15 +12,20 @@ from sfbench.catalogue.registry import find_generator, load_plugin, plugin_sourc
 
 
 def preset_learner(
-    model: str, name: str, batch: int | None = None, device: str = "cpu"
+    model: str,
+    name: str,
+    batch: int | None = None,
+    device: str = "cpu",
+    more: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[Any, Any]:
-    """Return the learner of a preset, and the preset; `batch` instead of its own.
+    """Return the learner of a preset, and the preset; `batch` and `more` options beside its own.
 
     Groups of minibatch deviation are no larger than the batch.
     """
     _, spec = find_generator([load_plugin(source) for source in plugin_sources([], [])], model)
     preset = next(preset for preset in spec.presets if preset.name == name)
     options = {option.name: option.default for option in spec.options} | dict(preset.options)
+    options |= more
     settings = {option.name: option.default for option in spec.settings} | dict(preset.settings)
     images = batch or preset.batch
     if settings["deviation_group"] is not None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from reference_models.adversarial_config import AdversarialConfig
 from reference_models.cards import read_cards
+from reference_models.kernels_option import KernelsOption
 from reference_models.presets import PRESETS
 from reference_models.training_presets import TRAINING_PRESETS
 from sfbench.api import (
@@ -30,6 +31,7 @@ START_12 = (48, 96, 192, 384, 768)
 CITATION = "Park and Kim, Styleformer, CVPR 2022, arXiv 2106.07023"
 
 SETTINGS = options_of(AdversarialConfig)
+KERNELS = options_of(KernelsOption)
 SIZE_OPTIONS = (
     Option(
         name="preset",
@@ -77,14 +79,6 @@ SIZE_OPTIONS = (
         choices=("learned", "sinusoidal", "none"),
         help="position encoding at each resolution",
     ),
-)
-KERNELS = Option(
-    name="kernels",
-    kind="str",
-    default="torch",
-    choices=("torch", "native"),
-    help="native: C++ kernels for fp32 on a CPU, compiled once (needs a C++ compiler and ninja: "
-    "pip install 'sfbench[native]')",
 )
 SPLIT_OPTIONS = (
     Option(
@@ -144,7 +138,7 @@ def sfbench_generators() -> list[GeneratorSpec]:
             name="styleformer",
             summary="style-based transformer, full attention, no convolution",
             resolutions=tuple(sorted(POWERS + START_12)),
-            options=SIZE_OPTIONS + STYLE_OPTIONS + (KERNELS,),
+            options=SIZE_OPTIONS + STYLE_OPTIONS + KERNELS,
             build=functools.partial(build, linformer=False),
             build_learner=functools.partial(learn, linformer=False),
             settings=SETTINGS,
@@ -157,7 +151,7 @@ def sfbench_generators() -> list[GeneratorSpec]:
             name="styleformer-linformer",
             summary="Styleformer with k and v projected to 256 tokens from 32 px up",
             resolutions=tuple(sorted(POWERS + START_12)),
-            options=SIZE_OPTIONS + STYLE_OPTIONS + (KERNELS,),
+            options=SIZE_OPTIONS + STYLE_OPTIONS + KERNELS,
             build=functools.partial(build, linformer=True),
             build_learner=functools.partial(learn, linformer=True),
             settings=SETTINGS,
@@ -170,7 +164,7 @@ def sfbench_generators() -> list[GeneratorSpec]:
             name="styleformer-c",
             summary="Styleformer up to 32 px, StyleGAN2 convolutions above (sizes are ours)",
             resolutions=tuple(side for side in POWERS if side > POWERS[0]),
-            options=SPLIT_OPTIONS + SIZE_OPTIONS[1:] + STYLE_OPTIONS + (KERNELS,),
+            options=SPLIT_OPTIONS + SIZE_OPTIONS[1:] + STYLE_OPTIONS + KERNELS,
             build=build_c,
             build_learner=learn_c,
             settings=SETTINGS,

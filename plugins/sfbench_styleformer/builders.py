@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, NoReturn
-
-import torch
+from typing import Any
 
 from reference_models.attention_maps import captured, layers_of
 from reference_models.checkpoints import Config, load_generator
-from reference_models.native import NativeKernelsError, use_native
+from reference_models.native import use_native
 from reference_models.presets import StyleformerPreset, by_resolution, preset
 from reference_models.style_generator import StyleGenerator
 from reference_models.styleformer_c import StyleformerCConfig
@@ -21,10 +19,10 @@ from sfbench.api import (
     BuildRequest,
     Latents,
     StyleModuleGenerator,
-    UnsupportedError,
     UsageError,
     WeightsError,
 )
+from sfbench.api.own_kernels import use_own_kernels
 
 SWITCHES = (
     "c_dim",
@@ -139,31 +137,8 @@ def adapt(module: StyleGenerator, config: Config, request: BuildRequest) -> Styl
         architecture=dataclasses.asdict(config),
     )
     if options["kernels"] == "native":
-        use_kernels(module)
+        use_own_kernels(module, use_native)
     return made
-
-
-def use_kernels(module: StyleGenerator) -> None:
-    """Switch the module to the native kernels; raises UnsupportedError where they cannot be used."""
-    weights = next(module.parameters())
-    if weights.is_meta:  # operations are counted there, which kernels do not change
-        return
-    if not weights.is_cpu or weights.dtype != torch.float32:
-        found = f"{weights.dtype} on {weights.device.type}"
-        msg = f"option kernels=native: they compute in float32 on a CPU, not in {found}"
-        raise UnsupportedError(msg)
-    try:
-        use_native(module)
-    except NativeKernelsError as error:
-        msg = f"option kernels=native: {error}"
-        raise UnsupportedError(msg) from None
-    module.compile = refuse_compiling  # type: ignore[method-assign]  # else it would drop the kernels
-
-
-def refuse_compiling(**_how: object) -> NoReturn:
-    """Raise UnsupportedError."""
-    msg = "option kernels=native: torch.compile cannot compile them; use --mode eager"
-    raise UnsupportedError(msg)
 
 
 class StyleformerGenerator(StyleModuleGenerator):

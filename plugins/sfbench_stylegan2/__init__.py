@@ -7,6 +7,7 @@ from pathlib import Path
 
 from reference_models.adversarial_config import AdversarialConfig
 from reference_models.cards import read_cards
+from reference_models.kernels_option import KernelsOption
 from reference_models.presets import STYLEGAN2_CHANNELS
 from reference_models.training_presets import TRAINING_PRESETS
 from sfbench.api import (
@@ -53,6 +54,7 @@ OPTIONS = (
         help="how the image grows over resolutions",
     ),
     *STYLE_OPTIONS,
+    *options_of(KernelsOption),
 )
 
 

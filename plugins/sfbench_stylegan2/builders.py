@@ -6,10 +6,12 @@ import dataclasses
 from typing import Any
 
 from reference_models.checkpoints import Config, load_generator
+from reference_models.native import use_native_convolutions
 from reference_models.presets import STYLEGAN2_CHANNELS
 from reference_models.style_generator import StyleGenerator
 from reference_models.stylegan2 import StyleGAN2Config
 from sfbench.api import BuildRequest, StyleModuleGenerator, UsageError, WeightsError
+from sfbench.api.own_kernels import use_own_kernels
 
 
 def stylegan2(request: BuildRequest) -> StyleModuleGenerator:
@@ -42,10 +44,13 @@ def loaded_stylegan2(request: BuildRequest) -> tuple[StyleGenerator, Config]:
 def adapt(module: StyleGenerator, config: Config, request: BuildRequest) -> StyleModuleGenerator:
     """Return the module as an ImageGenerator with the requested noise and truncation."""
     options: Any = request.options
-    return StyleModuleGenerator(
+    made = StyleModuleGenerator(
         module,
         request,
         noise=options["noise"],
         truncation_psi=options["truncation_psi"],
         architecture=dataclasses.asdict(config),
     )
+    if options["kernels"] == "native":
+        use_own_kernels(module, use_native_convolutions)
+    return made

@@ -52,13 +52,23 @@ def test_a_prepared_folder_of_another_size_or_without_classes_is_refused(
     assert "the images have no labels" in errors(done)[0]
 
 
-def test_kernels_that_compute_no_gradients_are_refused(sfbench: Command) -> None:
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--mode", "compile"), "they train in eager mode and fp32; found --mode compile"),
+        (("--dtype", "bf16"), "they train in eager mode and fp32; found --dtype bfloat16"),
+        (("--set", "d_channel_max=64"), "no 3x3 convolution has the 128 channels"),
+    ],
+)
+def test_kernels_are_refused_where_they_cannot_train(
+    more: tuple[str, str], words: str, sfbench: Command
+) -> None:
     asked = ("train", "--model", "styleformer", "--res", "8", "--kimg", "0.004", "--batch", "4")
     sizes = ("--option", "widths=16", "--option", "layers=1", "--option", "kernels=native")
-    done = sfbench(*asked, *sizes, "--out", "run")
+    done = sfbench(*asked, *sizes, *more, "--out", "run")
     assert done.returncode == 2
     (line,) = errors(done)
-    assert "option kernels=native: training computes with torch's operations" in line
+    assert f"option kernels=native: {words}" in line
 
 
 def test_a_folder_that_cannot_be_written_is_refused(sfbench: Command, tmp_path: Path) -> None:
