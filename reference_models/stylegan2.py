@@ -148,8 +148,9 @@ class ModulatedConv(winograd.Convolving, nn.Module):
         if self.up:
             return lambda some: conv2d_up(some, self.weight)
         if not torch.is_grad_enabled() and winograd.pays(x, len(self.weight)):
-            kernels = winograd.transformed(self.weight)
-            return lambda some: winograd.convolve(some, kernels, self.convolutions)
+            by, outputs = self.convolutions, len(self.weight)
+            packed = by.packed(winograd.transformed(self.weight))
+            return lambda some: winograd.convolve(some, packed, outputs, by)
         return lambda some: winograd.convolution(some, self.weight, self.convolutions)
 
 

@@ -50,6 +50,12 @@ class Convolutions:
         """Write A^T m A to these rows of a map. `products` are overwritten."""
         untile(products, y[:, top:bottom])
 
+    def pixels(
+        self, x: Float[Tensor, "batch channels height width"]
+    ) -> Float[Tensor, "batch height width channels"]:
+        """Return the map, channels last, as `spread` takes it."""
+        return x.permute(0, 2, 3, 1)
+
     def spread(
         self, g: Float[Tensor, "batch height width channels"], top: int, bottom: int
     ) -> Float[Tensor, "16 tiles channels"]:
@@ -138,7 +144,7 @@ class Convolution(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, weight: Tensor, by: Convolutions) -> Tensor:
         """Return the correlation."""
-        return convolve(x, transformed(weight), by)
+        return convolve(x, by.packed(transformed(weight)), len(weight), by)
 
     setup_context = staticmethod(keep_inputs)
 
@@ -197,14 +203,14 @@ def transformed(
 
 def convolve(
     x: Float[Tensor, "batch inputs height width"],
-    kernels: Float[Tensor, "16 inputs outputs"],
+    packed: Tensor,
+    outputs: int,
     by: Convolutions = BY_TORCH,
 ) -> Float[Tensor, "batch outputs height width"]:
-    """Return the correlation with zero padding of one pixel; `kernels` are `transformed` ones."""
+    """Return the correlation with zero padding of one pixel; kernels are `transformed`, and packed."""
     batch, _, height, width = x.shape
     source = by.source(x)
-    y = x.new_empty(batch, height, width, kernels.shape[2])
-    packed = by.packed(kernels)
+    y = x.new_empty(batch, height, width, outputs)
     for top, bottom in bands(x, together(x.shape[1])):
         by.join(by.multiply(by.cut(source, top, bottom), packed), y, top, bottom)
     return y.permute(0, 3, 1, 2)
@@ -218,7 +224,7 @@ def correlate(
     """Return the gradient of the kernels: G^T [sum over tiles of (B^T d B) (A g A^T)] G."""
     inputs, outputs = x.shape[1], gradient.shape[1]
     source = by.source(x)
-    g = gradient.permute(0, 2, 3, 1)
+    g = by.pixels(gradient)
     total = x.new_zeros(16, inputs, outputs)
     for top, bottom in bands(x, MOST_TILES):
         by.add_products(total, by.cut(source, top, bottom), by.spread(g, top, bottom))

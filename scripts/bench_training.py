@@ -303,7 +303,8 @@ def main() -> int:
     print(f"the official code uses {official}")
     print(
         f"s/kimg, {given.quads} ABBA quads, {given.dtype}, kernels={given.kernels}, ADA (p 0), "
-        f"R1 every {R1_EVERY}th step, {host.cpu_count()} threads, {backend.processor()}, torch {torch.__version__}"
+        f"R1 every {R1_EVERY}th step, {host.cpu_count()} threads, {backend.processor()}, "
+        f"torch {torch.__version__}"
     )
     print(
         f"{'':<28} {'batch':>5} {'ours':>8} {'theirs':>8} {'ratio':>6} {'range':<13} {'goal':<7} "

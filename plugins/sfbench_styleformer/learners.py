@@ -9,7 +9,7 @@ from reference_models.learners import adversarial_learner
 from reference_models.native import use_native_convolutions
 from reference_models.style_generator import StyleGenerator
 from sfbench.api import BuildRequest, LearnRequest, ModuleLearner, UsageError
-from sfbench.api.own_kernels import check_training, train_with_own_kernels
+from sfbench.api.own_kernels import check_training, train_with_own_kernels, without_own_kernels
 from sfbench_styleformer.builders import adapt
 
 
@@ -29,6 +29,6 @@ def learner(
         train_with_own_kernels(use_native_convolutions, inner.discriminator)
     return ModuleLearner(
         inner,
-        build=lambda: adapt(inner.average, config, request.build),
+        build=lambda: adapt(inner.average, config, without_own_kernels(request.build)),
         write=lambda path: write_checkpoint(path, inner.average, config),
     )

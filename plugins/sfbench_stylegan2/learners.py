@@ -6,7 +6,7 @@ from reference_models.checkpoints import write_checkpoint
 from reference_models.learners import adversarial_learner
 from reference_models.native import use_native_convolutions
 from sfbench.api import LearnRequest, ModuleLearner, UsageError
-from sfbench.api.own_kernels import check_training, train_with_own_kernels
+from sfbench.api.own_kernels import check_training, train_with_own_kernels, without_own_kernels
 from sfbench_stylegan2.builders import adapt, loaded_stylegan2
 
 
@@ -21,10 +21,10 @@ def learner(request: LearnRequest) -> ModuleLearner:
     except ValueError as error:
         raise UsageError(str(error)) from None
     if native:
-        both = inner.live, inner.discriminator
-        train_with_own_kernels(use_native_convolutions, *both)
+        every = inner.live, inner.average, inner.discriminator
+        train_with_own_kernels(use_native_convolutions, *every)
     return ModuleLearner(
         inner,
-        build=lambda: adapt(inner.average, config, request.build),
+        build=lambda: adapt(inner.average, config, without_own_kernels(request.build)),
         write=lambda path: write_checkpoint(path, inner.average, config),
     )

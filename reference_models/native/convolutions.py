@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from reference_models.native.halving import Halving
+from reference_models.native.halving import SIDE, Halving, channels_last
 from reference_models.native.library import load
 from reference_models.native.packing import PANEL, pack
 from reference_models.winograd import Convolutions
@@ -37,7 +37,13 @@ class NativeConvolutions(Convolutions):
         self, x: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch height width channels"]:
         """Return the map, channels last: what lies beyond it is known to be zero."""
-        return x.permute(0, 2, 3, 1).contiguous()
+        return channels_last(x)
+
+    def pixels(
+        self, x: Float[Tensor, "batch channels height width"]
+    ) -> Float[Tensor, "batch height width channels"]:
+        """Return the map, channels last in memory as well."""
+        return channels_last(x)
 
     def cut(self, source: Tensor, top: int, bottom: int) -> Float[Tensor, "16 tiles channels"]:
         """Return B^T d B of the 4x4 tiles around the pixels of these rows."""
@@ -58,7 +64,7 @@ class NativeConvolutions(Convolutions):
         self, g: Float[Tensor, "batch height width channels"], top: int, bottom: int
     ) -> Float[Tensor, "16 tiles channels"]:
         """Return A g A^T of the 2x2 tiles of these rows."""
-        found: Tensor = OPERATIONS.winograd_spread(g.contiguous(), top, bottom)
+        found: Tensor = OPERATIONS.winograd_spread(g, top, bottom)
         return found
 
     def packed(self, matrices: Float[Tensor, "16 inputs outputs"]) -> Tensor:
@@ -94,8 +100,10 @@ class NativeConvolutions(Convolutions):
         """Return the correlation at every second pixel, without padding."""
         channels = weight.shape[:2]
         if (
-            x.dtype == torch.float32
-            and x.is_cpu
+            x.is_cpu
+            and x.dtype == torch.float32
+            and not torch.compiler.is_compiling()
+            and min(x.shape[2:]) >= SIDE
             and min(channels) >= FEWEST_CHANNELS
             and not any(count % PANEL for count in channels)
         ):

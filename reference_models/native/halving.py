@@ -15,7 +15,8 @@ from torch import Tensor
 from reference_models.native.packing import pack
 
 OPERATIONS: Any = torch.ops.styleformer
-TAPS = [(y, x) for y in range(3) for x in range(3)]
+SIDE = 3
+TAPS = [(y, x) for y in range(SIDE) for x in range(SIDE)]
 DOWN, ACROSS = [list(part) for part in zip(*TAPS, strict=True)]
 
 Map = Float[Tensor, "batch channels height width"]

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import torch
 
+from reference_models.native.counting import register_formulas
+
 HERE = Path(__file__).parent
 SOURCES = ("enter.cpp", "mix.cpp", "prepare.cpp", "product.cpp", "winograd.cpp")
 NAME = "sfbench_styleformer"
@@ -35,6 +37,12 @@ def load() -> None:
     """
     if loaded():
         return
+    find_library()
+    register_formulas()
+
+
+def find_library() -> None:
+    """Load the library, compiling it if need be; raises NativeKernelsError."""
     capability = torch.backends.cpu.get_cpu_capability()
     if not capability.startswith("AVX"):
         msg = f"they need a processor with AVX2; torch found {capability} here"

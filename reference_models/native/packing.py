@@ -12,5 +12,5 @@ def pack(
     matrices: Float[Tensor, "*count depth columns"],
 ) -> Float[Tensor, "*count panels depth 16"]:
     """Return matrices whose columns are a multiple of 16, in panels."""
-    panels = matrices.reshape(*matrices.shape[:-1], -1, PANEL)
+    panels = matrices.reshape(*matrices.shape[:-1], matrices.shape[-1] // PANEL, PANEL)
     return panels.movedim(-2, -3).contiguous()

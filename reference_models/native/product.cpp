@@ -113,7 +113,8 @@ struct Taps {
       : x(map), dy(dy), dx(dx), stride(stride), height(height), width(width),
         nothing(map.size(3), 0.0f) {
     TORCH_CHECK(is_map(x), "the map must be [batch, height, width, channels], float32");
-    TORCH_CHECK(dy.size() == dx.size() && stride > 0, "every tap has two offsets");
+    TORCH_CHECK(!dy.empty() && dy.size() == dx.size() && stride > 0, "every tap has two offsets");
+    TORCH_CHECK(map.size(3) > 0, "the map has no channels");
   }
 
   const float* pixel(int64_t number, int64_t tap) const {
@@ -190,6 +191,7 @@ at::Tensor products(const at::Tensor& a, const at::Tensor& packed) {
                   a.scalar_type() == at::kFloat && a.is_cpu(),
               "the rows must be [count, rows, depth], contiguous float32");
   const int64_t count = a.size(0), rows = a.size(1), depth = a.size(2), panels = packed.size(1);
+  TORCH_CHECK(depth > 0, "the rows are empty");
   check_packed(packed, {count, panels, depth, PANEL});
   auto out = at::empty({count, rows, panels * PANEL}, a.options());
   const int64_t pieces = (rows + PIECE - 1) / PIECE, columns = panels * PANEL;

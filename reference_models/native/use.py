@@ -33,12 +33,12 @@ def use_native(model: nn.Module) -> None:
 def use_native_convolutions(*models: nn.Module) -> None:
     """Compute the 3x3 convolutions on the CPU with the kernels, in training as well.
 
-    Narrow ones keep torch's operations. Raises NativeKernelsError where the kernels cannot be
-    compiled, or no convolution is wide enough.
+    Narrow ones, and those of few pixels, keep torch's operations. Raises NativeKernelsError where
+    the kernels cannot be compiled, or no convolution is wide enough.
     """
     layers = [one for model in models for one in model.modules() if isinstance(one, Convolving)]
     if not any(layer.wide for layer in layers):
-        msg = f"no 3x3 convolution has the {FEWEST_CHANNELS} channels from which on they help"
+        msg = f"no 3x3 convolution has the {FEWEST_CHANNELS} channels that they need to pay off"
         raise NativeKernelsError(msg)
     convolutions = NativeConvolutions()
     for layer in layers:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
 from sfbench.api.errors import UnsupportedError, UsageError
-from sfbench.api.spec import LearnRequest
+from sfbench.api.spec import BuildRequest, LearnRequest
 
 if TYPE_CHECKING:
     from torch import nn
@@ -63,3 +64,8 @@ def train_with_own_kernels(use: Callable[..., None], *modules: nn.Module) -> Non
     except RuntimeError as error:
         msg = f"{CHOICE}: {error}"
         raise UsageError(msg) from None
+
+
+def without_own_kernels(request: BuildRequest) -> BuildRequest:
+    """Return the request for the same generator by torch's operations, which compute any."""
+    return dataclasses.replace(request, options={**request.options, "kernels": "torch"})

@@ -91,7 +91,7 @@ def log_softmax(logits: Rows) -> Matrix:
 def divergence(logits: Rows, rows: np.ndarray) -> Matrix:
     """Return KL(p(y|x) || p(y)) of each of these rows, p(y) the mean over them.
 
-    Memory does not grow with the number of rows.
+    But for the result, memory does not grow with the number of rows.
     """
     chunks = [rows[start : start + CHUNK_ROWS] for start in range(0, len(rows), CHUNK_ROWS)]
     total = sum(np.exp(log_softmax(logits[chunk])).sum(axis=0) for chunk in chunks)

@@ -6,12 +6,12 @@ with a Large-scale Competition" (arXiv 2106.03062), as torchmetrics computes it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from sfbench.quality.kernel import tensor
+from sfbench.quality.kernel import parts_of, tensor
 from sfbench.quality.neighbors import OTHER_ROWS, PART_ROWS
 from sfbench.quality.statistics import Rows
 
@@ -27,15 +27,15 @@ def nearness(generated: Rows, real: Rows) -> float:
 
     Rows whose sum is zero are left out, as torchmetrics does; 1 if no real row is left.
     """
-    nearest = torch.zeros(0, dtype=torch.float64)
-    for fake in unit_parts(generated, OTHER_ROWS):
-        found = [
-            torch.stack(torch.aminmax(true @ fake.T, dim=1)).abs_().amax(dim=0)
-            for true in unit_parts(real, PART_ROWS)
-        ]
-        if found:
-            best = torch.cat(found)
-            nearest = torch.maximum(nearest, best) if len(nearest) else best
+    kept = with_a_direction(real)
+    nearest = torch.zeros(len(kept), dtype=torch.float64)
+    directed = with_a_direction(generated)
+    for some in parts_of(directed, OTHER_ROWS):
+        fake = unit(generated[directed[some]])
+        for part in parts_of(kept, PART_ROWS):
+            cosines = unit(real[kept[part]]) @ fake.T
+            best = torch.stack(torch.aminmax(cosines, dim=1)).abs_().amax(dim=0)
+            nearest[part] = torch.maximum(nearest[part], best)
     return float(1 - nearest.mean()) if len(nearest) else 1.0
 
 
@@ -46,10 +46,11 @@ def memorization_distance(frechet: float, near: float) -> float:
     return frechet / ((near if near < FAR else 1.0) + OFFSET)
 
 
-def unit_parts(rows: Rows, size: int) -> Iterator[Tensor]:
-    """Yield rows of length 1 in parts, without those whose sum is zero."""
-    for start in range(0, len(rows), size):
-        part = rows[start : start + size]
-        kept = tensor(part[part.sum(axis=1) != 0])
-        if len(kept):
-            yield torch.nn.functional.normalize(kept, dim=1)
+def with_a_direction(rows: Rows) -> NDArray[np.int64]:
+    """Return the numbers of the rows whose sum is not zero."""
+    return np.flatnonzero(rows.sum(axis=1))
+
+
+def unit(rows: Rows) -> Tensor:
+    """Return the rows with length 1, float64."""
+    return torch.nn.functional.normalize(tensor(rows), dim=1)

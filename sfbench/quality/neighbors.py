@@ -85,32 +85,30 @@ def share(count: int, of: int) -> Share:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Points:
-    """Rows, extended so that a matrix product gives squared distances.
+    """Rows [y, 1, |y|^2], so that a matrix product gives squared distances.
 
     [-2 x, |x|^2, 1] . [y, 1, |y|^2] = |x - y|^2: no pass over all pairs but the product itself.
     """
 
-    first: Tensor
-    second: Tensor
+    extended: Tensor
     longest: float
 
     @classmethod
     def of(cls, rows: Tensor) -> Points:
         """Return the float64 rows, extended."""
         lengths = (rows**2).sum(dim=1, keepdim=True)
-        ones = torch.ones_like(lengths)
-        first, second = (
-            torch.cat(parts, dim=1) for parts in ((rows * -2, lengths, ones), (rows, ones, lengths))
-        )
-        return cls(first, second, float(lengths.max()) if len(rows) else 0.0)
+        extended = torch.cat((rows, torch.ones_like(lengths), lengths), dim=1)
+        return cls(extended, float(lengths.max()) if len(rows) else 0.0)
 
     def parts(self) -> list[slice]:
         """Return the rows to compare with others at once, in turn."""
-        return parts_of(self.first, PART_ROWS)
+        return parts_of(self.extended, PART_ROWS)
 
     def squared(self, part: slice, others: Points) -> Tensor:
         """Return the squared distances [part, others]; zero for equal rows."""
-        found = torch.mm(self.first[part], others.second.T)
+        mine = self.extended[part]
+        first = torch.cat((mine[:, :-2] * -2, mine[:, -1:], mine[:, -2:-1]), dim=1)
+        found = torch.mm(first, others.extended.T)
         # For equal rows, only the rounding error of their squares remains.
         cleaned: Tensor = torch.threshold_(found, EQUAL * others.longest, 0.0)
         return cleaned
@@ -125,9 +123,8 @@ def nearest_others(rows: Rows, count: int, middle: Tensor | None = None) -> Tens
     if len(rows) <= count:
         msg = f"{len(rows)} images; more than k = {count} are needed"
         raise ValueError(msg)
-    every = tensor(rows)
     # Centered, to minimize rounding errors.
-    points = Points.of(every - (every.mean(dim=0) if middle is None else middle))
+    points = Points.of(tensor(rows) - (tensor(rows).mean(dim=0) if middle is None else middle))
     found = torch.empty((len(rows), count), dtype=torch.float64)
     for part in points.parts():
         nearest = torch.topk(points.squared(part, points), count + 1, largest=False).values
@@ -146,8 +143,7 @@ def manifolds(
     if min(len(generated), len(real)) <= k:
         msg = f"{min(len(generated), len(real))} images; more than k = {k} are needed"
         raise ValueError(msg)
-    true = tensor(real)
-    middle = true.mean(dim=0)
+    middle = tensor(real).mean(dim=0)
     real_radii, fake_radii = (
         near[:, k - 1].square()
         for near in (
@@ -155,11 +151,11 @@ def manifolds(
             nearest_others(generated, k, middle),
         )
     )
-    fakes, trues = Points.of(tensor(generated) - middle), Points.of(true - middle)
+    fakes, trues = (Points.of(tensor(rows) - middle) for rows in (generated, real))
     smaller, larger = (1 - TIE) ** 2, (1 + TIE) ** 2
     within = {rule: torch.zeros(len(generated), dtype=torch.long) for rule in ("<", "<=")}
-    recalled = {rule: torch.zeros(len(true), dtype=torch.bool) for rule in ("<", "<=")}
-    nearest = torch.full((len(true),), math.inf, dtype=torch.float64)
+    recalled = {rule: torch.zeros(len(real), dtype=torch.bool) for rule in ("<", "<=")}
+    nearest = torch.full((len(real),), math.inf, dtype=torch.float64)
     tied = False
     for part in fakes.parts():
         block = fakes.squared(part, trues)
@@ -176,9 +172,9 @@ def manifolds(
     return {
         rule: Manifolds(
             precision=share(int((within[rule] > 0).sum()), len(generated)),
-            recall=share(int(recalled[rule].sum()), len(true)),
+            recall=share(int(recalled[rule].sum()), len(real)),
             density=mean_share(within[rule].double() / k),
-            coverage=share(int(covered[rule].sum()), len(true)),
+            coverage=share(int(covered[rule].sum()), len(real)),
             k=k,
             ties=rule,
             tied=tied,
@@ -210,12 +206,13 @@ def realism(
     if not kept.any():
         msg = "no real image has a radius below the median: all are equal"
         raise ValueError(msg)
-    true = tensor(real)
-    middle = true.mean(dim=0)
-    fakes, trues = Points.of(tensor(generated) - middle), Points.of(true[kept] - middle)
+    middle = tensor(real).mean(dim=0)
+    fakes, trues = (Points.of(tensor(rows) - middle) for rows in (generated, real[kept.numpy()]))
     squares = sizes[kept].square()
-    found = [(squares / fakes.squared(part, trues)).amax(dim=1) for part in fakes.parts()]
-    return torch.cat([*found, squares.new_empty(0)]).sqrt().numpy()
+    found = squares.new_empty(len(generated))
+    for part in fakes.parts():
+        found[part] = (squares / fakes.squared(part, trues)).amax(dim=1)
+    return found.sqrt().numpy()
 
 
 def median_bounds(ordered: NDArray[np.float64]) -> tuple[float, float]:
@@ -266,12 +263,12 @@ def nearest_rows(generated: Rows, real: Rows, count: int) -> NearestRows:
     """Return the nearest real rows of each generated row; memory does not grow with features."""
     middle = torch.from_numpy(real.mean(axis=0, dtype=np.float64))
     count = min(count, len(real))
-    # What is not a number comes last, as what is not filled in yet.
+    # NaN sorts last: places that are not filled yet start so.
     best = torch.full((len(generated), count), math.nan, dtype=torch.float64)
     where = torch.zeros((len(generated), count), dtype=torch.long)
     for start in range(0, len(real), OTHER_ROWS):
         others = Points.of(tensor(real[start : start + OTHER_ROWS]) - middle)
-        least = min(count, len(others.second))
+        least = min(count, len(others.extended))
         for part in parts_of(generated, PART_ROWS):
             points = Points.of(tensor(generated[part]) - middle)
             found = torch.topk(points.squared(slice(None), others), least, largest=False)

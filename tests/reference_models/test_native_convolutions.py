@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from reference_models import winograd
 from reference_models.convolution import EqualizedConv2d
@@ -18,11 +19,26 @@ from reference_models.equalized import initialize
 from reference_models.native import NativeKernelsError, library, use_native_convolutions
 from reference_models.native.convolutions import NativeConvolutions
 from reference_models.native.packing import pack
+from sfbench.speed.operations import Counter
 
 pytestmark = pytest.mark.xdist_group("native")
 OPERATIONS: Any = torch.ops.styleformer
 THREADS = (1, 2, 3)
 Convolution = Callable[[Tensor, Tensor], Tensor]
+
+
+class Calls(TorchDispatchMode):
+    """Notes which kernels are called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        del types
+        if func.namespace == "styleformer":
+            self.names.add(func.overloadpacket.__name__)
+        return func(*args, **(kwargs or {}))
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +56,10 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
 
 def error(found: Tensor, exact: Tensor) -> float:
     return ((found - exact).abs().max() / exact.abs().max()).item()
+
+
+def by_tiles(kernels: NativeConvolutions) -> Convolution:
+    return lambda x, weight: winograd.convolution(x, weight, kernels)
 
 
 def everything(convolution: Convolution, *inputs: Tensor) -> list[Tensor]:
@@ -80,7 +100,7 @@ def test_convolutions_and_their_derivatives_round_no_more_than_torchs(
     assert winograd.pays(x, outputs)
     exact = everything(lambda a, b: F.conv2d(a, b, padding=1), x.double(), weight.double())
     usual = everything(winograd.convolution, x, weight)
-    found = everything(lambda a, b: winograd.convolution(a, b, kernels), x, weight)
+    found = everything(by_tiles(kernels), x, weight)
     for mine, theirs, true in zip(found, usual, exact, strict=True):
         assert mine.shape == true.shape
         assert error(mine, true) <= 2 * error(theirs, true)
@@ -109,9 +129,7 @@ def test_the_number_of_threads_changes_no_bit(kernels: NativeConvolutions) -> No
     try:
         for threads in THREADS:
             torch.set_num_threads(threads)
-            even = everything(
-                lambda a, b: winograd.convolution(a, b, kernels), x[:, :, :32, :32], weight
-            )
+            even = everything(by_tiles(kernels), x[:, :, :32, :32], weight)
             found.append([*everything(kernels.halved, x, weight), *even])
     finally:
         torch.set_num_threads(before)
@@ -122,18 +140,44 @@ def test_the_number_of_threads_changes_no_bit(kernels: NativeConvolutions) -> No
 def test_what_the_kernels_do_not_fit_is_left_to_torch(kernels: NativeConvolutions) -> None:
     for dtype, channels in ((torch.float64, 64), (torch.float32, 72), (torch.float32, 32)):
         x, weight = drawn(2, channels, 9, 9).to(dtype), drawn(64, channels, 3, 3).to(dtype)
-        assert torch.equal(kernels.halved(x, weight), F.conv2d(x, weight, stride=2))
+        with Calls() as called:
+            found = kernels.halved(x, weight)
+        assert not called.names
+        assert torch.equal(found, F.conv2d(x, weight, stride=2))
+    with pytest.raises(RuntimeError, match="Kernel size"):
+        kernels.halved(drawn(1, 64, 2, 9), drawn(64, 64, 3, 3))
+    assert kernels.halved(drawn(0, 64, 9, 9), drawn(64, 64, 3, 3)).shape == (0, 64, 4, 4)
 
 
 def test_r1_by_func_grad_is_differentiable(kernels: NativeConvolutions) -> None:
-    x, weight = drawn(2, 128, 33, 33), drawn(128, 128, 3, 3, seed=1).requires_grad_()
+    weight = drawn(128, 128, 3, 3, seed=1).requires_grad_()
 
-    def penalty(halved: Convolution) -> Tensor:
-        slopes = torch.func.grad(lambda x: halved(x, weight).square().sum())(x)
+    def penalty(convolution: Convolution, x: Tensor) -> Tensor:
+        slopes = torch.func.grad(lambda x: convolution(x, weight).square().sum())(x)
         (found,) = torch.autograd.grad(slopes.square().sum(), weight)
         return found
 
-    assert error(penalty(kernels.halved), penalty(lambda a, b: F.conv2d(a, b, stride=2))) < 2e-5
+    odd, even = drawn(2, 128, 33, 33), drawn(2, 128, 32, 32)
+    halved, tiled = penalty(kernels.halved, odd), penalty(by_tiles(kernels), even)
+    assert error(halved, penalty(lambda a, b: F.conv2d(a, b, stride=2), odd)) < 2e-5
+    assert error(tiled, penalty(lambda a, b: F.conv2d(a, b, padding=1), even)) < 2e-5
+
+
+@pytest.mark.usefixtures("kernels")
+def test_operations_are_counted_as_torchs() -> None:
+    """Of values and of both gradients."""
+    x, weight, small = drawn(2, 128, 32, 32), drawn(144, 128, 3, 3), drawn(2, 128, 33, 33)
+
+    def counted(convolution: Convolution, x: Tensor) -> int:
+        given = [tensor.clone().requires_grad_() for tensor in (x, weight)]
+        with Counter() as counter:
+            torch.autograd.grad(convolution(*given).sum(), given)
+        return counter.total
+
+    kernels = NativeConvolutions()
+    assert counted(by_tiles(kernels), x) == counted(winograd.convolution, x)
+    # As many for values, for the gradient of the map, and for that of the kernels.
+    assert counted(kernels.halved, small) == 3 * 2 * weight.numel() * 2 * 16 * 16
 
 
 def test_layers_can_be_switched_copied_and_sent(kernels: NativeConvolutions) -> None:
@@ -145,8 +189,10 @@ def test_layers_can_be_switched_copied_and_sent(kernels: NativeConvolutions) -> 
     x = drawn(8, 128, 16, 16, seed=2)
     expected = layers(x)
     use_native_convolutions(layers)
-    found = layers(x)
-    assert 0 < error(found, expected) < 2e-6
+    with Calls() as called:
+        found = layers(x)
+    assert {"winograd_tiles", "products", "winograd_untile", "convolve_taps"} <= called.names
+    assert error(found, expected) < 2e-6
     assert torch.equal(copy.deepcopy(layers)(x), found)
     assert torch.equal(pickle.loads(pickle.dumps(layers))(x), found)  # noqa: S301  # made above
 
@@ -162,7 +208,7 @@ def test_narrow_models_are_refused() -> None:
 def test_inputs_of_other_shapes_are_refused() -> None:
     """With an error of torch: nothing is read or written elsewhere."""
     x, packed = drawn(2, 8, 8, 16), pack(drawn(9, 16, 32))
-    y = torch.zeros(2, 4, 4, 32)
+    y = torch.ones(2, 4, 4, 32)
     taps = [0] * 9
     calls: list[Callable[[], object]] = [
         lambda: OPERATIONS.winograd_tiles(x.double(), 0, 8),
@@ -183,7 +229,7 @@ def test_inputs_of_other_shapes_are_refused() -> None:
         ),
     ]
     for call in calls:
-        with pytest.raises(RuntimeError):
+        with pytest.raises(RuntimeError, match=r"must be|another shape|two offsets"):
             call()
     found = OPERATIONS.convolve_taps(x, packed, y, [99] * 9, [-99] * 9, 2)
     assert found is None

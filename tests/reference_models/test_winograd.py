@@ -27,7 +27,7 @@ def test_a_convolution_by_tiles_equals_the_direct_one(shape: tuple[int, ...]) ->
     weight = torch.randn(130, 128, 3, 3, generator=source)
     x = torch.randn(shape, generator=source)
     assert winograd.pays(x, len(weight))
-    found = winograd.convolve(x, winograd.transformed(weight))
+    found = winograd.convolve(x, winograd.transformed(weight), len(weight))
     assert error(found, direct(x.double(), weight.double())) < 2e-6
 
 
