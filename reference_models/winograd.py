@@ -79,7 +79,8 @@ class Convolutions:
         second: Float[Tensor, "16 tiles outputs"],
     ) -> None:
         """Add first^T second to the total."""
-        total.baddbmm_(first.transpose(1, 2), second)
+        # In this form torch's formulas count it.
+        torch.baddbmm(total, first.transpose(1, 2), second, out=total)
 
     def halved(
         self,

@@ -19,7 +19,8 @@ SIDE = 3
 TAPS = [(y, x) for y in range(SIDE) for x in range(SIDE)]
 DOWN, ACROSS = [list(part) for part in zip(*TAPS, strict=True)]
 
-Map = Float[Tensor, "batch channels height width"]
+Map = Float[Tensor, "batch inputs height width"]
+Halved = Float[Tensor, "batch outputs new_height new_width"]
 Kernels = Float[Tensor, "outputs inputs 3 3"]
 
 
@@ -100,7 +101,7 @@ class KernelGradient(torch.autograd.Function):
         )
 
 
-def halve(x: Map, weight: Kernels) -> Map:
+def halve(x: Map, weight: Kernels) -> Halved:
     """Return the correlation at every second pixel."""
     batch, _, height, width = x.shape
     y = x.new_empty(batch, (height - 1) // 2, (width - 1) // 2, len(weight))
@@ -109,7 +110,7 @@ def halve(x: Map, weight: Kernels) -> Map:
     return y.permute(0, 3, 1, 2)
 
 
-def carry_back(gradient: Map, weight: Kernels, height: int, width: int) -> Map:
+def carry_back(gradient: Halved, weight: Kernels, height: int, width: int) -> Map:
     """Return the gradient of the map: its pixels of either parity see taps of that parity alone."""
     g = channels_last(gradient)
     packed = pack(weight.permute(2, 3, 0, 1).flatten(0, 1))
@@ -122,7 +123,7 @@ def carry_back(gradient: Map, weight: Kernels, height: int, width: int) -> Map:
     return found.permute(0, 3, 1, 2)
 
 
-def correlate(x: Map, gradient: Map) -> Kernels:
+def correlate(x: Map, gradient: Halved) -> Kernels:
     """Return the gradient of the kernels."""
     g = channels_last(gradient)
     taps = OPERATIONS.taps_of(
@@ -132,6 +133,8 @@ def correlate(x: Map, gradient: Map) -> Kernels:
     return found
 
 
-def channels_last(x: Map) -> Float[Tensor, "batch height width channels"]:
+def channels_last(
+    x: Float[Tensor, "batch channels height width"],
+) -> Float[Tensor, "batch height width channels"]:
     """Return the map with its channels last, in that order in memory."""
     return x.permute(0, 2, 3, 1).contiguous()

@@ -92,7 +92,8 @@ void add_outer(const float* const* a, float* const* c, int64_t rows, const float
 }
 
 bool is_map(const at::Tensor& x) {
-  return x.dim() == 4 && x.is_cpu() && x.scalar_type() == at::kFloat && x.stride(3) == 1;
+  return x.dim() == 4 && x.is_cpu() && x.scalar_type() == at::kFloat &&
+         (x.stride(3) == 1 || x.numel() == 0);
 }
 
 void check_packed(const at::Tensor& x, std::initializer_list<int64_t> sizes) {

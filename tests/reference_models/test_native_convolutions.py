@@ -80,7 +80,7 @@ def test_tiles_are_moved_to_the_bit(
     batch, height, width = size
     plain = drawn(batch, channels, height, width)
     for x in (plain, plain.contiguous(memory_format=torch.channels_last)):
-        g = x.permute(0, 2, 3, 1)
+        g = kernels.pixels(x)
         for top, bottom in winograd.bands(x, 128):
             d = winograd.BY_TORCH.cut(winograd.BY_TORCH.source(x), top, bottom)
             assert torch.equal(kernels.cut(kernels.source(x), top, bottom), d)
@@ -119,7 +119,7 @@ def test_convolutions_at_half_the_size_and_their_derivatives(
         found = everything(kernels.halved, x.contiguous(memory_format=layout), weight)
         for mine, theirs, true in zip(found, usual, exact, strict=True):
             assert mine.shape == true.shape
-            assert error(mine, true) <= max(2 * error(theirs, true), 1e-5)
+            assert error(mine, true) <= max(3 * error(theirs, true), 2e-5)
 
 
 def test_the_number_of_threads_changes_no_bit(kernels: NativeConvolutions) -> None:
@@ -176,8 +176,9 @@ def test_operations_are_counted_as_torchs() -> None:
 
     kernels = NativeConvolutions()
     assert counted(by_tiles(kernels), x) == counted(winograd.convolution, x)
-    # As many for values, for the gradient of the map, and for that of the kernels.
-    assert counted(kernels.halved, small) == 3 * 2 * weight.numel() * 2 * 16 * 16
+    # Where the map is an odd number of pixels, taps of its last row and column see zeros.
+    usual = counted(lambda a, b: F.conv2d(a, b, stride=2), small)
+    assert usual <= counted(kernels.halved, small) < 1.04 * usual
 
 
 def test_layers_can_be_switched_copied_and_sent(kernels: NativeConvolutions) -> None:
@@ -229,7 +230,7 @@ def test_inputs_of_other_shapes_are_refused() -> None:
         ),
     ]
     for call in calls:
-        with pytest.raises(RuntimeError, match=r"must be|another shape|two offsets"):
+        with pytest.raises(RuntimeError, match=r"must be|another shape|two offsets|8 channels"):
             call()
     found = OPERATIONS.convolve_taps(x, packed, y, [99] * 9, [-99] * 9, 2)
     assert found is None
