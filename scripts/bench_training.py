@@ -1,7 +1,7 @@
 """Time a training step of ours against the official code's, interleaved.
 
     python scripts/bench_training.py CHECKOUT [--only NAME,NAME] [--quads 3] [--batch N] [--device cuda]
-        [--kernels torch]
+        [--kernels torch]   (on a GPU)
 
 CHECKOUT is a folder with the official Styleformer code, which holds StyleGAN2 as well; it is run
 and never copied. Both train the same architecture in the same configuration (sizes, batch, ADA,
@@ -288,10 +288,9 @@ def main() -> int:
     parser.add_argument("--batch", type=int, help="instead of the configuration's")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", choices=("fp32", "tf32"), default="fp32")
-    parser.add_argument("--kernels", choices=("torch", "native"), help="[native on a CPU]")
+    parser.add_argument("--kernels", choices=("torch", "native"), default="native")
     parser.add_argument("--memory", choices=("ours", "theirs"), help="used by the script itself")
     given = parser.parse_args()
-    given.kernels = given.kernels or ("native" if given.device == "cpu" else "torch")
     warnings.simplefilter("ignore")
     backend = resolve(given.device)
     set_policy(backend, given.dtype, host.cpu_count())

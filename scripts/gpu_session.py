@@ -51,6 +51,7 @@ def steps(checkout: Path | None) -> list[Step]:
         script = str(ROOT / "scripts" / f"{name}.py")
         for dtype in ("fp32", "tf32") if name == "bench_models" else ("tf32",):
             command = [script, str(checkout), "--device", "cuda", "--dtype", dtype]
+            command += ["--kernels", "torch"] if name == "bench_training" else []
             found.append(Step(name=f"{name}-{dtype}", command=command, seconds=360))
     return found
 
