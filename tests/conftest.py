@@ -115,3 +115,14 @@ def sfbench_process(tmp_path: Path) -> Command:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def native_library() -> None:
+    """Loads the kernels in C++, or skips where they cannot be compiled."""
+    from reference_models.native import NativeKernelsError, library
+
+    try:
+        library.load()
+    except NativeKernelsError as error:
+        pytest.skip(f"no native kernels here: {error}")

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
 from reference_models.native.halving import SIDE, Halving, channels_last
-from reference_models.native.library import load
+from reference_models.native.library import OPERATIONS, load
 from reference_models.native.packing import PANEL, pack
 from reference_models.winograd import Convolutions
 
-OPERATIONS: Any = torch.ops.styleformer
 FEWEST_CHANNELS = 64
 """Of a convolution with a stride; below, packing costs more than its products save."""
 

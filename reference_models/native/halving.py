@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from reference_models.native.library import OPERATIONS
 from reference_models.native.packing import pack
 
-OPERATIONS: Any = torch.ops.styleformer
 SIDE = 3
 TAPS = [(y, x) for y in range(SIDE) for x in range(SIDE)]
 DOWN, ACROSS = [list(part) for part in zip(*TAPS, strict=True)]
@@ -22,6 +22,12 @@ DOWN, ACROSS = [list(part) for part in zip(*TAPS, strict=True)]
 Map = Float[Tensor, "batch inputs height width"]
 Halved = Float[Tensor, "batch outputs new_height new_width"]
 Kernels = Float[Tensor, "outputs inputs 3 3"]
+
+
+def keep_factors(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    """Keep both factors for the gradients; sizes may follow them."""
+    del output
+    ctx.save_for_backward(*inputs[:2])
 
 
 class Halving(torch.autograd.Function):
@@ -32,11 +38,7 @@ class Halving(torch.autograd.Function):
         """Return the correlation."""
         return halve(x, weight)
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        """Keep both factors."""
-        del output
-        ctx.save_for_backward(*inputs)
+    setup_context = staticmethod(keep_factors)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
@@ -57,11 +59,7 @@ class MapGradient(torch.autograd.Function):
         """Return the gradient of the map."""
         return carry_back(gradient, weight, height, width)
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, int, int], output: Tensor) -> None:
-        """Keep both factors."""
-        del output
-        ctx.save_for_backward(*inputs[:2])
+    setup_context = staticmethod(keep_factors)
 
     @staticmethod
     def backward(ctx: Any, x: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
@@ -84,11 +82,7 @@ class KernelGradient(torch.autograd.Function):
         """Return the gradient of the kernels."""
         return correlate(x, gradient)
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        """Keep both factors."""
-        del output
-        ctx.save_for_backward(*inputs)
+    setup_context = staticmethod(keep_factors)
 
     @staticmethod
     def backward(ctx: Any, weight: Tensor) -> tuple[Tensor | None, Tensor | None]:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from reference_models.equalized import EqualizedLinear
 from reference_models.modulation import EPSILON
-from reference_models.native.library import NativeKernelsError, load
+from reference_models.native.library import OPERATIONS, NativeKernelsError, load
+from reference_models.native.packing import PANEL
 from reference_models.noise import Noise, layer_noise
 from reference_models.slicing import at_once
 from reference_models.styleformer_layer import StyleEncoderLayer
 from reference_models.token_stream import TokenStream, each
 from reference_models.tokens_to_rgb import TokensToRGB, as_image
 
-LANES, PANEL = 8, 16
-"""Channels must be multiples of these: of a vector, of a tile."""
-OPERATIONS: Any = torch.ops.styleformer
+LANES = 8
+"""Of a vector. Channels must be multiples of these, or of a panel."""
 
 
 def fits(layer: StyleEncoderLayer) -> bool:

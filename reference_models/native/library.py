@@ -12,11 +12,14 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from reference_models.native.counting import register_formulas
 
+OPERATIONS: Any = torch.ops.styleformer
+"""The kernels, once `load` has been called."""
 HERE = Path(__file__).parent
 SOURCES = ("enter.cpp", "mix.cpp", "prepare.cpp", "product.cpp", "winograd.cpp")
 NAME = "sfbench_styleformer"

@@ -25,18 +25,10 @@ from reference_models.styleformer_c import StyleformerC, StyleformerCConfig
 from reference_models.styleformer_config import StyleformerConfig
 from reference_models.tokens import map_to_tokens, tokens_to_map
 
-pytestmark = pytest.mark.xdist_group("native")
+pytestmark = [pytest.mark.xdist_group("native"), pytest.mark.usefixtures("native_library")]
 OPERATIONS: Any = torch.ops.styleformer
 THREADS = (1, 2, 3, 7)
 Tensors = dict[str, Tensor | None]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _compiled() -> None:
-    try:
-        library.load()
-    except NativeKernelsError as error:
-        pytest.skip(f"no native kernels here: {error}")
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from reference_models import winograd
 from reference_models.convolution import EqualizedConv2d
 from reference_models.equalized import initialize
-from reference_models.native import NativeKernelsError, library, use_native_convolutions
+from reference_models.native import NativeKernelsError, use_native_convolutions
 from reference_models.native.convolutions import NativeConvolutions
 from reference_models.native.packing import pack
 from sfbench.speed.operations import Counter
@@ -41,12 +41,9 @@ class Calls(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.fixture(scope="module")
-def kernels() -> NativeConvolutions:
-    try:
-        library.load()
-    except NativeKernelsError as error:
-        pytest.skip(f"no native kernels here: {error}")
+@pytest.fixture
+def kernels(native_library: None) -> NativeConvolutions:
+    del native_library
     return NativeConvolutions()
 
 

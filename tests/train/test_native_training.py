@@ -11,14 +11,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from reference_models.native import NativeKernelsError, library
 from reference_models.native.convolutions import NativeConvolutions
 from reference_models.winograd import Convolving
 from sfbench.api import BuildRequest, UnsupportedError
 from sfbench_stylegan2 import sfbench_generators
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
-pytestmark = pytest.mark.xdist_group("native")
+pytestmark = [pytest.mark.xdist_group("native"), pytest.mark.usefixtures("native_library")]
 # One block of the discriminator is wide enough at 16 px; generators are not.
 SIZES = (
     "--res",
@@ -35,14 +34,6 @@ MODELS = {
     "stylegan2": ("channel_base=128", "channel_max=8"),
     "styleformer": ("widths=16,16", "layers=1,1", "feed_forward=true"),
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _compiled() -> None:
-    try:
-        library.load()
-    except NativeKernelsError as error:
-        pytest.skip(f"no native kernels here: {error}")
 
 
 @pytest.mark.parametrize("model", MODELS)
